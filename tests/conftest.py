@@ -1,0 +1,25 @@
+"""What the real tests share: one Ray cluster and the tiny world's base model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A local Ray of the session's own with 8 logical CPUs (placement groups ask for them, not for cores)."""
+    from msm_ray import ray_session
+    from msm_ray.config import ClusterSettings
+
+    with ray_session.open_session(ClusterSettings(cpus=8)):
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_base() -> Path:
+    """The folder of the tiny world's shipped base model."""
+    return Path(str(resources.files("msm_ray.tinyworld"))) / "base"
