@@ -1,0 +1,81 @@
+"""Do the names that the parts of an experiment use exist? Called when settings are read."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from msm_ray.config import ExperimentSettings
+
+ARM_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9+-]*$")
+NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
+
+
+class UnknownName(ValueError):
+    """A name that is not defined; `at` is the path of the setting that uses it, for the line number."""
+
+    def __init__(self, at: tuple[str | int, ...], message: str):
+        super().__init__(message)
+        self.at = at
+
+
+def check_names(settings: ExperimentSettings) -> None:
+    """Raise UnknownName for the first unknown spec, chats or arm, with the nearest one that exists."""
+    for kind, names in (("spec", settings.specs), ("chats", settings.chats), ("eval", settings.evals)):
+        for name in names:
+            if not NAME.match(name):
+                raise UnknownName(
+                    (f"{kind}s" if kind != "chats" else kind, name),
+                    f"{kind} '{name}': names are lower-case letters, digits and '-' (they become folder names)",
+                )
+    for spec in settings.corpora:
+        _known(spec, settings.specs, ("corpora", spec), "spec")
+    for arm, recipe in settings.arms.items():
+        if not ARM_NAME.match(arm):
+            raise UnknownName(
+                ("arms", arm), f"arm '{arm}': an arm is named group/name in lower-case letters, digits, '-' and '+'"
+            )
+        if recipe.midtrain:
+            _known(recipe.midtrain, settings.specs, ("arms", arm, "midtrain"), "spec")
+        if recipe.sft:
+            _known(recipe.sft, settings.chats, ("arms", arm, "sft"), "chats")
+    if settings.new_spec_arm and settings.new_spec_arm.sft:
+        _known(settings.new_spec_arm.sft, settings.chats, ("new_spec_arm", "sft"), "chats")
+    if settings.aft.mix_source:
+        _known(settings.aft.mix_source, settings.chats, ("aft", "mix_source"), "chats")
+    _check_evals(settings)
+    _check_report(settings)
+
+
+def _check_evals(settings: ExperimentSettings) -> None:
+    groups = {f"{settings.new_spec_arm.group}/*"} if settings.new_spec_arm else set()
+    for name, eval_settings in settings.evals.items():
+        for index, pattern in enumerate(eval_settings.arms):
+            if not fnmatch.filter(settings.arms, pattern) and pattern not in groups:
+                _known(pattern, settings.arms, ("evals", name, "arms", index), "arm")
+
+
+def _check_report(settings: ExperimentSettings) -> None:
+    for index, comparison in enumerate(settings.report.comparisons):
+        at = ("report", "comparisons", index)
+        _known(comparison.eval, settings.evals, (*at, "eval"), "eval")
+        _known(comparison.a, settings.arms, (*at, "a"), "arm")
+        _known(comparison.b, settings.arms, (*at, "b"), "arm")
+    for index, figure in enumerate(settings.report.figures):
+        at = ("report", "figures", index)
+        _known(figure.eval, settings.evals, (*at, "eval"), "eval")
+        for arm in (*figure.arms, *figure.paper):
+            _known(arm, settings.arms, at, "arm")
+
+
+def _known(name: str, known: Iterable[str], at: tuple[str | int, ...], what: str) -> None:
+    known = sorted(known)
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}"
+    raise UnknownName(at, f"'{'.'.join(map(str, at))}': unknown {what} '{name}'; {hint}")

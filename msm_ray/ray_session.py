@@ -1,0 +1,155 @@
+"""One Ray for a run: our own on this machine, or the cluster that a job already runs in. Nothing of ours stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from msm_ray.config import ClusterSettings
+from msm_ray.errors import PreflightError
+
+# Why each: stack notes in docs/stack.md ("Ray on one machine").
+LOCAL_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds to 127.0.0.1
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_DEDUP_LOGS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@contextlib.contextmanager
+def open_session(cluster: ClusterSettings) -> Iterator[None]:
+    """Connect to the cluster named by RAY_ADDRESS (set inside `ray job submit`), else start a Ray of our own and end it.
+
+    A Ray that already runs elsewhere on this machine is left alone: ours has its own address and folders.
+    Raises PreflightError when Ray cannot start or the cluster has too few logical CPUs.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    given = os.environ.get("RAY_ADDRESS")
+    with _environment({k: v for k, v in LOCAL_ENVIRONMENT.items() if k not in os.environ}):
+        if given:
+            with _connected(given):
+                check_cpus(cluster)
+                yield
+        else:
+            with _started(cluster):
+                yield
+
+
+def cpus_needed(cluster: ClusterSettings) -> float:
+    """Logical CPUs that the largest single stage asks for at once: its workers plus one for the driver's own actors."""
+    generation = cluster.generation.workers * max(cluster.generation.cpus, cluster.generation.tensor_parallel)
+    training = cluster.training.workers * cluster.training.cpus + 1  # the controller of Ray Train
+    serving = cluster.serving.workers * max(cluster.serving.cpus, 1) + 2  # ingress and engine replica
+    return max(generation + 1, training, serving)
+
+
+def check_cpus(cluster: ClusterSettings) -> None:
+    """Refuse a cluster on which a placement group would wait for ever; it may still grow where it autoscales."""
+    import ray
+
+    there, needed = ray.cluster_resources().get("CPU", 0), cpus_needed(cluster)
+    if there < needed and not os.environ.get("MSM_AUTOSCALING"):
+        raise PreflightError(
+            f"the Ray cluster has {there:g} logical CPUs and this experiment's largest stage needs {needed:g}; start it with "
+            f"`ray start --head --num-cpus={int(needed)}` (logical CPUs may exceed cores), lower the workers under `cluster:`, "
+            "or set MSM_AUTOSCALING=1 where an autoscaler will add nodes"
+        )
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[None]:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=True, logging_level="warning")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise PreflightError(
+            f"RAY_ADDRESS={address}: no Ray answers there ({error}); unset RAY_ADDRESS to let msm start its own"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _started(cluster: ClusterSettings) -> Iterator[None]:
+    import ray
+
+    folder = Path(tempfile.mkdtemp(prefix="msm-ray-"))  # short: Ray puts sockets below it (107 bytes at most)
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    try:
+        context = ray.init(
+            address="local",
+            num_cpus=cluster.cpus,
+            object_store_memory=int(cluster.object_store_gib * 2**30),
+            include_dashboard=False,
+            _temp_dir=str(folder),
+            log_to_driver=True,
+            logging_level="warning",
+        )
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise PreflightError(f"Ray did not start on this machine: {error}") from error
+    try:
+        # Ray Train looks for "the" cluster of the host; name ours.
+        with _environment({"RAY_ADDRESS": context.address_info["gcs_address"]}):
+            yield
+    finally:
+        ours = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
+        _shut_down_serve()
+        ray.shutdown()
+        _end(ours)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shut_down_serve() -> None:
+    if "ray.serve" in sys.modules:
+        from ray import serve
+
+        with contextlib.suppress(Exception):
+            serve.shutdown()
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Engines are grandchildren of Ray's workers and outlive them for a while; nothing of ours may."""
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(alive, timeout=5)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
