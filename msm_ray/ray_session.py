@@ -37,14 +37,13 @@ def open_session(cluster: ClusterSettings) -> Iterator[None]:
     A Ray that already runs elsewhere on this machine is left alone: ours has its own address and folders.
     Raises PreflightError when Ray cannot start or the cluster has too few logical CPUs.
     """
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
     given = os.environ.get("RAY_ADDRESS")
     with _environment({k: v for k, v in LOCAL_ENVIRONMENT.items() if k not in os.environ}):
-        if given:
+        import ray  # reads some of these variables when it is imported
+
+        if ray.is_initialized():
+            yield
+        elif given:
             with _connected(given):
                 check_cpus(cluster)
                 yield
