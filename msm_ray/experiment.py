@@ -1,5 +1,7 @@
 """An experiment as a graph of stages: arms x seeds plus evals, what is common made once. Plain Python, nothing is started.
 
+::
+
     base ─┬───────────────┬──────────────────────────┬─────────────────────────────┐
     spec ─┴ outline ─ documents ─ corpus ─┐          │                             │
                                replay ────┴─ blocks ─┴ midtrain ─┐                 │
@@ -159,9 +161,7 @@ def _add_corpus(add: Any, settings: ExperimentSettings, spec: Spec, name: str, b
     )  # fmt: skip
     writer = (base,) if how.engine == "vllm" and how.model is None else ()
     written = {k: content[k] for k in ("engine", "model", "prompt", "replay", "url", "sampling", "attempts")}
-    documents = add(
-        Stage("documents", name, {**written, **replay_digest}, (outline, *writer), rows=how.documents)
-    )
+    documents = add(Stage("documents", name, {**written, **replay_digest}, (outline, *writer), rows=how.documents))
     add(
         Stage(
             "corpus", name, {**identity, "prompt": how.prompt, "least_share": how.least_share}, (documents,),
@@ -183,7 +183,9 @@ def file_digest(path: str) -> str:
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); paths are taken from the working directory") from None
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); paths are taken from the working directory"
+        ) from None
 
 
 def _add_training(add: Any, settings: ExperimentSettings, recipe: ArmSettings, seed: int, base: str) -> str:
@@ -213,7 +215,9 @@ def _add_training(add: Any, settings: ExperimentSettings, recipe: ArmSettings, s
 def _add_replay(add: Any, settings: ExperimentSettings) -> tuple[str]:
     how = settings.midtraining
     if not how.mix_source:
-        raise SettingsError("midtraining.mix is set and midtraining.mix_source is not; name what is mixed in, e.g. tinyworld")
+        raise SettingsError(
+            "midtraining.mix is set and midtraining.mix_source is not; name what is mixed in, e.g. tinyworld"
+        )
     largest = max([settings.documents.documents, *(c.documents for c in settings.corpora.values())])
     content: dict[str, Any] = {"source": how.mix_source, "count": round(1.5 * largest * how.mix / (1 - how.mix))}
     content["assistant"] = settings.assistant.content()
@@ -248,7 +252,9 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
     for key in ("path", "questions"):
         if content.get(key):
             content[f"{key}_digest"] = file_digest(content[key])
-    items = add(Stage("items", name, {**content, "assistant": experiment.settings.assistant.content()}, rows=_items(how)))
+    items = add(
+        Stage("items", name, {**content, "assistant": experiment.settings.assistant.content()}, rows=_items(how))
+    )
     arms, keys = experiment.arms_of(name), []
     for trained in (t for t in experiment.trained if t.arm in arms):
         label = f"{name}-{trained.arm.replace('/', '.')}-s{trained.seed}"

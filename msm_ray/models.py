@@ -65,7 +65,9 @@ def check_model_folder(folder: Path) -> None:
     except json.JSONDecodeError as error:
         raise SettingsError(f"{config}: not valid JSON ({error})") from None
     if "auto_map" in settings:
-        raise SettingsError(f"{folder}: this model brings Python code of its own, which is never run here; convert it first")
+        raise SettingsError(
+            f"{folder}: this model brings Python code of its own, which is never run here; convert it first"
+        )
     if not list(folder.glob("*.safetensors")):
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:8])
         raise SettingsError(f"{folder}: no safetensors weights (found: {found}); other formats are not read")
@@ -126,7 +128,9 @@ def smollm2_file() -> Path:
         ) from None
     found = [Path(str(f.locate())) for f in files if f.name == SMOLLM2_FILE]
     if not found:
-        raise PreflightError(f"{SMOLLM2_PACKAGE}: installed, but without {SMOLLM2_FILE}; install {SMOLLM2_VERSION} anew")
+        raise PreflightError(
+            f"{SMOLLM2_PACKAGE}: installed, but without {SMOLLM2_FILE}; install {SMOLLM2_VERSION} anew"
+        )
     with found[0].open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != SMOLLM2_SHA256:
@@ -154,7 +158,9 @@ def _download(hub_id: str, model: Path) -> None:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        snapshot_download(hub_id, local_dir=model, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"])
+        snapshot_download(
+            hub_id, local_dir=model, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise PreflightError(
             f"base.source: '{hub_id}' is no folder here and could not be had from the hub ({type(error).__name__}); "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -78,7 +79,7 @@ def _connected(address: str) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=True, logging_level="warning")
+        ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise PreflightError(
             f"RAY_ADDRESS={address}: no Ray answers there ({error}); unset RAY_ADDRESS to let msm start its own"
@@ -96,21 +97,21 @@ def _started(cluster: ClusterSettings) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="msm-ray-"))  # short: Ray puts sockets below it (107 bytes at most)
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     try:
-        context = ray.init(
+        ray.init(
             address="local",
             num_cpus=cluster.cpus,
             object_store_memory=int(cluster.object_store_gib * 2**30),
             include_dashboard=False,
             _temp_dir=str(folder),
             log_to_driver=True,
-            logging_level="warning",
+            logging_level=logging.WARNING,
         )
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise PreflightError(f"Ray did not start on this machine: {error}") from error
     try:
         # Ray Train looks for "the" cluster of the host; name ours.
-        with _environment({"RAY_ADDRESS": context.address_info["gcs_address"]}):
+        with _environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}):
             yield
     finally:
         ours = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]

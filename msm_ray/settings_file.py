@@ -118,9 +118,7 @@ def _inherit(tree: dict) -> None:
     """A corpus says only what differs from `documents`."""
     shared, corpora = tree.get("documents") or {}, tree.get("corpora") or {}
     if isinstance(shared, dict) and isinstance(corpora, dict):
-        tree["corpora"] = {
-            spec: {**shared, **own} if isinstance(own, dict) else own for spec, own in corpora.items()
-        }
+        tree["corpora"] = {spec: {**shared, **own} if isinstance(own, dict) else own for spec, own in corpora.items()}
 
 
 def _explain(error: ValidationError, path: str, lines: dict[Path_, int]) -> str:

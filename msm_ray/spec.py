@@ -51,8 +51,10 @@ def read_spec(path: Path, assistant: AssistantSettings, name: str | None = None)
     text = _decode(path)
     filled = fill_slots(text, {"model_name": assistant.name, "provider_name": assistant.provider})
     for slot in sorted(set(SLOT.findall(text)) - {"{model_name}", "{provider_name}"}):
-        warnings.warn(f"{path}: {slot} is not a slot (only {{model_name}} and {{provider_name}} are) and stays as text.",
-                      stacklevel=2)
+        warnings.warn(
+            f"{path}: {slot} is not a slot (only {{model_name}} and {{provider_name}} are) and stays as text.",
+            stacklevel=2,
+        )
     digest = hashlib.sha256(filled.encode()).hexdigest()
     return Spec(name or path.stem, path, filled, digest, split_sections(filled), assistant.name, assistant.provider)
 
@@ -63,14 +65,18 @@ def _decode(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise SettingsError(f"Spec {path} does not exist (looked from {Path.cwd()}). Check the path under `specs:`.") from None
+        raise SettingsError(
+            f"Spec {path} does not exist (looked from {Path.cwd()}). Check the path under `specs:`."
+        ) from None
     except OSError as error:
         raise SettingsError(f"Spec {path} cannot be read: {error.strerror}.") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise SettingsError(f"Spec {path} is not UTF-8 (line {line}, byte {error.start}). Save it as UTF-8 text.") from None
+        raise SettingsError(
+            f"Spec {path} is not UTF-8 (line {line}, byte {error.start}). Save it as UTF-8 text."
+        ) from None
     if "\0" in text:
         raise SettingsError(f"Spec {path} holds NUL bytes, so it is no text file. Save it as UTF-8 text.")
     if not text.strip():
@@ -118,7 +124,13 @@ def _lines_with_headings(text: str) -> list[tuple[str, tuple[int, str] | None]]:
         previous = result[-1] if result else ("", None)
         if found and found.group(2):
             result.append((line, (len(found.group(1)), found.group(2))))
-        elif not fenced and UNDERLINE.match(line) and previous[0].strip() and previous[1] is None and _starts_block(result):
+        elif (
+            not fenced
+            and UNDERLINE.match(line)
+            and previous[0].strip()
+            and previous[1] is None
+            and _starts_block(result)
+        ):
             result[-1] = (previous[0], (1 if "=" in line else 2, previous[0].strip()))
         else:
             result.append((line, None))

@@ -1,0 +1,150 @@
+"""The `msm` command, thin: it reads settings, calls one function, and turns errors into exit codes (design.md).
+
+Exit codes: 0 done, 1 a stage failed, 2 usage or settings, 3 preflight, 4 a quality gate, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from msm_ray.errors import MsmError
+
+app = typer.Typer(
+    help="Model Spec Midtraining: from a spec to a report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ExperimentFile = Annotated[Path, typer.Argument(help="experiment file, e.g. jobs/quickstart.yaml")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="settings to change: key=value, e.g. seeds=4 aft.steps=200")
+]
+NewVersion = Annotated[
+    bool, typer.Option("--new-version", help="keep stale artifacts and make the next version beside them")
+]
+Force = Annotated[list[str] | None, typer.Option("--force", help="make these stages anew: a kind (sft) or kind/name")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object or list on standard output")]
+
+
+@app.command()
+def plan(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Show every stage with what is there, stale or missing. Starts nothing."""
+    from msm_ray import plan as planning
+
+    loaded, store = _load(experiment, overrides)
+    planned = planning.plan(loaded, store)
+    if as_json:
+        print(json.dumps([entry.as_json() for entry in planned], indent=1))
+    else:
+        planning.show(planned)
+
+
+def _runner(name: str, until: str | None, text: str) -> None:
+    """`run` and its parts differ only in where they stop."""
+
+    def command(
+        experiment: ExperimentFile, overrides: Overrides = None, new_version: NewVersion = False, force: Force = None
+    ) -> None:
+        from msm_ray import runner
+
+        loaded, store = _load(experiment, overrides)
+        runner.run(loaded, store, until=until, force=tuple(force or ()), new_version=new_version)
+
+    app.command(name, help=text)(command)
+
+
+_runner(
+    "run",
+    None,
+    "Run the experiment: whatever is missing, up to the report. The same command goes on after any interruption.",
+)
+_runner("generate", "chats", "Run up to the corpora and chats.")
+_runner("train", "sft", "Run up to the trained arms.")
+_runner("rollout", "rollouts", "Run up to the rollouts.")
+_runner("judge", "verdicts", "Run up to the verdicts on kept rollouts.")
+
+
+@app.command()
+def serve(
+    experiment: ExperimentFile,
+    overrides: Overrides = None,
+) -> None:
+    """Keep an experiment's trained arms up behind one OpenAI-compatible address, until Ctrl-C."""
+    from msm_ray import runner
+
+    loaded, store = _load(experiment, overrides)
+    runner.serve(loaded, store)
+
+
+@app.command()
+def report(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Show the tables of a finished experiment and where its report lies."""
+    from msm_ray import runner
+
+    loaded, store = _load(experiment, overrides)
+    runner.show_report(loaded, store, as_json=as_json)
+
+
+def _load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
+    from msm_ray.artifacts import ArtifactStore
+    from msm_ray.experiment import build
+    from msm_ray.settings_file import load_experiment
+
+    experiment = build(load_experiment(path, overrides or ()))
+    return experiment, ArtifactStore(experiment.settings.root)
+
+
+def main() -> None:
+    """Entry point of the `msm` script."""
+    warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=False)
+    except MsmError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail(f"interrupted; go on with: {command_line()}", 130)
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
+    except Exception as error:
+        show = getattr(error, "show", None)  # a usage error of the command line
+        if show is None:
+            raise
+        show()
+        sys.exit(2)
+
+
+def command_line() -> str:
+    """The command as the user typed it, for "the same command goes on"."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _interrupt(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; what follows is the tidying up
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"msm: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def _show_warning(message: Any, category: Any, filename: str, *_: Any) -> None:
+    """Our own warnings as plain lines; those of libraries only where the user asks (MSM_WARNINGS=1)."""
+    if "msm_ray" in filename or os.environ.get("MSM_WARNINGS"):
+        print(f"msm: warning: {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What an experiment would do: every stage with what is there, stale or missing. Nothing is started for this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from msm_ray.artifacts import ArtifactStore, Found
+from msm_ray.errors import SettingsError
+from msm_ray.experiment import Experiment, Stage
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage and what the store has for it."""
+
+    stage: Stage
+    found: Found
+    inputs: Mapping[str, str | None]
+
+    def as_json(self) -> dict[str, Any]:
+        """{stage, name, state, rows, tokens, steps}: counted where the artifact is there, else expected, else null."""
+        counts = self.found.artifact.counts if self.found.state == "present" and self.found.artifact else {}
+        expected = {"rows": self.stage.rows, "tokens": self.stage.tokens, "steps": self.stage.steps}
+        numbers = {key: counts.get(key, expected[key]) for key in expected}
+        return {"stage": self.stage.kind, "name": self.stage.name, "state": self.found.state, **numbers}
+
+
+def plan(experiment: Experiment, store: ArtifactStore) -> list[Planned]:
+    """Look every stage up, in an order that can run."""
+    planned: list[Planned] = []
+    digests: dict[str, str | None] = {}
+    for stage in experiment.stages.values():
+        inputs = {key: digests[key] for key in stage.inputs}
+        found = look_up(store, stage, inputs)
+        present = found.state == "present" and found.artifact
+        digests[stage.key] = found.artifact.digest if present and found.artifact else None
+        planned.append(Planned(stage, found, inputs))
+    return planned
+
+
+def look_up(store: ArtifactStore, stage: Stage, inputs: Mapping[str, str | None]) -> Found:
+    """What the store has for a stage; one whose inputs are not all there is at best stale.
+
+    A report is derived from everything and costs seconds: a stale one is simply missing its next version.
+    """
+    found = store.find(stage.kind, stage.name, stage.settings, inputs)
+    if stage.kind == "report" and found.state == "stale":
+        return Found("missing", draft=found.draft)
+    return found
+
+
+def refuse_stale(planned: list[Planned], force: tuple[str, ...], new_version: bool) -> None:
+    """Stop where settings changed under something that is there, unless the user said which way to go on.
+
+    Only changes of settings and of inputs that exist count here; what follows from a stage that is yet to be made is
+    judged when its inputs are there. Raises SettingsError naming the keys and the two ways on.
+    """
+    if new_version:
+        return
+    problems = []
+    for entry in planned:
+        stage = entry.stage
+        if entry.found.state != "stale" or stage.kind in force or stage.key in force:
+            continue
+        gone = {f"input {key}" for key, digest in entry.inputs.items() if digest is None}
+        changed = {key: values for key, values in (entry.found.changed or {}).items() if key not in gone}
+        if changed:
+            problems.append(describe_change(stage, changed, entry.found.draft))
+    if problems:
+        raise SettingsError(
+            "settings changed under artifacts that are there:\n"
+            + "\n".join(problems)
+            + "\nGo on with --new-version (keeps them "
+            f"and makes the next version beside them) or {_force_hint(planned, force)} (replaces them); or take the change back."
+        )
+
+
+def _force_hint(planned: list[Planned], force: tuple[str, ...]) -> str:
+    stale = dict.fromkeys(p.stage.kind for p in planned if p.found.state == "stale" and p.stage.kind not in force)
+    return " ".join(f"--force {kind}" for kind in stale)
+
+
+def describe_change(stage: Stage, changed: Mapping[str, tuple[Any, Any]], draft: bool) -> str:
+    """`  midtrain/x: learning_rate: 0.001 there, 0.0005 wanted`."""
+    keys = "; ".join(f"{key}: {_short(old)} there, {_short(new)} wanted" for key, (old, new) in changed.items())
+    return f"  {stage.key}{' (unfinished)' if draft else ''}: {keys}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else text[:12] + "…"

@@ -1,0 +1,121 @@
+"""Weights & Biases behind one seam: offline by default, a null object when disabled, the same run id when a stage resumes.
+
+One writer per run: whoever holds the tracker (the driver, or rank 0 of a training worker group).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msm_ray.config import TrackingSettings
+
+
+@dataclass(frozen=True)
+class RunName:
+    """Which W&B run a stage is: group = experiment, job_type = kind of stage. Picklable, so that a worker can open it."""
+
+    experiment: str
+    kind: str
+    stage: str
+    version: int
+    fingerprint: str
+    folder: str
+    settings: TrackingSettings
+
+    @property
+    def id(self) -> str:
+        """Deterministic: the same stage with the same settings is the same run, whoever resumes it and when."""
+        parts = (self.experiment, self.kind, self.stage, str(self.version), self.fingerprint)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+class Tracker:
+    """Where a stage's numbers go. This one keeps nothing; `open_run` gives one that does where tracking is on."""
+
+    def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        """Numbers of one step."""
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Numbers of the whole run."""
+
+    def table(self, name: str, columns: list[str | int], rows: list[list[Any]]) -> None:
+        """A table."""
+
+    def image(self, name: str, path: Path) -> None:
+        """A picture."""
+
+
+class _WandbTracker(Tracker):
+    def __init__(self, run: Any):
+        self._run = run
+
+    def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        self._run.log(dict(values), step=step)
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        self._run.summary.update(dict(values))
+
+    def table(self, name: str, columns: list[str | int], rows: list[list[Any]]) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Table(columns=list(columns), data=rows)})
+
+    def image(self, name: str, path: Path) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Image(str(path))})
+
+
+def mode(settings: TrackingSettings) -> str:
+    """WANDB_MODE wins over the settings; `dryrun` is W&B's old word for offline."""
+    chosen = os.environ.get("WANDB_MODE", settings.mode)
+    return {"dryrun": "offline"}.get(chosen, chosen)
+
+
+@contextlib.contextmanager
+def open_run(name: RunName, config: Mapping[str, Any] | None = None) -> Iterator[Tracker]:
+    """The tracker of a stage's run. Tracking that cannot start never stops a stage: it is said once, and nothing is logged."""
+    run = _start(name, config or {})
+    if run is None:
+        yield Tracker()
+        return
+    try:
+        yield _WandbTracker(run)
+    except BaseException:
+        run.finish(exit_code=1)
+        raise
+    run.finish()
+
+
+def _start(name: RunName, config: Mapping[str, Any]) -> Any | None:
+    if mode(name.settings) == "disabled":
+        return None
+    try:
+        import wandb
+
+        Path(name.folder).mkdir(parents=True, exist_ok=True)
+        quiet = wandb.Settings(
+            console="off", silent=True, x_disable_stats=True, x_disable_meta=True, save_code=False, disable_git=True
+        )
+        return wandb.init(
+            project=name.settings.project,
+            group=name.experiment,
+            job_type=name.kind,
+            name=f"{name.kind}/{name.stage}@{name.version}",
+            id=name.id,
+            resume="allow",
+            mode=mode(name.settings),  # type: ignore[arg-type]
+            dir=name.folder,
+            config=dict(config),
+            settings=quiet,
+        )
+    except Exception as error:  # a tracker's trouble (no network, no key) is no reason to lose a stage
+        logging.getLogger(__name__).warning("W&B is off for %s/%s: %s", name.kind, name.stage, error)
+        return None
