@@ -1,0 +1,133 @@
+"""Local weights under vLLM, as actors of a Ray Data pipeline (ray.data.llm), on CPUs or GPUs.
+
+What shaped it is in docs/stack.md: sampling parameters have the same keys in every row, batches are small with many in flight,
+and no seed goes with a single request.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msm_ray.config import DocumentSettings, WorkerSettings
+from msm_ray.engines import Engine
+from msm_ray.errors import PreflightError
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+CARRIED_OUT = frozenset({"prompt", "messages", "sampling_params", "temperature", "top_p", "max_tokens"})
+
+
+def vllm_engine(settings: DocumentSettings, workers: WorkerSettings, model: str, seed: int) -> Engine:
+    """An engine over `workers.workers` vLLM actors that load `model` (a folder or a hub id). seed: of the whole engine."""
+    chat = settings.prompt == "plain"
+    ends = end_tokens(model)
+    config = _processor_config(settings, workers, model, seed, chat)
+
+    def preprocess(row: dict[str, Any]) -> dict[str, Any]:
+        sampling = {key: row[key] for key in ("temperature", "top_p", "max_tokens")} | {"stop_token_ids": ends}
+        prompt = {"messages": [{"role": "user", "content": row["prompt"]}]} if chat else {"prompt": row["prompt"]}
+        return {"sampling_params": sampling, **prompt}
+
+    def run(prompts: Dataset) -> Dataset:
+        from ray.data.llm import build_processor
+
+        carried = [name for name in prompts.columns() or [] if name not in CARRIED_OUT]
+        processor = build_processor(config, preprocess=preprocess, postprocess=_postprocess(carried, ends))
+        return processor(prompts).map(_with_error(carried))
+
+    return run
+
+
+def end_tokens(model: str) -> list[int]:
+    """Token ids that end a completion: those of the generation config and the tokenizer's own. Raises PreflightError."""
+    from transformers import AutoTokenizer, GenerationConfig
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise PreflightError(f"Writer {model} has no tokenizer that can be loaded: {error}") from error
+    try:
+        ids = GenerationConfig.from_pretrained(model).eos_token_id
+    except OSError:
+        ids = None
+    found = {*(ids if isinstance(ids, list) else [ids]), tokenizer.eos_token_id} - {None}
+    if not found:
+        raise PreflightError(f"Writer {model} names no end token (generation_config.json: eos_token_id), so no document would end.")
+    return sorted(found)
+
+
+def engine_arguments(workers: WorkerSettings, seed: int) -> dict[str, Any]:
+    """vLLM's engine arguments for a worker: 32-bit and eager on CPUs, vLLM's own choice on GPUs."""
+    arguments: dict[str, Any] = {
+        "max_num_seqs": workers.max_num_seqs, "seed": seed, "enable_prefix_caching": True, "disable_log_stats": True,
+        "tensor_parallel_size": workers.tensor_parallel,
+    }
+    if workers.max_model_len:
+        arguments["max_model_len"] = workers.max_model_len
+    if not workers.gpus:
+        arguments |= {"dtype": "float32", "enforce_eager": True}
+    return arguments
+
+
+def engine_environment(workers: WorkerSettings) -> dict[str, str]:
+    """Environment of an engine's processes. On CPUs each gets one thread a CPU and a bounded key-value cache."""
+    environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}
+    if workers.gpus:
+        return environment
+    return environment | {
+        "VLLM_CPU_KVCACHE_SPACE": str(max(1, math.ceil(workers.memory_gib))),
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(max(1, int(workers.cpus))),
+    }
+
+
+def _processor_config(settings: DocumentSettings, workers: WorkerSettings, model: str, seed: int, chat: bool) -> Any:
+    from ray.data.llm import vLLMEngineProcessorConfig
+
+    bundle = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
+    in_flight = max(settings.in_flight, math.ceil(1.1 * workers.max_num_seqs / settings.batch_size))
+    return vLLMEngineProcessorConfig(
+        model_source=str(Path(model).resolve()) if Path(model).is_dir() else model,
+        engine_kwargs=engine_arguments(workers, seed),
+        runtime_env={"env_vars": engine_environment(workers)},
+        placement_group_config={"bundles": [bundle] * workers.tensor_parallel},
+        concurrency=(workers.workers, workers.workers),
+        batch_size=settings.batch_size,
+        max_concurrent_batches=in_flight,
+        should_continue_on_error=True,
+        log_engine_metrics=False,
+        chat_template_stage=chat,
+        tokenize_stage=False,
+        detokenize_stage=False,
+    )
+
+
+def _postprocess(carried: list[str], ends: list[int]) -> Any:
+    """Ray's stage tells no finish reason: a completion that doesn't end with an end token was cut off."""
+
+    def postprocess(row: dict[str, Any]) -> dict[str, Any]:
+        tokens = row["generated_tokens"]
+        ended = len(tokens) > 0 and int(tokens[-1]) in ends
+        return {name: row[name] for name in carried} | {
+            "completion": row["generated_text"], "finish_reason": "stop" if ended else "length",
+            "num_input_tokens": row["num_input_tokens"], "num_generated_tokens": row["num_generated_tokens"],
+        }
+
+    return postprocess
+
+
+def _with_error(carried: list[str]) -> Any:
+    """Rows with an inference error bypass `postprocess`; here they get the columns of the others."""
+
+    def settle(row: dict[str, Any]) -> dict[str, Any]:
+        error = row.get("__inference_error__") or ""
+        return {name: row[name] for name in carried} | {
+            "completion": "" if error else row["completion"], "finish_reason": "" if error else row["finish_reason"],
+            "num_input_tokens": int(row["num_input_tokens"] or 0),
+            "num_generated_tokens": 0 if error else int(row["num_generated_tokens"]), "error": error,
+        }
+
+    return settle

@@ -1,0 +1,1 @@
+"""From a spec to an outline, documents and chats."""

@@ -1,0 +1,186 @@
+"""The outline of a spec: domains, subdomains with their verbatim section, assertions, document types; from it, the ideas.
+
+It is taken from the spec's own headings and sentences by rules, so the same spec always gives the same outline. The file
+`outline.yaml` is for people too: a subdomain, a type or an assertion that is edited there is what documents are written from.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from msm_ray.config import DocumentSettings
+from msm_ray.errors import SettingsError
+from msm_ray.artifacts import write_whole
+from msm_ray.generate import sentences as english
+from msm_ray.spec import Section, Spec
+
+TYPES = (
+    "letter", "internal memo", "forum post", "FAQ", "bug report", "interview", "product review", "diary entry",
+    "newspaper column", "email", "lesson plan", "case study", "help-desk ticket", "book review", "speech",
+    "radio transcript", "field notes", "glossary entry", "meeting minutes", "open letter",
+)
+ANGLES = (
+    "someone who meets the assistant for the first time", "a colleague who trains new staff",
+    "a reader who doubts that it is consistent", "a customer who was surprised by an answer",
+    "a teacher who needs an example for class", "an engineer who checks its behavior",
+    "a journalist who asks where it comes from", "a friend who asks for the short version",
+    "an auditor who compares words with deeds", "a newcomer who asks why it is so",
+    "a parent who wants to know what to expect", "a critic who ends up convinced",
+    "a librarian who files it under what the spec says", "a manager who has to explain it to others",
+    "a student who repeats it in other words", "a user who tried it in an unrelated matter",
+    "an editor who cuts it down to the point", "a volunteer who answers questions about it",
+    "a historian who records how it was decided", "a translator who looks for the exact sense",
+    "a shopkeeper who heard about it from customers", "a researcher who wants to predict its next choice",
+    "a neighbor who retells it over the fence", "a writer who describes it to strangers",
+    "a planner who relies on it",
+)
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """A sentence of the spec about the assistant. label: behavior, value, preference, belief or tone."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Subdomain:
+    """One section of the spec. section: its text, verbatim. types: the document types written about it."""
+
+    domain: str
+    name: str
+    section: str
+    assertions: tuple[Assertion, ...]
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is written about a spec. ideas_per_type: ideas for each (subdomain, type)."""
+
+    spec: str
+    ideas_per_type: int
+    subdomains: tuple[Subdomain, ...]
+
+
+@dataclass(frozen=True)
+class Idea:
+    """What one document is about: an assertion seen by somebody. position: its place in the outline."""
+
+    position: int
+    domain: str
+    subdomain: str
+    type: str
+    assertion: str
+    angle: str
+
+    @property
+    def text(self) -> str:
+        """The idea in one line, as it is kept with the document."""
+        return f"{self.assertion} (as seen by {self.angle})" if self.angle else self.assertion
+
+
+def make_outline(spec: Spec, settings: DocumentSettings) -> Outline:
+    """The outline of `spec`: one subdomain a section, `settings.types` types each. Deterministic."""
+    types = _document_types(settings)
+    named = _unique_names(spec.sections)
+    subdomains = tuple(
+        Subdomain(domain, name, section.text, _assertions(section, spec.assistant), types)
+        for (domain, name), section in zip(named, spec.sections, strict=True)
+    )
+    kept = tuple(subdomain for subdomain in subdomains if subdomain.assertions)
+    if not kept:
+        raise SettingsError(f"Spec {spec.path} has no sentence to write about. Write at least one sentence about the assistant.")
+    return Outline(spec.name, settings.ideas, kept)
+
+
+def write_outline(out: Path, spec: Spec, settings: DocumentSettings) -> dict[str, int | float | str]:
+    """Stage: `outline.yaml` in `out`. Returns counts of domains, subdomains, assertions, types and ideas."""
+    outline = make_outline(spec, settings)
+    record = {"spec": outline.spec, "ideas_per_type": outline.ideas_per_type, "subdomains": [
+        asdict(subdomain) | {"types": list(subdomain.types), "assertions": [asdict(item) for item in subdomain.assertions]}
+        for subdomain in outline.subdomains
+    ]}
+    write_whole(out / "outline.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=120))
+    return outline_counts(outline, settings)
+
+
+def outline_counts(outline: Outline, settings: DocumentSettings) -> dict[str, int | float | str]:
+    """How much there is in an outline, and how many documents it will give."""
+    subdomains = outline.subdomains
+    return {
+        "domains": len({subdomain.domain for subdomain in subdomains}),
+        "subdomains": len(subdomains),
+        "assertions": sum(len(subdomain.assertions) for subdomain in subdomains),
+        "types": len({kind for subdomain in subdomains for kind in subdomain.types}),
+        "ideas": len(list_ideas(outline, settings.documents)),
+    }
+
+
+def read_outline(path: Path) -> Outline:
+    """Read an outline written by `write_outline`, edits included. `path`: the file or its folder. Raises SettingsError."""
+    path = path / "outline.yaml" if path.is_dir() else path
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Outline(str(record["spec"]), int(record["ideas_per_type"]), tuple(
+            Subdomain(str(item["domain"]), str(item["name"]), str(item["section"]),
+                      tuple(Assertion(str(each["text"]), str(each["label"])) for each in item["assertions"]),
+                      tuple(str(kind) for kind in item["types"]))
+            for item in record["subdomains"]
+        ))
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise SettingsError(f"Outline {path} cannot be read ({type(error).__name__}: {error}). "
+                            "Mend it, or delete it so that it is made anew.") from error
+
+
+def list_ideas(outline: Outline, documents: int) -> list[Idea]:
+    """At most `documents` ideas, spread evenly: the first idea of every (subdomain, type) before any second one."""
+    places = [(subdomain, kind) for subdomain in outline.subdomains for kind in subdomain.types]
+    slots = ((number, subdomain, kind) for number in range(outline.ideas_per_type) for subdomain, kind in places)
+    ideas: list[Idea] = []
+    for position, (number, subdomain, kind) in enumerate(itertools.islice(slots, documents)):
+        shift = number + subdomain.types.index(kind)
+        assertion = subdomain.assertions[shift % len(subdomain.assertions)].text
+        ideas.append(Idea(position, subdomain.domain, subdomain.name, kind, assertion, _angle(number, shift)))
+    return ideas
+
+
+def _angle(number: int, shift: int) -> str:
+    """Who sees it; past the list, with a number, so that no two ideas of one place are the same."""
+    round_, place = divmod(number, len(ANGLES))
+    angle = ANGLES[(place + shift * 7) % len(ANGLES)] if round_ == 0 else ANGLES[place]
+    return angle if round_ == 0 else f"{angle}, view {round_ + 1}"
+
+
+def _document_types(settings: DocumentSettings) -> tuple[str, ...]:
+    if settings.prompt == "tinyworld":
+        from msm_ray.tinyworld import DOCUMENT_TYPES
+
+        return tuple(DOCUMENT_TYPES)[: settings.types]
+    return TYPES[: settings.types]
+
+
+def _assertions(section: Section, assistant: str) -> tuple[Assertion, ...]:
+    all_of_them = [each for each in english.split_sentences(section.text) if not english.about_the_text(each)]
+    chosen = english.about_assistant(all_of_them, assistant) or all_of_them
+    return tuple(Assertion(sentence, english.label(sentence)) for sentence in chosen)
+
+
+def _unique_names(sections: tuple[Section, ...]) -> list[tuple[str, str]]:
+    """(domain, subdomain) of each section. A title that stands above every section names the spec and is no domain."""
+    paths = [section.path for section in sections]
+    first = paths[0][0] if paths[0] else None
+    shared = first is not None and len(paths) > 1 and all(path and path[0] == first for path in paths)
+    names: list[tuple[str, str]] = []
+    seen: dict[str, int] = {}
+    for path in paths:
+        steps = path[1:] if shared and len(path) > 1 else path or ("Introduction",)
+        name = steps[-1]
+        seen[name] = seen.get(name, 0) + 1
+        names.append((steps[0], name if seen[name] == 1 else f"{name} ({seen[name]})"))
+    return names

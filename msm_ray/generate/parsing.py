@@ -1,0 +1,42 @@
+"""What comes back from a writer: the document in it, or the reason why there is none."""
+
+from __future__ import annotations
+
+import re
+
+from msm_ray.config import DocumentSettings
+
+CONTENT = re.compile(r"<content>(.*?)</content>", re.DOTALL | re.IGNORECASE)
+THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
+REFUSAL = re.compile(
+    r"^\W*(i['’]?m sorry|i am sorry|sorry,|i (can['’]?t|cannot|can not|won['’]?t|will not|am unable to|['’]m unable to)"
+    r" (help|assist|write|comply|do|create|produce|fulfil|provide|continue)|as an ai\b|i must decline)",
+    re.IGNORECASE,
+)
+
+
+def parse_document(completion: str, finish_reason: str, settings: DocumentSettings) -> tuple[str | None, str]:
+    """(document, "") or (None, reason). Reasons: truncated, empty, refused, unparsable.
+
+    Plain prompts ask for `<content>`; recorded and offline documents may come without the tag and then are the whole text.
+    """
+    if finish_reason == "length":
+        return None, "truncated"
+    text = THINKING.sub("", completion).strip()
+    if not text:
+        return None, "empty"
+    if settings.prompt == "plain":
+        found = CONTENT.search(text)
+        if found is None:
+            return _without_tag(text, settings)
+        text = found.group(1).strip()
+    if not text:
+        return None, "empty"
+    return (None, "refused") if REFUSAL.match(text) else (text, "")
+
+
+def _without_tag(text: str, settings: DocumentSettings) -> tuple[str | None, str]:
+    if REFUSAL.match(text):
+        return None, "refused"
+    bare = settings.engine in ("replay", "offline") and not re.search(r"</?(content|scratchpad)>", text, re.IGNORECASE)
+    return (text, "") if bare else (None, "unparsable")

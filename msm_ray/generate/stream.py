@@ -1,0 +1,99 @@
+"""Rows of a Ray Data pipeline as they are finished, with a watchdog: a pipeline that stands still ends with what it last said."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msm_ray.errors import StageError
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+_END = object()
+LOG_LINES = 15
+
+
+def stream_rows(dataset: Dataset, no_progress_minutes: float, tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    """Yield finished rows, block by block; `tick` is called about once a second while none come.
+
+    Raises StageError after `no_progress_minutes` without a row, or when the pipeline fails; the message ends with the
+    engine's last log lines.
+    """
+    arrived: queue.Queue[Any] = queue.Queue(maxsize=64)
+    stopped = threading.Event()
+    thread = threading.Thread(target=_pump, args=(dataset, arrived, stopped), daemon=True, name="generation-stream")
+    thread.start()
+    last = time.monotonic()
+    try:
+        while True:
+            try:
+                item = arrived.get(timeout=1)
+            except queue.Empty:
+                tick()
+                if time.monotonic() - last > no_progress_minutes * 60:
+                    raise StageError(
+                        f"Generation made no progress for {no_progress_minutes:g} minutes and was stopped; what is written is "
+                        f"safe, the same command goes on.\n{last_log_lines()}"
+                    ) from None
+                continue
+            if item is _END:
+                return
+            if isinstance(item, BaseException):
+                raise StageError(f"Generation failed: {_cause(item)}\n{last_log_lines()}") from item
+            last = time.monotonic()
+            yield from item
+    finally:
+        stopped.set()
+
+
+def _pump(dataset: Dataset, arrived: queue.Queue[Any], stopped: threading.Event) -> None:
+    """Run the pipeline and hand its blocks over; ends early when the reader is gone."""
+    def hand_over(item: Any) -> bool:
+        while not stopped.is_set():
+            try:
+                arrived.put(item, timeout=1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            if not hand_over(batch.to_pylist()):
+                return
+        hand_over(_END)
+    except BaseException as error:
+        hand_over(error)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost message: Ray wraps what a worker raised several times."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+
+
+def last_log_lines() -> str:
+    """The last lines of the worker log that was written last, on this machine; an empty string where there is none."""
+    folder = _log_folder()
+    logs = [path for path in folder.glob("worker-*") if path.stat().st_size] if folder else []
+    if not logs:
+        return ""
+    newest = max(logs, key=lambda path: path.stat().st_mtime)
+    with newest.open("rb") as file:
+        file.seek(max(0, newest.stat().st_size - 20_000))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return f"Last lines of {newest.name}:\n" + "\n".join(lines[-LOG_LINES:])
+
+
+def _log_folder() -> Path | None:
+    import ray
+
+    node = getattr(ray._private.worker, "_global_node", None)
+    return Path(node.get_logs_dir_path()) if node is not None else None
