@@ -142,6 +142,13 @@ class ArtifactStore:
         for artifact in reversed(committed):
             if not _differences(artifact.record, settings, inputs):
                 return Found("present", artifact)
+        draft = self._draft(stage, name)
+        unfinished = _differences(draft, settings, inputs) if draft else None
+        if draft and not unfinished:
+            return Found("missing", draft=True)
+        if committed:
+            return Found("stale", committed[-1], _differences(committed[-1].record, settings, inputs))
+        return Found("stale", None, unfinished, draft=True) if unfinished else Found("missing")
 
     def begin(
         self,
@@ -236,7 +243,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
         return json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise SettingsError(
-            f"{folder / RECORD}: unreadable record of a committed artifact ({error}); restore it, or remove the folder to make it anew"
+            f"{folder / RECORD}: unreadable record of a committed artifact ({error}); restore it, "
+            "or remove the folder to make it anew"
         ) from None
 
 

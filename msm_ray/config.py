@@ -158,7 +158,7 @@ class PairKind(Settings):
 
 
 class PreferencesEval(Settings):
-    """ "Which do you prefer, X or Y?" over held-out domains; the rate is the share of aligned choices (paper, figure 2).
+    """Which of two items, over held-out domains; the rate is the share of aligned choices (paper, figure 2).
 
     Pairs come from the tiny world (`kinds`) or from a JSONL file `path` with domain, kind, aligned, other.
     pairs: how many per kind, drawn by `seed`. Every pair is asked in both orders.
@@ -178,7 +178,7 @@ class PreferencesEval(Settings):
 
 
 class AgenticEval(Settings):
-    """Agentic scenarios: 9 goals x 3 harmful actions, 300 rollouts per condition, temperature 0.7, 4,096 tokens (paper, figure 4).
+    """9 goals x 3 harmful actions, 300 rollouts per condition, temperature 0.7, 4,096 tokens (paper, figure 4).
 
     scenarios: `tinyworld`, or a YAML file of texts. judge: `rules` in the tiny world, else a model that is asked.
     """
@@ -275,7 +275,7 @@ class ReportSettings(Settings):
 
 
 class NewSpecArm(Settings):
-    """What a spec that no arm names gets: an arm `<group>/msm-<spec>-aft` (and one without AFT), documents by the offline engine."""
+    """Arms for a spec that no arm names: `<group>/msm-<spec>` and `<group>/msm-<spec>+aft`, documents by the offline engine."""
 
     group: str
     sft: str | None = None

@@ -91,3 +91,26 @@ def describe_change(stage: Stage, changed: Mapping[str, tuple[Any, Any]], draft:
 def _short(value: Any) -> str:
     text = "nothing" if value is None else str(value)
     return text if len(text) <= 60 else text[:12] + "…"
+
+
+def show(planned: list[Planned]) -> None:
+    """The plan as a table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="plan", box=None, header_style="bold", pad_edge=False)
+    for column in ("state", "stage", "name", "rows", "tokens", "steps"):
+        table.add_column(column, justify="right" if column in ("rows", "tokens", "steps") else "left", no_wrap=True)
+    style = {"present": "green", "stale": "yellow", "missing": "cyan"}
+    for entry in planned:
+        row = entry.as_json()
+        numbers = [f"{row[key]:,}" if row[key] is not None else "-" for key in ("rows", "tokens", "steps")]
+        state = row["state"] + (" (begun)" if entry.found.draft else "")
+        table.add_row(f"[{style[row['state']]}]{state}[/]", row["stage"], row["name"], *numbers)
+    console = Console(width=None if Console().is_terminal else 120)
+    console.print(table)
+    states = [entry.found.state for entry in planned]
+    console.print(f"{len(planned)} stages: " + ", ".join(f"{states.count(s)} {s}" for s in style if s in states))
+    for entry in planned:
+        if entry.found.state == "stale" and entry.found.changed:
+            console.print(describe_change(entry.stage, entry.found.changed, entry.found.draft), highlight=False)

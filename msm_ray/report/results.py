@@ -1,0 +1,93 @@
+"""Verdict files in, rates and differences out. Plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import pyarrow.parquet as parquet
+
+from msm_ray.artifacts import Artifact
+from msm_ray.config import AnswersEval
+from msm_ray.experiment import Experiment
+from msm_ray.stats import Difference, Rate, Verdict, difference, rate
+
+FEW_CONDITIONS = 6
+"""Differences are also given per condition where an eval has no more than this many (pair kinds: yes; 27 scenarios: no)."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the report shows in numbers. rows: eval -> verdict rows as read, for samples of transcripts."""
+
+    rates: tuple[Rate, ...]
+    differences: tuple[Difference, ...]
+    rows: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def collect(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> Results:
+    """Read every verdicts artifact of the experiment and compute what its report asks for."""
+    rows = _read(experiment, artifacts)
+    rates: list[Rate] = []
+    differences: list[Difference] = []
+    for eval_name, how in experiment.settings.evals.items():
+        if isinstance(how, AnswersEval):
+            continue
+        by_arm = _by_arm(rows[eval_name])
+        conditions = sorted({v.condition for verdicts in by_arm.values() for v in verdicts})
+        for verdicts in by_arm.values():
+            rates.append(rate(verdicts))
+            rates += [rate(verdicts, c) for c in conditions if any(v.condition == c for v in verdicts)]
+        shown = [None, *(conditions if 1 < len(conditions) <= FEW_CONDITIONS else [])]
+        for a, b in _pairs(experiment, eval_name, list(by_arm)):
+            differences += [difference(by_arm[a], by_arm[b], c) for c in shown]
+    return Results(tuple(rates), tuple(differences), rows)
+
+
+def _read(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in experiment.settings.evals}
+    for stage in experiment.of_kind("verdicts"):
+        seed = experiment.stages[stage.inputs[0]].settings["seed"]
+        table = parquet.read_table(artifacts[stage.key].folder / "verdicts.parquet")
+        for row in table.to_pylist():
+            rows[row["eval"]].append({**row, "seed": seed})
+    return rows
+
+
+def _by_arm(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Verdict]]:
+    by_arm: dict[str, list[Verdict]] = {}
+    for row in rows:
+        verdict = Verdict(
+            row["arm"], row["eval"], row["condition"], row["cluster"], row["seed"], row["sample"], row["verdict"]
+        )
+        by_arm.setdefault(verdict.arm, []).append(verdict)
+    return by_arm
+
+
+def _pairs(experiment: Experiment, eval_name: str, arms: Sequence[str]) -> list[tuple[str, str]]:
+    """The comparisons that the experiment asks for; all pairs where it asks for none."""
+    asked = [(c.a, c.b) for c in experiment.settings.report.comparisons if c.eval == eval_name]
+    if experiment.settings.report.comparisons:
+        return [(a, b) for a, b in asked if a in arms and b in arms]
+    return list(combinations(arms, 2))
+
+
+def as_json(experiment: Experiment, results: Results, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """The report for machines: {experiment, rates, differences, artifacts}."""
+    return {
+        "experiment": experiment.settings.experiment,
+        "rates": [asdict(r) for r in results.rates],
+        "differences": [asdict(d) for d in results.differences],
+        "artifacts": [
+            {
+                "stage": a.stage,
+                "name": a.name,
+                "version": a.version,
+                "fingerprint": a.record["fingerprint"],
+                "path": str(a.folder),
+            }
+            for a in artifacts.values()
+        ],
+    }

@@ -1,0 +1,311 @@
+"""What each kind of stage does: one function per kind, from drafts to committed artifacts. Called by `runner`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
+from msm_ray.config import AgenticEval, AnswersEval, PreferencesEval, TrainSettings
+from msm_ray.experiment import Experiment, Stage, document_settings
+from msm_ray.tracking import RunName, Tracker, open_run
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A stage being made: its folder, and the record it will be committed with."""
+
+    stage: Stage
+    folder: Path
+    record: Mapping[str, Any]
+
+
+@dataclass
+class Workshop:
+    """What the stages of one run share. artifacts: what is there; drafts: what has been begun; need_ray: starts Ray once."""
+
+    experiment: Experiment
+    store: ArtifactStore
+    need_ray: Callable[[], None]
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    drafts: dict[str, Draft] = field(default_factory=dict)
+
+    def folder(self, key: str) -> Path:
+        """The folder of a stage that is there, or is being made by the same group."""
+        return self.artifacts[key].folder if key in self.artifacts else self.drafts[key].folder
+
+    def digest(self, key: str) -> str | None:
+        """The digest of a stage that is there; None for one that is being made by the same group."""
+        return self.artifacts[key].digest if key in self.artifacts else None
+
+    @property
+    def base(self) -> Path:
+        """The base model's folder."""
+        return self.folder(self.experiment.of_kind("base")[0].key) / "model"
+
+    def run_name(self, draft: Draft) -> RunName:
+        """The W&B run of a stage."""
+        settings = self.experiment.settings
+        return RunName(
+            settings.experiment,
+            draft.stage.kind,
+            draft.stage.name,
+            draft.record["version"],
+            draft.record["fingerprint"],
+            str(self.store.root / "wandb"),
+            settings.tracking,
+        )
+
+    def finish(self, draft: Draft, counts: Mapping[str, Any]) -> None:
+        """Commit a draft (unless its worker did) and log its counts."""
+        if not is_committed(draft.folder):
+            commit(draft.folder, draft.record, counts)
+        self.settle(draft)
+        with open_run(self.run_name(draft), draft.stage.settings) as tracker:
+            tracker.summary(counts)
+
+    def settle(self, draft: Draft) -> None:
+        """Take a committed draft into what is there."""
+        record = json.loads((draft.folder / "artifact.json").read_text(encoding="utf-8"))
+        stage = draft.stage
+        self.artifacts[stage.key] = Artifact(stage.kind, stage.name, record["version"], draft.folder, record)
+
+
+def say(text: str) -> None:
+    """A plain progress line with the time of day."""
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def make(workshop: Workshop, kind: str, drafts: Sequence[Draft]) -> None:
+    """Make the drafts of one kind (or group of kinds), committing each."""
+    together = {"documents": _documents, "midtrain": _training, "rollouts": _rollouts}
+    if kind in together:
+        together[kind](workshop, drafts)
+        return
+    for draft in drafts:
+        workshop.finish(draft, _ONE_BY_ONE[kind](workshop, draft))
+
+
+def _make_base(workshop: Workshop, draft: Draft) -> dict[str, Any]:
+    from msm_ray.models import fetch_base
+
+    return fetch_base(draft.folder, workshop.experiment.settings.base)
+
+
+def _make_outline(workshop: Workshop, draft: Draft) -> dict[str, Any]:
+    from msm_ray.generate.outline import write_outline
+
+    name = draft.stage.name
+    settings = document_settings(workshop.experiment.settings, name)
+    return write_outline(draft.folder, workshop.experiment.specs[name], settings)
+
+
+def _documents(workshop: Workshop, drafts: Sequence[Draft]) -> None:
+    """All specs through one start of the engine."""
+    from msm_ray.generate.documents import DocumentJob, write_all_documents
+    from msm_ray.generate.outline import read_outline
+
+    workshop.need_ray()
+    jobs = []
+    for draft in drafts:
+        name = draft.stage.name
+        settings = document_settings(workshop.experiment.settings, name)
+        outline = read_outline(workshop.folder(f"outline/{name}"))
+        model = settings.model or str(workshop.base)
+        jobs.append(DocumentJob(draft.folder, workshop.experiment.specs[name], outline, settings, model))
+    for draft, counts in zip(
+        drafts, write_all_documents(jobs, workshop.experiment.settings.cluster.generation), strict=True
+    ):
+        workshop.finish(draft, {"rows": counts["documents"], "tokens": counts["tokens_written"], **counts})
+
+
+def _make_corpus(workshop: Workshop, draft: Draft) -> dict[str, Any]:
+    from msm_ray.corpus.checks import check_corpus
+
+    name = draft.stage.name
+    settings = document_settings(workshop.experiment.settings, name)
+    counts = check_corpus(
+        draft.folder, workshop.folder(f"documents/{name}"), workshop.experiment.specs[name], settings
+    )
+    return {"rows": counts["documents"], **counts}
+
+
+def _make_replay(workshop: Workshop, draft: Draft) -> dict[str, Any]:
+    from msm_ray.generate.replayed import write_replay
+
+    settings = draft.stage.settings
+    return write_replay(draft.folder, settings["source"], settings["count"])
+
+
+def _make_chats(workshop: Workshop, draft: Draft) -> dict[str, Any]:
+    from msm_ray.generate.chats import write_chats
+
+    settings = workshop.experiment.settings
+    counts = write_chats(draft.folder, draft.stage.name, settings.chats[draft.stage.name], settings.assistant)
+    return {"rows": counts["chats"], **counts}
+
+
+def _make_blocks(workshop: Workshop, draft: Draft) -> dict[str, Any]:
+    from msm_ray.corpus.packing import build_blocks
+
+    main, *mix, _ = draft.stage.inputs
+    kind = "documents" if main.startswith("corpus/") else "chats"
+    settings = workshop.experiment.settings.midtraining if kind == "documents" else workshop.experiment.settings.aft
+    counts = build_blocks(
+        draft.folder,
+        kind=kind,
+        main=workshop.folder(main) / "data",
+        other=workshop.folder(mix[0]) / "data" if mix else None,
+        tokenizer=workshop.base,
+        settings=settings,
+        seed=0,
+    )
+    return {"rows": counts["blocks"], "tokens": counts["tokens_kept"], **counts}
+
+
+def _training(workshop: Workshop, drafts: Sequence[Draft]) -> None:
+    """Midtraining and SFT of all arms and seeds in one worker group; each job is committed by its rank 0."""
+    from msm_ray.train.job import TrainingJob
+    from msm_ray.train.launch import train_all
+
+    workshop.need_ray()
+    jobs = [_training_job(workshop, draft, TrainingJob) for draft in drafts]
+    train_all(jobs, workshop.experiment.settings.cluster, workshop.store.root / "ray-train")
+    for draft in drafts:
+        workshop.settle(draft)
+
+
+def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
+    stage, settings = draft.stage, workshop.experiment.settings
+    how: TrainSettings = settings.midtraining if stage.kind == "midtrain" else settings.aft
+    _, blocks, *parents = stage.inputs
+    parent = workshop.folder(parents[0]) / ("model" if how.mode == "full" else "adapter") if parents else None
+    arms = ", ".join(t.arm for t in workshop.experiment.trained if t.checkpoint == stage.key)
+    facts = {"experiment": settings.experiment, "stage": stage.key, "arms": arms or "(part of others)"}
+    for name in {r.midtrain for r in settings.arms.values() if r.midtrain and stage.name.startswith(r.midtrain)}:
+        facts["spec digest"] = workshop.experiment.specs[name].digest
+    return job(
+        name=stage.key,
+        base=workshop.base,
+        blocks=workshop.folder(blocks),
+        out=draft.folder,
+        settings=how,
+        seed=stage.settings["seed"],
+        parent=parent,
+        record=draft.record,
+        facts=facts,
+    )
+
+
+def _make_items(workshop: Workshop, draft: Draft) -> dict[str, Any]:
+    from msm_ray.evals import items
+
+    settings = workshop.experiment.settings
+    how = settings.evals[draft.stage.name]
+    writers = {PreferencesEval: items.preference_items, AgenticEval: items.agentic_items, AnswersEval: items.answer_items}
+    return writers[type(how)](draft.folder, how, settings.assistant)
+
+
+def checkpoint_folder(workshop: Workshop, key: str) -> Path:
+    """Where an arm's weights lie: the base's model, a trained model, or an adapter."""
+    folder = workshop.folder(key)
+    return folder / "adapter" if (folder / "adapter").is_dir() else folder / "model"
+
+
+def _served_arms(workshop: Workshop) -> dict[str, Path]:
+    """Checkpoint keys as names to ask for -> folders; the base itself is asked by its own name."""
+    keys = dict.fromkeys(t.checkpoint for t in workshop.experiment.trained)
+    return {served_name(k): checkpoint_folder(workshop, k) for k in keys if not k.startswith("base/")}
+
+
+def served_name(checkpoint: str) -> str:
+    """The name under which a checkpoint is served, `sft/cheese-s0` as `sft.cheese-s0`."""
+    return checkpoint.replace("/", ".")
+
+
+def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
+    """All arms behind one address, asked arm by arm."""
+    from msm_ray.rollouts import RolloutJob, run_rollouts
+    from msm_ray.serve import open_arms
+
+    workshop.need_ray()
+    settings = workshop.experiment.settings
+    base_id = workshop.experiment.of_kind("base")[0].name
+    wanted = {draft.stage.inputs[1] for draft in drafts}
+    arms = {served_name(k): checkpoint_folder(workshop, k) for k in wanted if not k.startswith("base/")}
+    by_label = {}
+    for draft in sorted(drafts, key=lambda d: (d.stage.inputs[1], d.stage.name)):
+        items_key, checkpoint, *_ = draft.stage.inputs
+        name = base_id if checkpoint.startswith("base/") else f"{base_id}:{served_name(checkpoint)}"
+        eval_name = items_key.partition("/")[2]
+        job = RolloutJob(
+            out=draft.folder,
+            eval=eval_name,
+            arm=draft.stage.settings["arm"],
+            seed=draft.stage.settings["seed"],
+            model=name,
+            items=workshop.folder(items_key),
+            settings=settings.evals[eval_name],
+        )
+        by_label[draft.stage.key] = (draft, job)
+    jobs = [job for _, job in by_label.values()]
+    done = {str(job.out): draft for draft, job in by_label.values()}
+    with open_arms(workshop.base, arms, settings.cluster.serving, base_id=base_id, work=workshop.store.root) as served:
+        say(f"serving {len(arms)} arms at {served.address}")
+        run_rollouts(
+            jobs,
+            served.address,
+            settings.cluster.serving,
+            on_finished=lambda job, counts: workshop.finish(done[str(job.out)], counts),
+        )
+
+
+def _make_verdicts(workshop: Workshop, draft: Draft) -> dict[str, Any]:
+    from msm_ray.rollouts import write_verdicts
+
+    rollouts, items = draft.stage.inputs
+    eval_name = items.partition("/")[2]
+    how = workshop.experiment.settings.evals[eval_name]
+    return write_verdicts(draft.folder, workshop.folder(rollouts), workshop.folder(items), how)
+
+
+def _make_report(workshop: Workshop, draft: Draft) -> dict[str, Any]:
+    from msm_ray.report import write_report
+
+    def log(tracker_body: Callable[[Tracker], None]) -> None:
+        with open_run(workshop.run_name(draft), draft.stage.settings) as tracker:
+            tracker_body(tracker)
+
+    return write_report(draft.folder, workshop.experiment, workshop.artifacts, log)
+
+
+def serve(workshop: Workshop) -> None:
+    """Keep every trained arm up until interrupted."""
+    from msm_ray.serve import keep_serving
+
+    workshop.need_ray()
+    base_id = workshop.experiment.of_kind("base")[0].name
+    keep_serving(
+        workshop.base,
+        _served_arms(workshop),
+        workshop.experiment.settings.cluster.serving,
+        base_id=base_id,
+        work=workshop.store.root,
+    )
+
+
+_ONE_BY_ONE: dict[str, Callable[[Workshop, Draft], dict[str, Any]]] = {
+    "base": _make_base,
+    "outline": _make_outline,
+    "corpus": _make_corpus,
+    "replay": _make_replay,
+    "chats": _make_chats,
+    "blocks": _make_blocks,
+    "items": _make_items,
+    "verdicts": _make_verdicts,
+    "report": _make_report,
+}
