@@ -2,8 +2,8 @@
 
 Rollouts of one domain (or scenario condition) and of one training seed are not independent, so a pooled Wilson interval is
 too narrow. Variances here are cluster-robust in two ways at once, by cluster and by seed (Cameron, Gelbach & Miller 2011,
-"Robust inference with multiway clustering"): V = V_cluster + V_seed - V_cluster-and-seed, with a t distribution whose degrees
-of freedom are the smaller number of clusters minus one (Cameron & Miller 2015, section VI.D).
+"Robust inference with multiway clustering"): V = V_cluster + V_seed - V_cluster-and-seed. The t distribution has the degrees
+of freedom of such a sum of variances (Satterthwaite 1946): three where four seeds decide, more where clusters do.
 """
 
 from __future__ import annotations
@@ -106,10 +106,13 @@ def difference(a: Sequence[Verdict], b: Sequence[Verdict], condition: str | None
     influence = np.concatenate([p[1] for p in parts])
     done = [*parts[0][2], *parts[1][2]]
     error, freedom = _standard_error(influence, done)
-    # Independent tries set a floor under the clustered variance, as in `rate`.
-    error = max(error, math.sqrt(sum(abs(p[0]) * (1 - abs(p[0])) / len(p[2]) for p in parts)))
+    if error == 0:  # no spread at all: the clusters are as many independent tries, and p is that of a sign test
+        tries = len({(v.cluster, v.seed) for v in done})
+        _, half = wilson(0, tries)
+        p = min(1.0, 2 * 0.5**tries) if value else 1.0
+        return Difference(a[0].arm, b[0].arm, a[0].eval, condition, value, max(-1.0, value - half), min(1.0, value + half), p)
     half = distributions.t.ppf(0.975, freedom) * error
-    p = 2 * distributions.t.sf(abs(value) / error, freedom) if error > 0 else (1.0 if value == 0 else 0.0)
+    p = 2 * distributions.t.sf(abs(value) / error, freedom)
     low, high = max(-1.0, value - half), min(1.0, value + half)
     return Difference(a[0].arm, b[0].arm, a[0].eval, condition, value, low, high, float(p))
 
@@ -128,24 +131,27 @@ def _interval(estimate: float, influence: np.ndarray, rows: Sequence[Verdict]) -
     return estimate - half, estimate + half
 
 
-def _standard_error(influence: np.ndarray, rows: Sequence[Verdict]) -> tuple[float, int]:
+def _standard_error(influence: np.ndarray, rows: Sequence[Verdict]) -> tuple[float, float]:
     """Two-way clustered standard error and its degrees of freedom; one-way where there is one seed (or one cluster)."""
     clusters, seeds = [v.cluster for v in rows], [str(v.seed) for v in rows]
-    both = [f"{c}\0{s}" for c, s in zip(clusters, seeds, strict=True)]
     ways = [names for names in (clusters, seeds) if len(set(names)) > 1]
     if not ways:  # nothing to cluster by: independent tries
         return math.sqrt(float(influence @ influence)), max(1, len(rows) - 1)
-    variances = [_clustered_variance(influence, names) for names in ways]
-    freedom = min(len(set(names)) for names in ways) - 1
-    if len(ways) == 1:
-        return math.sqrt(variances[0]), freedom
-    combined = sum(variances) - _clustered_variance(influence, both)
-    return math.sqrt(max(combined, *variances)), freedom  # the difference can fall below either part in small samples
+    parts = [_clustered_variance(influence, names) for names in ways]
+    if len(parts) == 1:
+        return math.sqrt(parts[0][0]), parts[0][1]
+    parts.append(_clustered_variance(influence, [f"{c}\0{s}" for c, s in zip(clusters, seeds, strict=True)]))
+    (by_cluster, _), (by_seed, _), (by_both, _) = parts
+    # In small samples the sum can fall below one of its parts.
+    combined = max(by_cluster + by_seed - by_both, by_cluster, by_seed)
+    fewest = min(freedom for _, freedom in parts)
+    spread = sum(variance**2 / freedom for variance, freedom in parts)
+    return math.sqrt(combined), max(fewest, combined**2 / spread if spread > 0 else fewest)
 
 
-def _clustered_variance(influence: np.ndarray, names: Sequence[str]) -> float:
-    """Sum over clusters of squared sums of influence, with the G / (G - 1) correction for few clusters."""
+def _clustered_variance(influence: np.ndarray, names: Sequence[str]) -> tuple[float, int]:
+    """Sum over clusters of squared sums of influence, with the G / (G - 1) correction for few clusters; and G - 1."""
     _, index = np.unique(np.array(names), return_inverse=True)
     sums = np.bincount(index, weights=influence)
     count = len(sums)
-    return float(sums @ sums) * count / (count - 1)
+    return float(sums @ sums) * count / (count - 1), count - 1

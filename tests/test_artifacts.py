@@ -1,0 +1,128 @@
+"""The artifact contract: commit last, reuse what is equal, name what changed, never take a half for a whole."""
+
+from pathlib import Path
+
+import pytest
+
+from msm_ray.artifacts import ArtifactStore, commit, content_digest, is_committed
+from msm_ray.errors import PreflightError, SettingsError
+
+SETTINGS = {"rate": 0.1, "inner": {"steps": 5}}
+
+
+def make(store: ArtifactStore, settings: dict, text: str = "data", anew: str | None = None, **inputs: str) -> Path:
+    folder, record = store.begin("sft", "x", settings, inputs, anew=anew)
+    (folder / "data.txt").write_text(text)
+    commit(folder, record, {"rows": 1})
+    return folder
+
+
+def test_equal_settings_are_present_and_a_changed_one_is_named(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    assert store.find("sft", "x", SETTINGS, {}).state == "missing"
+    make(store, SETTINGS)
+    assert store.find("sft", "x", SETTINGS, {}).state == "present"
+    found = store.find("sft", "x", {"rate": 0.1, "inner": {"steps": 6}}, {})
+    assert found.state == "stale"
+    assert found.changed == {"inner.steps": (5, 6)}
+
+
+def test_a_changed_input_is_named(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    make(store, SETTINGS, blocks="one")
+    assert store.find("sft", "x", SETTINGS, {"blocks": "one"}).state == "present"
+    assert store.find("sft", "x", SETTINGS, {"blocks": "two"}).changed == {"input blocks": ("one", "two")}
+
+
+def test_without_its_marker_a_folder_is_a_draft_that_the_same_settings_go_on_with(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    folder, _ = store.begin("sft", "x", SETTINGS, {})
+    (folder / "half").write_text("half")
+    found = store.find("sft", "x", SETTINGS, {})
+    assert (found.state, found.draft, found.artifact) == ("missing", True, None)
+    assert store.begin("sft", "x", SETTINGS, {})[0] == folder
+    assert not is_committed(folder)
+
+
+def test_a_draft_of_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    store.begin("sft", "x", SETTINGS, {})
+    found = store.find("sft", "x", {**SETTINGS, "rate": 0.2}, {})
+    assert (found.state, found.draft) == ("stale", True)
+    assert found.changed == {"rate": (0.1, 0.2)}
+
+
+def test_a_new_version_leaves_the_old_and_going_back_finds_it(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    first = make(store, SETTINGS)
+    second = make(store, {"rate": 0.2}, anew="version")
+    assert (first.name, second.name) == ("x@1", "x@2")
+    found = store.find("sft", "x", SETTINGS, {})
+    assert found.artifact and found.artifact.version == 1
+
+
+def test_versions_count_as_numbers(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    for number in range(1, 12):
+        make(store, {"rate": number}, anew="version")
+    found = store.find("sft", "x", {"rate": 99}, {})
+    assert found.artifact and found.artifact.version == 11  # not 9, which sorts last as text
+
+
+def test_a_new_version_that_was_interrupted_is_gone_on_with(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    make(store, SETTINGS)
+    folder, _ = store.begin("sft", "x", {"rate": 0.2}, {}, anew="version")
+    found = store.find("sft", "x", {"rate": 0.2}, {})
+    assert (found.state, found.draft) == ("missing", True)
+    assert store.begin("sft", "x", {"rate": 0.2}, {})[0] == folder
+
+
+def test_force_takes_the_place_of_the_newest(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    folder = make(store, SETTINGS, "old")
+    assert make(store, SETTINGS, "new", anew="force") == folder
+    assert (folder / "data.txt").read_text() == "new"
+
+
+def test_an_input_made_by_the_same_worker_group_is_filled_in_at_commit(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    parent, parent_record = store.begin("midtrain", "p", {}, {})
+    child, record = store.begin("sft", "c", {}, {"midtrain/p": None})
+    (parent / "w").write_text("weights")
+    commit(parent, parent_record, {})
+    commit(child, {**record, "pending": {"midtrain/p": str(parent)}}, {})
+    digest = store.find("midtrain", "p", {}, {}).artifact.digest  # type: ignore[union-attr]
+    assert store.find("sft", "c", {}, {"midtrain/p": digest}).state == "present"
+    assert store.find("sft", "c", {}, {"midtrain/p": "other"}).state == "stale"
+
+
+def test_the_digest_is_of_names_and_bytes_and_not_of_the_record(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    folder = make(store, SETTINGS)
+    before = content_digest(folder)
+    (folder / "artifact.json").write_text("{}")
+    assert content_digest(folder) == before
+    (folder / "data.txt").rename(folder / "other.txt")
+    assert content_digest(folder) != before
+
+
+def test_a_record_that_cannot_be_read_is_an_error_and_not_a_missing_artifact(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    (make(store, SETTINGS) / "artifact.json").write_text("{ cut off")
+    with pytest.raises(SettingsError, match="unreadable record"):
+        store.find("sft", "x", SETTINGS, {})
+
+
+def test_two_runs_do_not_write_below_one_root(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    with store.lock(), pytest.raises(PreflightError, match="another msm run"), ArtifactStore(tmp_path).lock():
+        pass
+    with store.lock():  # and it is free again
+        pass
+
+
+def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PreflightError, match="cannot write there"), ArtifactStore(tmp_path / "file").lock():
+        pass

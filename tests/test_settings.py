@@ -1,0 +1,123 @@
+"""Experiment files: what is read, what is refused, and how clearly."""
+
+from pathlib import Path
+
+import pytest
+
+from msm_ray.errors import SettingsError
+from msm_ray.settings_file import load_experiment
+
+FILE = """\
+experiment: small
+assistant: {name: llama}
+base: {source: tinyworld}
+specs:
+  calm: specs/tinyworld/endings.md
+documents: {engine: offline, documents: 10}
+corpora:
+  calm: {documents: 20}
+chats:
+  talk: {source: tinyworld.ordinary, count: 5}
+aft: {steps: 5, learning_rate: 2e-3}
+arms:
+  a/baseline: {sft: talk}
+  a/msm: {midtrain: calm}
+evals:
+  e: {task: preferences, arms: [a/*], pairs: 3}
+report:
+  comparisons:
+    - {a: a/msm, b: a/baseline, eval: e}
+"""
+
+
+def write(tmp_path: Path, text: str = FILE) -> Path:
+    path = tmp_path / "x.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(tmp_path: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_experiment(write(tmp_path, text), overrides)
+    return str(caught.value)
+
+
+def test_defaults_are_the_papers_and_a_corpus_inherits_what_it_does_not_say(tmp_path: Path) -> None:
+    settings = load_experiment(write(tmp_path))
+    assert settings.corpora["calm"].documents == 20
+    assert settings.corpora["calm"].engine == "offline"
+    assert settings.midtraining.learning_rate == 1e-4
+    assert settings.aft.learning_rate == 2e-3  # YAML 1.1 would read 2e-3 as text
+
+
+def test_overrides_change_one_setting_and_leave_its_neighbours(tmp_path: Path) -> None:
+    settings = load_experiment(write(tmp_path), ["seeds=2", "aft.learning_rate=1e-5", "cluster.serving.port=8123"])
+    assert (settings.seeds, settings.aft.learning_rate, settings.aft.steps) == (2, 1e-5, 5)
+    assert settings.cluster.serving.port == 8123
+
+
+def test_a_misspelt_key_is_named_with_its_line_and_the_nearest_key(tmp_path: Path) -> None:
+    message = refusal(tmp_path, FILE.replace("documents: {engine", "documents: {engin"))
+    assert "x.yaml:6" in message
+    assert "documents.engin" in message
+    assert "did you mean 'engine'" in message
+
+
+def test_a_misspelt_key_inside_an_eval_is_found_behind_the_union(tmp_path: Path) -> None:
+    message = refusal(tmp_path, FILE.replace("pairs: 3", "pair: 3"))
+    assert "x.yaml:16" in message
+    assert "did you mean 'pairs'" in message
+
+
+def test_a_misspelt_override_says_command_line(tmp_path: Path) -> None:
+    message = refusal(tmp_path, FILE, "aft.lerning_rate=1")
+    assert "(command line)" in message
+    assert "did you mean 'learning_rate'" in message
+
+
+def test_an_impossible_value_is_named_with_its_line(tmp_path: Path) -> None:
+    assert "x.yaml:11" in refusal(tmp_path, FILE.replace("steps: 5", "steps: -5"))
+
+
+def test_an_arm_with_an_unknown_spec_is_named_with_its_line_and_the_nearest(tmp_path: Path) -> None:
+    message = refusal(tmp_path, FILE.replace("midtrain: calm", "midtrain: clam"))
+    assert "x.yaml:14" in message
+    assert "did you mean 'calm'" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("sft: talk", "sft: tlak", "talk"),
+        ("arms: [a/*]", "arms: [b/*]", "b/*"),
+        ("b: a/baseline", "b: a/basline", "a/baseline"),
+        ("a/msm:", "Msm:", "group/name"),
+    ],
+)
+def test_every_name_has_to_exist(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert named in refusal(tmp_path, FILE.replace(old, new))
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, FILE + "seeds: 1\nseeds: 2\n")
+    assert "twice" in message
+    assert ":21" in message
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "experiment: [unclosed", "just words"])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    assert "x.yaml" in refusal(tmp_path, text)
+
+
+def test_a_missing_file_and_one_that_is_not_utf8(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such experiment file"):
+        load_experiment(tmp_path / "none.yaml")
+    bad = tmp_path / "bad.yaml"
+    bad.write_bytes(b"experiment: \xff\xfe")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        load_experiment(bad)
+
+
+@pytest.mark.parametrize("override", ["seeds", "=3", "experiment.x=1"])
+def test_an_override_that_cannot_be_applied(tmp_path: Path, override: str) -> None:
+    assert override.partition("=")[0] in refusal(tmp_path, FILE, override)
