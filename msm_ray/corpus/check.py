@@ -1,0 +1,70 @@
+"""The corpus stage: documents in, checked and deduplicated corpus out, with its card, or a quality gate that says why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from msm_ray.artifacts import write_whole
+from msm_ray.config import DocumentSettings
+from msm_ray.corpus.card import corpus_card
+from msm_ray.corpus.checks import check_document
+from msm_ray.corpus.dedup import find_duplicates
+from msm_ray.errors import QualityGateError
+from msm_ray.generate.shards import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row, clean, read_rows, write_table
+from msm_ray.spec import Spec
+
+SHARD_ROWS = 10_000
+
+
+def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSettings) -> dict[str, int | float | str]:
+    """Stage: `data/*.parquet`, `rejected.parquet` and `card.md` in `out` from the documents folder `documents`.
+
+    The same documents give the same bytes. Raises QualityGateError when less than `settings.least_share` of the ideas
+    became a document that is kept; the files are written all the same, so that they can be looked at.
+    """
+    clean(out)
+    written = sorted(read_rows(documents / "data"), key=lambda row: row["id"])
+    kept, rejected = _sort_out(written, spec, settings.prompt == "tinyworld")
+    for old in (out / "data").glob("*.parquet"):
+        old.unlink()
+    for start in range(0, max(1, len(kept)), SHARD_ROWS):
+        write_table(out / "data" / f"part-{start // SHARD_ROWS:06d}.parquet", kept[start: start + SHARD_ROWS], DOCUMENT_SCHEMA)
+    write_table(out / "rejected.parquet", rejected, REJECTED_SCHEMA)
+    reasons = Counter(row["reason"] for row in rejected) + _never_written(documents, {row["id"] for row in written})
+    write_whole(out / "card.md", corpus_card(spec, kept, reasons, len(written)))
+    _gate(spec, len(kept), reasons, settings.least_share, out)
+    return {
+        "documents": len(kept), "rejected": sum(reasons.values()), "words": sum(len(row["text"].split()) for row in kept),
+        "tokens_written": sum(row["num_generated_tokens"] or 0 for row in kept),
+    } | {f"rejected: {reason}": count for reason, count in sorted(reasons.items())}
+
+
+def _sort_out(written: list[Row], spec: Spec, tinyworld: bool) -> tuple[list[Row], list[Row]]:
+    """(kept, rejected). A document that fails a check does not make its copies duplicates."""
+    rejected: list[Row] = []
+    fit: list[Row] = []
+    for row in written:
+        reason, detail = check_document(row["text"], spec, tinyworld)
+        (rejected if reason else fit).append(row | ({"reason": reason, "raw": detail} if reason else {}))
+    duplicates = find_duplicates((row["id"], row["text"]) for row in fit)
+    kept = [row for row in fit if row["id"] not in duplicates]
+    rejected += [row | {"reason": duplicates[row["id"]][0], "raw": f"the same as {duplicates[row['id']][1]}"}
+                 for row in fit if row["id"] in duplicates]
+    return kept, sorted(rejected, key=lambda row: row["id"])
+
+
+def _never_written(documents: Path, done: set[str]) -> Counter[str]:
+    """Ideas that never became a document, by the last reason given."""
+    last = {row["id"]: row["reason"] for row in read_rows(documents / "rejected", ["id", "reason"]) if row["id"] not in done}
+    return Counter("not written: " + reason.partition(": ")[0] for reason in last.values())
+
+
+def _gate(spec: Spec, kept: int, reasons: Counter[str], least_share: float, out: Path) -> None:
+    asked = kept + sum(reasons.values())
+    if asked and kept / asked >= least_share:
+        return
+    listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) or "no document was written"
+    raise QualityGateError(
+        f"Corpus {spec.name}: {kept} of {asked} documents were kept, less than the share least_share={least_share:g} asks for. Why: {listed}. "
+        f"See {out / 'rejected.parquet'}; mend the spec, the writer or its prompt, or lower least_share.")
