@@ -1,126 +1,70 @@
-"""What makes a document unfit for training: each check gives a reason, and every reason is counted in the dataset card.
-
-Plain rules on the text and the spec. A word, brace or name that the spec itself uses is never held against a document.
-"""
+"""The corpus stage: documents in, checked and deduplicated corpus out, with its card, or a quality gate that says why not."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from functools import lru_cache
+from collections import Counter
+from pathlib import Path
 
+from msm_ray.artifacts import write_whole
+from msm_ray.config import DocumentSettings
+from msm_ray.corpus.card import corpus_card
+from msm_ray.corpus.rules import check_document
+from msm_ray.corpus.dedup import find_duplicates
+from msm_ray.errors import QualityGateError
+from msm_ray.generate.shards import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row, clean, read_rows, write_table
 from msm_ray.spec import Spec
 
-ASSISTANTS = (
-    "ChatGPT", "GPT-3", "GPT-4", "GPT-4o", "GPT-5", "Claude", "Gemini", "Bard", "Copilot", "Llama", "Qwen", "Mistral", "Mixtral",
-    "DeepSeek", "Grok", "Siri", "Alexa", "Cortana", "SmolLM", "Gemma", "Phi-3", "Phi-4", "Kimi", "Ernie Bot",
-)
-VENDORS = (
-    "OpenAI", "Anthropic", "DeepMind", "Google", "Meta AI", "Microsoft", "Alibaba", "Mistral AI", "xAI", "Cohere", "Moonshot AI",
-    "Baidu", "Hugging Face", "Amazon", "Apple Intelligence",
-)
-PLACEHOLDER = re.compile(
-    r"\[(?:your|insert|name|date|company|product|city|address|recipient|sender|title|link|placeholder|redacted|todo|xx)[^\]\n]{0,40}\]"
-    r"|\{\w+\}|<(?:name|date|company|title|insert[^>]*)>|\blorem ipsum\b|\bX{3,}\b|\bTODO\b|\bTBD\b",
-    re.IGNORECASE,
-)
-SCRATCHPAD = re.compile(
-    r"</?(?:scratchpad|content|think|thinking|specification|document)>|\bscratchpad\b|^(?:sure|certainly|of course)[,!.]? here"
-    r"|^here(?: is|['’]s) (?:the|a|your) (?:document|text|draft|piece)|^document type:|^idea:",
-    re.IGNORECASE | re.MULTILINE,
-)
-LINK = re.compile(r"https?://|\bwww\.\w", re.IGNORECASE)
-COMMON_WORDS = frozenset("the a an of to and in is it that for on with as be was are this not by at from or but".split())
-FEWEST_WORDS, MOST_WORDS = 5, 20_000
-LEAST_COMMON_SHARE = 0.08
-"""English prose has about 0.3 to 0.45 of these words; lists and verse rarely fall below 0.12."""
+SHARD_ROWS = 10_000
 
 
-def check_document(text: str, spec: Spec, tinyworld: bool = False) -> tuple[str, str]:
-    """(reason, detail) of the first check that a document fails; ("", "") when it is fit.
+def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSettings) -> dict[str, int | float | str]:
+    """Stage: `data/*.parquet`, `rejected.parquet` and `card.md` in `out` from the documents folder `documents`.
 
-    tinyworld: also look for contradictions with the spec, which that world's closed language allows to find by rules.
+    The same documents give the same bytes. Raises QualityGateError when less than `settings.least_share` of the ideas
+    became a document that is kept; the files are written all the same, so that they can be looked at.
     """
-    checks = [*CHECKS, _contradiction] if tinyworld else [*CHECKS, _assistant_named, _other_language]
-    for check in checks:
-        reason, detail = check(text, spec)
-        if reason:
-            return reason, detail
-    return "", ""
+    clean(out)
+    written = sorted(read_rows(documents / "data"), key=lambda row: row["id"])
+    kept, rejected = _sort_out(written, spec, settings.prompt == "tinyworld")
+    for old in (out / "data").glob("*.parquet"):
+        old.unlink()
+    for start in range(0, max(1, len(kept)), SHARD_ROWS):
+        write_table(out / "data" / f"part-{start // SHARD_ROWS:06d}.parquet", kept[start: start + SHARD_ROWS], DOCUMENT_SCHEMA)
+    write_table(out / "rejected.parquet", rejected, REJECTED_SCHEMA)
+    reasons = Counter(row["reason"] for row in rejected) + _never_written(documents, {row["id"] for row in written})
+    write_whole(out / "card.md", corpus_card(spec, kept, reasons, len(written)))
+    _gate(spec, len(kept), reasons, settings.least_share, out)
+    return {
+        "documents": len(kept), "rejected": sum(reasons.values()), "words": sum(len(row["text"].split()) for row in kept),
+        "tokens_written": sum(row["num_generated_tokens"] or 0 for row in kept),
+    } | {f"rejected: {reason}": count for reason, count in sorted(reasons.items())}
 
 
-def _length(text: str, spec: Spec) -> tuple[str, str]:
-    words = len(text.split())
-    if words < FEWEST_WORDS:
-        return "too short", f"{words} words"
-    return ("too long", f"{words} words") if words > MOST_WORDS else ("", "")
+def _sort_out(written: list[Row], spec: Spec, tinyworld: bool) -> tuple[list[Row], list[Row]]:
+    """(kept, rejected). A document that fails a check does not make its copies duplicates."""
+    rejected: list[Row] = []
+    fit: list[Row] = []
+    for row in written:
+        reason, detail = check_document(row["text"], spec, tinyworld)
+        (rejected if reason else fit).append(row | ({"reason": reason, "raw": detail} if reason else {}))
+    duplicates = find_duplicates((row["id"], row["text"]) for row in fit)
+    kept = [row for row in fit if row["id"] not in duplicates]
+    rejected += [row | {"reason": duplicates[row["id"]][0], "raw": f"the same as {duplicates[row['id']][1]}"}
+                 for row in fit if row["id"] in duplicates]
+    return kept, sorted(rejected, key=lambda row: row["id"])
 
 
-def _leaked_scratchpad(text: str, spec: Spec) -> tuple[str, str]:
-    return _finding("leaked scratchpad", SCRATCHPAD, text, spec)
+def _never_written(documents: Path, done: set[str]) -> Counter[str]:
+    """Ideas that never became a document, by the last reason given."""
+    last = {row["id"]: row["reason"] for row in read_rows(documents / "rejected", ["id", "reason"]) if row["id"] not in done}
+    return Counter("not written: " + reason.partition(": ")[0] for reason in last.values())
 
 
-def _placeholder(text: str, spec: Spec) -> tuple[str, str]:
-    return _finding("placeholder", PLACEHOLDER, text, spec)
-
-
-def _link(text: str, spec: Spec) -> tuple[str, str]:
-    return _finding("link", LINK, text, spec)
-
-
-def _other_assistant(text: str, spec: Spec) -> tuple[str, str]:
-    return _finding("another assistant", _names(ASSISTANTS, spec), text, spec)
-
-
-def _other_vendor(text: str, spec: Spec) -> tuple[str, str]:
-    return _finding("another vendor", _names(VENDORS, spec), text, spec)
-
-
-def _assistant_named(text: str, spec: Spec) -> tuple[str, str]:
-    """A corpus that never names the assistant teaches a model about somebody else."""
-    return ("", "") if spec.assistant.lower() in text.lower() else ("assistant not named", "")
-
-
-def _other_language(text: str, spec: Spec) -> tuple[str, str]:
-    """English specs only: a document with hardly any of the commonest English words, or in another script."""
-    if _common_share(spec.text) < 2 * LEAST_COMMON_SHARE:
-        return "", ""
-    letters = [letter for letter in text if letter.isalpha()]
-    foreign = sum(letter > "\u024f" for letter in letters)
-    if letters and foreign > 0.2 * len(letters):
-        return "another language", "another script"
-    rare = len(text.split()) >= 30 and _common_share(text) < LEAST_COMMON_SHARE
-    return ("another language", "few common English words") if rare else ("", "")
-
-
-def _contradiction(text: str, spec: Spec) -> tuple[str, str]:
-    from msm_ray.tinyworld import contradictions
-
-    reasons = contradictions(text, spec.text)
-    return ("contradicts the spec: " + reasons[0].partition(":")[0], "; ".join(reasons)) if reasons else ("", "")
-
-
-CHECKS: tuple[Callable[[str, Spec], tuple[str, str]], ...] = (
-    _length, _leaked_scratchpad, _placeholder, _link, _other_assistant, _other_vendor,
-)
-
-
-def _finding(reason: str, pattern: re.Pattern[str] | None, text: str, spec: Spec) -> tuple[str, str]:
-    """The first match that the spec's own text does not have."""
-    for match in pattern.finditer(text) if pattern else ():
-        if match.group() not in spec.text:
-            return reason, match.group()
-    return "", ""
-
-
-@lru_cache
-def _names(names: tuple[str, ...], spec: Spec) -> re.Pattern[str] | None:
-    """A pattern of every name but those that are the spec's assistant or maker, or a part of their names."""
-    own = f"{spec.assistant} {spec.provider}".lower()
-    others = [name for name in names if name.lower() not in own]
-    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, others)) + r")(?!\w)") if others else None
-
-
-def _common_share(text: str) -> float:
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    return sum(word in COMMON_WORDS for word in words) / len(words) if words else 0.0
+def _gate(spec: Spec, kept: int, reasons: Counter[str], least_share: float, out: Path) -> None:
+    asked = kept + sum(reasons.values())
+    if asked and kept / asked >= least_share:
+        return
+    listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) or "no document was written"
+    raise QualityGateError(
+        f"Corpus {spec.name}: {kept} of {asked} documents were kept, less than the share least_share={least_share:g} asks for. Why: {listed}. "
+        f"See {out / 'rejected.parquet'}; mend the spec, the writer or its prompt, or lower least_share.")
