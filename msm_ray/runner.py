@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from msm_ray import cli, plan, ray_session, stages
-from msm_ray.artifacts import Artifact, ArtifactStore, commit
+from msm_ray.artifacts import Artifact, ArtifactStore
 from msm_ray.config import ClusterSettings
 from msm_ray.errors import MsmError, PreflightError, SettingsError
 from msm_ray.experiment import KINDS, Experiment, Stage
@@ -44,7 +45,9 @@ def run(
     with store.lock():
         planned = plan.plan(experiment, store)
         plan.refuse_stale(planned, force, new_version)
-        todo = [p for p in planned if p.stage.kind in wanted and (p.found.state != "present" or _forced(p.stage, force))]
+        todo = [
+            p for p in planned if p.stage.kind in wanted and (p.found.state != "present" or _forced(p.stage, force))
+        ]
         if not todo:
             stages.say(f"nothing to do: all {len([p for p in planned if p.stage.kind in wanted])} stages are there")
             _last_words(experiment, store, wanted)
@@ -89,8 +92,16 @@ def _run_group(workshop: Workshop, kinds: tuple[str, ...], force: tuple[str, ...
         started = time.monotonic()
         stages.say(f"{'/'.join(kinds)}: {len(drafts)} to make")
         stages.make(workshop, kinds[0], drafts)
-        stages.say(f"{'/'.join(kinds)}: done in {time.monotonic() - started:.0f} s")
+        seconds = time.monotonic() - started
+        stages.say(f"{'/'.join(kinds)}: done in {seconds:.0f} s")
+        _note_time(workshop.store.root, "/".join(kinds), len(drafts), seconds)
     return [draft.stage.key for draft in drafts]
+
+
+def _note_time(root: Path, what: str, made: int, seconds: float) -> None:
+    """`timings.jsonl` below the root: how long each group of stages took, for `benchmarks/quickstart.py`."""
+    with (root / "timings.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"what": what, "made": made, "seconds": round(seconds, 2)}) + "\n")
 
 
 def _begin(workshop: Workshop, stage: Stage, inputs: dict[str, str | None], anew: str | None) -> Draft:
@@ -136,7 +147,8 @@ def _preflight(cluster: ClusterSettings, root: Path) -> None:
     free = shutil.disk_usage(root).free / 2**30
     if free < cluster.least_disk_gib:
         raise PreflightError(
-            f"{root}: {free:.1f} GiB free, {cluster.least_disk_gib:g} needed (cluster.least_disk_gib); make room or give root=FOLDER"
+            f"{root}: {free:.1f} GiB free, {cluster.least_disk_gib:g} needed (cluster.least_disk_gib); "
+            "make room or give root=FOLDER"
         )
     if cluster.serving.port:
         _check_port(cluster.serving.host, cluster.serving.port)
@@ -165,7 +177,10 @@ def _say_what_is_left(experiment: Experiment, store: ArtifactStore, wanted: tupl
     done = [p for p in planned if p.found.state == "present"]
     left = [p.stage.key for p in planned if p.found.state != "present"]
     shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
-    print(f"msm: {len(done)} stages done, {len(left)} left: {shown}\nmsm: go on with: {cli.command_line()}", file=sys.stderr)
+    print(
+        f"msm: {len(done)} stages done, {len(left)} left: {shown}\nmsm: go on with: {cli.command_line()}",
+        file=sys.stderr,
+    )
 
 
 def _last_words(experiment: Experiment, store: ArtifactStore, wanted: tuple[str, ...]) -> None:
@@ -185,7 +200,9 @@ def show_report(experiment: Experiment, store: ArtifactStore, *, as_json: bool) 
         artifact = newest[-1]
         stages.say("this report is older than the settings or artifacts; `msm run` makes the next one")
     else:
-        raise SettingsError(f"{store.root}: no report of '{experiment.settings.experiment}' yet; make it with `msm run`")
+        raise SettingsError(
+            f"{store.root}: no report of '{experiment.settings.experiment}' yet; make it with `msm run`"
+        )
     if as_json:
         print((artifact.folder / "report.json").read_text(encoding="utf-8"))
     else:
@@ -201,6 +218,3 @@ def serve(experiment: Experiment, store: ArtifactStore) -> None:
     with _workshop(experiment, store) as workshop:
         workshop.artifacts.update({key: _present(p.found.artifact) for key, p in planned.items() if p.found.artifact})
         stages.serve(workshop)
-
-
-__all__ = ["commit", "run", "serve", "show_report"]
