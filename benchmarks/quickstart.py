@@ -1,4 +1,4 @@
-"""Where the quickstart's time goes, stage by stage, and its peak memory: `python -m benchmarks.quickstart [--json] [key=value ...]`.
+"""Where the time goes, stage by stage, and peak memory: `python -m benchmarks.quickstart [--json] [key=value ...]`.
 
 Runs `msm run jobs/quickstart.yaml` from nothing in a temporary folder, then once more (which has to do nothing), and reads
 the seconds that the run itself noted in `timings.jsonl`.

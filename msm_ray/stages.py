@@ -128,9 +128,7 @@ def _make_corpus(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
     name = draft.stage.name
     settings = document_settings(workshop.experiment.settings, name)
-    counts = check_corpus(
-        draft.folder, workshop.folder(f"documents/{name}"), workshop.experiment.specs[name], settings
-    )
+    counts = check_corpus(draft.folder, workshop.folder(f"documents/{name}"), workshop.experiment.specs[name], settings)
     return {"rows": counts["documents"], **counts}
 
 
@@ -150,7 +148,7 @@ def _make_chats(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
 
 def _make_blocks(workshop: Workshop, draft: Draft) -> dict[str, Any]:
-    from msm_ray.corpus.packing import build_blocks
+    from msm_ray.corpus.blocks import build_blocks
 
     main, *mix, _ = draft.stage.inputs
     kind = "documents" if main.startswith("corpus/") else "chats"
@@ -206,7 +204,11 @@ def _make_items(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
     settings = workshop.experiment.settings
     how = settings.evals[draft.stage.name]
-    writers = {PreferencesEval: items.preference_items, AgenticEval: items.agentic_items, AnswersEval: items.answer_items}
+    writers = {
+        PreferencesEval: items.preference_items,
+        AgenticEval: items.agentic_items,
+        AnswersEval: items.answer_items,
+    }
     return writers[type(how)](draft.folder, how, settings.assistant)
 
 
@@ -254,7 +256,7 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
         by_label[draft.stage.key] = (draft, job)
     jobs = [job for _, job in by_label.values()]
     done = {str(job.out): draft for draft, job in by_label.values()}
-    with open_arms(workshop.base, arms, settings.cluster.serving, base_id=base_id, work=workshop.store.root) as served:
+    with open_arms(workshop.base, arms, settings.cluster.serving, base_id=base_id) as served:
         say(f"serving {len(arms)} arms at {served.address}")
         run_rollouts(
             jobs,
@@ -285,16 +287,15 @@ def _make_report(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
 def serve(workshop: Workshop) -> None:
     """Keep every trained arm up until interrupted."""
-    from msm_ray.serve import keep_serving
+    from msm_ray.serve import serve_until_interrupted
 
     workshop.need_ray()
     base_id = workshop.experiment.of_kind("base")[0].name
-    keep_serving(
+    serve_until_interrupted(
         workshop.base,
         _served_arms(workshop),
         workshop.experiment.settings.cluster.serving,
         base_id=base_id,
-        work=workshop.store.root,
     )
 
 

@@ -117,7 +117,10 @@ def _eval_tables(experiment: Experiment, results: Results) -> list[dict[str, Any
         rates = [r for r in results.rates if r.eval == name]
         conditions = sorted({r.condition for r in rates if r.condition is not None})
         arms = [
-            {"overall": r, "by_condition": {x.condition: x for x in rates if x.arm == r.arm and x.condition is not None}}
+            {
+                "overall": r,
+                "by_condition": {x.condition: x for x in rates if x.arm == r.arm and x.condition is not None},
+            }
             for r in rates
             if r.condition is None
         ]
@@ -127,7 +130,7 @@ def _eval_tables(experiment: Experiment, results: Results) -> list[dict[str, Any
 
 def _answers(experiment: Experiment, results: Results) -> list[dict[str, Any]]:
     """Per open-question eval: the questions, and what each arm answered (first seed)."""
-    shown = []
+    shown: list[Any] = []
     for name, how in experiment.settings.evals.items():
         if isinstance(how, AnswersEval):
             rows = [r for r in results.rows[name] if r["seed"] == 0]
@@ -149,9 +152,9 @@ def _corpora(artifacts: Mapping[str, Artifact]) -> list[dict[str, Any]]:
     return corpora
 
 
-def _sample_rollouts(experiment: Experiment, results: Results) -> list[dict[str, Any]]:
+def _sample_rollouts(experiment: Experiment, results: Results) -> list[Mapping[str, Any]]:
     """A few rollouts per eval and arm, drawn by a fixed seed, not picked."""
-    shown = []
+    shown: list[Any] = []
     for name, rows in results.rows.items():
         if isinstance(experiment.settings.evals[name], AnswersEval):
             continue
@@ -163,7 +166,8 @@ def _sample_rollouts(experiment: Experiment, results: Results) -> list[dict[str,
 
 def _track(tracker: Tracker, results: Results) -> None:
     rows = [
-        [r.eval, r.arm, r.condition or "all", r.rate, r.low, r.high, r.completed, r.asked, r.seeds] for r in results.rates
+        [r.eval, r.arm, r.condition or "all", r.rate, r.low, r.high, r.completed, r.asked, r.seeds]
+        for r in results.rates
     ]
     tracker.table("rates", ["eval", "arm", "condition", "rate", "low", "high", "completed", "asked", "seeds"], rows)
     compared = [[d.eval, d.a, d.b, d.condition or "all", d.difference, d.low, d.high, d.p] for d in results.differences]
