@@ -1,0 +1,1 @@
+"""What becomes of documents and chats before training: checks, deduplication, card, tokens, packing."""

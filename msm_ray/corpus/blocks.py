@@ -1,0 +1,172 @@
+"""The stage that makes blocks: a corpus or a set of chats in, `blocks.arrow` and `blocks.json` out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from msm_ray.artifacts import write_whole
+from msm_ray.config import TrainSettings
+from msm_ray.corpus import mixing, packing, tokens
+from msm_ray.corpus.packing import Example
+from msm_ray.errors import SettingsError, StageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BLOCKS, FACTS, REJECTED = "blocks.arrow", "blocks.json", "rejected.parquet"
+Kind = Literal["documents", "chats"]
+COLUMN = {"documents": "text", "chats": "messages"}
+
+
+def build_blocks(
+    out: Path,
+    *,
+    kind: Kind,
+    main: Path | Sequence[Path],
+    other: Path | None,
+    tokenizer: Path,
+    settings: TrainSettings,
+    seed: int,
+) -> dict[str, int | float]:
+    """Tokenize, mix and pack; deterministic in its arguments.
+
+    main, other: folders of Parquet files (`text` for documents, `messages` for chats); other is mixed in by
+    `settings.mix`. tokenizer: a model folder. Documents are cut over blocks where they must be; a chat that does not fit
+    a block is rejected, never cut. Writes blocks.arrow, blocks.json and rejected.parquet (id, reason) into `out`.
+    Returns tokens_in, tokens_kept, trained_tokens, positions, fill, blocks, texts, rejected.
+    Raises SettingsError or StageError for inputs that leave nothing to train on.
+    """
+    render = _Renderer(tokens.load_tokenizer(tokenizer), kind, settings)
+    folders = [main] if isinstance(main, Path) else list(main)
+    chosen = [example for folder in folders for example in render.folder(folder)]
+    if not chosen:
+        raise StageError(
+            f"{', '.join(map(str, folders))}: no {kind} left to train on (rejected: {dict(render.reasons)})"
+        )
+    main_tokens = sum(len(e.ids) for e in chosen)
+    if settings.mix and other is None:
+        raise SettingsError(f"mix {settings.mix}: there is nothing to mix in; set mix_source or mix=0")
+    if settings.mix and other is not None:
+        chosen = mixing.mix(chosen, list(render.folder(other)), settings.mix, seed)
+    table = packing.pack(chosen, settings.sequence_length, split=kind == "documents")
+    counts = _counts(chosen, table, settings.sequence_length, main_tokens, len(render.rejected))
+    _write(out, table, render, counts)
+    return counts
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Packed blocks, memory-mapped. facts: the parsed `blocks.json`."""
+
+    table: pa.Table
+    facts: dict[str, Any]
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+
+def read_blocks(folder: Path) -> Blocks:
+    """Open a folder that `build_blocks` wrote. Raises StageError, naming the file, when one is missing or corrupt."""
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        table = pa.ipc.open_file(pa.memory_map(str(folder / BLOCKS))).read_all()
+    except (OSError, ValueError, pa.ArrowInvalid) as error:
+        raise StageError(
+            f"{folder}: blocks cannot be read ({error}); remove the folder to have them made again"
+        ) from None
+    if table.schema != packing.BLOCK_SCHEMA or table.num_rows != facts.get("blocks"):
+        raise StageError(
+            f"{folder / BLOCKS}: {table.num_rows} rows of {table.schema.names}, but {FACTS} tells of {facts.get('blocks')} "
+            "blocks; remove the folder to have them made again"
+        )
+    return Blocks(table, facts)
+
+
+class _Renderer:
+    """Reads rows and tokenizes them, keeping count of what had to be rejected."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, kind: Kind, settings: TrainSettings):
+        self.tokenizer, self.kind, self.settings = tokenizer, kind, settings
+        self.rejected: list[dict[str, str]] = []
+
+    @property
+    def reasons(self) -> Counter[str]:
+        return Counter(row["reason"] for row in self.rejected)
+
+    def folder(self, folder: Path) -> Iterable[Example]:
+        for row in _rows(folder, COLUMN[self.kind]):
+            try:
+                yield self.example(row)
+            except tokens.UntrainableText as error:
+                self.rejected.append({"id": row["id"], "reason": str(error)})
+
+    def example(self, row: dict[str, Any]) -> Example:
+        if self.kind == "documents":
+            return Example(row["id"], *tokens.document_tokens(self.tokenizer, row["text"]))
+        ids, labels = tokens.chat_tokens(self.tokenizer, row["messages"], self.settings.trained_on)
+        if len(ids) > self.settings.sequence_length:
+            raise tokens.UntrainableText("longer than a block")
+        return Example(row["id"], ids, labels)
+
+
+def _rows(folder: Path, column: str) -> list[dict[str, Any]]:
+    """Rows of a folder of Parquet files (or of its `data` folder), by id, however they are spread over files."""
+    data = folder / "data" if (folder / "data").is_dir() else folder
+    files = sorted(data.glob("*.parquet"))
+    if not files:
+        raise StageError(f"{data}: no Parquet file with {column} in it")
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            rows += pq.read_table(file, columns=["id", column]).to_pylist()
+        except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            raise StageError(
+                f"{file}: cannot be read as Parquet with id and {column} ({error}); make it again"
+            ) from None
+    return sorted(rows, key=lambda row: row["id"])
+
+
+def _counts(
+    chosen: Sequence[Example], table: pa.Table, sequence_length: int, main_tokens: int, rejected: int
+) -> dict[str, int | float]:
+    tokens_in = sum(len(e.ids) for e in chosen)
+    kept = len(table["input_ids"].combine_chunks().flatten())
+    labels = table["labels"].combine_chunks().flatten().to_numpy()
+    positions = table.num_rows * sequence_length
+    return {
+        "blocks": table.num_rows,
+        "texts": len(chosen),
+        "rejected": rejected,
+        "tokens_in": tokens_in,
+        "tokens_kept": kept,
+        "main_tokens": main_tokens,
+        "trained_tokens": int((labels != tokens.NO_LOSS).sum()),
+        "positions": positions,
+        "fill": round(kept / positions, 6),
+    }
+
+
+def _write(out: Path, table: pa.Table, render: _Renderer, counts: dict[str, int | float]) -> None:
+    """All three files whole or not at all: each is written beside its place and renamed."""
+    schema = pa.schema([("id", pa.string()), ("reason", pa.string())])
+    pq.write_table(pa.Table.from_pylist(render.rejected, schema), out / f".{REJECTED}.tmp")
+    (out / f".{REJECTED}.tmp").replace(out / REJECTED)
+    with pa.ipc.new_file(str(out / f".{BLOCKS}.tmp"), table.schema) as writer:
+        writer.write_table(table)
+    (out / f".{BLOCKS}.tmp").replace(out / BLOCKS)
+    facts = {
+        **counts,
+        "kind": render.kind,
+        "sequence_length": render.settings.sequence_length,
+        "tokenizer_digest": tokens.tokenizer_digest(render.tokenizer),
+        "reasons": dict(sorted(render.reasons.items())),
+    }
+    write_whole(out / FACTS, json.dumps(facts, indent=1, sort_keys=True))

@@ -1,0 +1,1 @@
+"""Training: packed blocks in, a Hugging Face folder or a PEFT adapter out; exact and resumable."""

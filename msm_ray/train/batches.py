@@ -1,0 +1,62 @@
+"""Blocks to tensors: a rank's share of a step, as micro-batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from msm_ray.corpus.blocks import Blocks
+from msm_ray.corpus.packing import positions
+from msm_ray.corpus.tokens import NO_LOSS
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Blocks of one forward pass. ids, positions and labels: (rows, tokens); labels are not shifted."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    labels: torch.Tensor
+
+
+def micro_steps(batch: int, world: int, micro_batch: int) -> int:
+    """Forward passes of one rank per optimizer step: the same on all ranks, though some may get an empty one."""
+    return math.ceil(math.ceil(batch / world) / micro_batch)
+
+
+def share(indices: Sequence[int], rank: int, world: int) -> list[int]:
+    """A rank's blocks of a step."""
+    return list(indices[rank::world])
+
+
+def micro_batches(
+    blocks: Blocks, indices: Sequence[int], *, passes: int, rows: int, pad: int, device: torch.device
+) -> list[MicroBatch]:
+    """A rank's blocks in exactly `passes` micro-batches of at most `rows`; where blocks run out, one without any loss."""
+    groups = [indices[i * rows : (i + 1) * rows] for i in range(passes)]
+    return [_collate([_block(blocks, i) for i in group] or [_NOTHING], pad, device) for group in groups]
+
+
+_NOTHING = tuple(np.array(values) for values in ([0, 0], [NO_LOSS, NO_LOSS], [0, 1]))
+
+
+def _block(blocks: Blocks, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ids, labels, lengths = (blocks.table[name][index].values.to_numpy() for name in ("input_ids", "labels", "lengths"))
+    return ids, labels, positions(lengths)
+
+
+def _collate(rows: Sequence[tuple[np.ndarray, ...]], pad: int, device: torch.device) -> MicroBatch:
+    """Padding is a text of its own (its positions restart) that carries no loss."""
+    width = max(len(ids) for ids, _, _ in rows)
+    ids = np.full((len(rows), width), pad, dtype=np.int64)
+    labels = np.full((len(rows), width), NO_LOSS, dtype=np.int64)
+    places = np.zeros((len(rows), width), dtype=np.int64)
+    for row, (tokens, targets, order) in enumerate(rows):
+        n = len(tokens)
+        ids[row, :n], labels[row, :n], places[row, :n] = tokens, targets, order
+        places[row, n:] = np.arange(width - n)
+    return MicroBatch(*(torch.from_numpy(array).to(device) for array in (ids, places, labels)))

@@ -1,0 +1,54 @@
+"""What a training tells while it runs: a line per step in `metrics.jsonl`, and progress for whoever watches."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from msm_ray.artifacts import write_whole
+
+FILE = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is. loss: nats per trained token of the last step, all ranks together."""
+
+    name: str
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    tokens_per_second: float
+    seconds_left: float
+
+    def line(self) -> str:
+        """One line for a log."""
+        return (
+            f"{self.name}: step {self.step}/{self.steps}  loss {self.loss:.4f}  lr {self.learning_rate:.2e}  "
+            f"{self.tokens_per_second:,.0f} tokens/s  {self.seconds_left:.0f} s left"
+        )
+
+    def numbers(self) -> dict[str, Any]:
+        """The same as a flat mapping."""
+        return asdict(self)
+
+
+def append(out: Path, row: dict[str, float | int]) -> None:
+    """Add a step's numbers. No times among them: an interrupted training leaves the same bytes as one that was not."""
+    with (out / FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def cut(out: Path, step: int) -> None:
+    """Drop what was written after the checkpoint that the training goes on from."""
+    write_whole(out / FILE, "".join(json.dumps(row) + "\n" for row in read(out) if row["step"] <= step))
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    """All whole lines, in order."""
+    path = out / FILE
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

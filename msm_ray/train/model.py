@@ -1,0 +1,116 @@
+"""The model that is trained: loaded, given its adapter, and wrapped by DeepSpeed."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from msm_ray.config import TrainSettings
+from msm_ray.train import guards
+from msm_ray.train.job import TrainingJob
+
+if TYPE_CHECKING:
+    from deepspeed import DeepSpeedEngine
+
+DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16}
+LARGEST_BUCKET = 50_000_000
+"""Elements of DeepSpeed's communication buffers; its own default of 5e8 takes 2 GB a worker whatever the model."""
+
+
+def prepare_torch() -> None:
+    """Import DeepSpeed with nothing left to compile, for the device at hand. Call first, on every rank."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    # DeepSpeed calls collectives by names that torch is about to retire, and torch says so at every call.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    import deepspeed
+    from transformers.utils import logging
+
+    # Else DeepSpeed compiles its shared-memory collectives for 13 minutes before the first step on a CPU.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.utils.logger.setLevel("WARNING")
+    logging.disable_progress_bar()
+
+
+def device() -> torch.device:
+    """The accelerator of this rank, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def load_model(job: TrainingJob) -> nn.Module:
+    """The model with the parameters that are trained requiring gradients: all of them, or an adapter's.
+
+    A LoRA training goes on with its parent's adapter where there is one; a new adapter is drawn by the job's seed.
+    """
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        job.weights, dtype=DTYPE[job.settings.precision], attn_implementation="sdpa", local_files_only=True
+    )
+    model.config.use_cache = False
+    if job.settings.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    if job.settings.mode == "lora":
+        model = _with_adapter(model, job)
+    return model.train()
+
+
+def wrap(model: nn.Module, settings: TrainSettings, micro_steps: int) -> DeepSpeedEngine:
+    """A DeepSpeed engine over the model; `torch.distributed` must be initialized. micro_steps: accumulation per step."""
+    import deepspeed
+
+    trained = [p for p in model.parameters() if p.requires_grad]
+    config = deepspeed_config(settings, micro_steps, sum(p.numel() for p in trained))
+    deepspeed.init_distributed()  # takes over the process group that is there
+    engine, *_ = deepspeed.initialize(model=model, model_parameters=trained, config=config)
+    return engine
+
+
+def deepspeed_config(settings: TrainSettings, micro_steps: int, trained: int) -> dict[str, Any]:
+    """DeepSpeed's settings, derived from ours. trained: parameters with gradients (they bound the buffers)."""
+    bucket = min(LARGEST_BUCKET, max(trained, 1))
+    adamw = {
+        "lr": settings.learning_rate,
+        "betas": list(settings.betas),
+        "weight_decay": settings.weight_decay,
+        "torch_adam": True,  # DeepSpeed's own wants a compiler
+        "adam_w_mode": True,
+    }
+    zero = {"stage": settings.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
+    if settings.zero_stage == 3:
+        zero |= {"stage3_prefetch_bucket_size": bucket, "stage3_max_live_parameters": LARGEST_BUCKET}
+    return {
+        "train_micro_batch_size_per_gpu": settings.micro_batch,
+        "gradient_accumulation_steps": micro_steps,
+        "optimizer": {"type": "AdamW", "params": adamw},
+        "gradient_clipping": settings.clip,
+        "zero_optimization": zero,
+        "bf16": {"enabled": settings.precision == "bf16"},
+        "steps_per_print": 10**9,
+    }
+
+
+def _with_adapter(model: nn.Module, job: TrainingJob) -> nn.Module:
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if job.parent is not None:
+        return PeftModel.from_pretrained(model, job.parent, is_trainable=True)
+    lora = job.settings.lora
+    guards.check_targets(model, lora)
+    torch.manual_seed(job.seed)
+    return get_peft_model(
+        model,
+        LoraConfig(
+            task_type="CAUSAL_LM",
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=list(lora.targets),
+            base_model_name_or_path=str(job.base),
+        ),
+    )
