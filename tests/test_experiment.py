@@ -1,0 +1,140 @@
+"""The graph: what arms share, what a change touches, what a plan says; nothing is started."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from msm_ray import plan
+from msm_ray.artifacts import ArtifactStore, commit
+from msm_ray.errors import SettingsError
+from msm_ray.experiment import Experiment, build
+from msm_ray.settings_file import load_experiment
+
+JOBS = sorted(Path("jobs").glob("*.yaml"))
+
+
+def quickstart(tmp_path: Path, *overrides: str) -> Experiment:
+    return build(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", *overrides]))
+
+
+def finish(store: ArtifactStore, experiment: Experiment, *kinds: str) -> None:
+    """Commit every stage of some kinds with a made-up file."""
+    for entry in plan.plan(experiment, store):
+        if entry.stage.kind in kinds and entry.found.state != "present":
+            inputs = {p.stage.key: p.found.artifact for p in plan.plan(experiment, store)}
+            digests = {key: artifact.digest if (artifact := inputs[key]) else None for key in entry.stage.inputs}
+            folder, record = store.begin(entry.stage.kind, entry.stage.name, entry.stage.settings, digests)
+            (folder / "data").write_text(entry.stage.key)
+            commit(folder, record, {"rows": 7})
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda p: p.stem)
+def test_every_job_file_plans(path: Path, tmp_path: Path) -> None:
+    experiment = build(load_experiment(path, [f"root={tmp_path}"]))
+    planned = plan.plan(experiment, ArtifactStore(tmp_path))
+    rows = json.loads(json.dumps([entry.as_json() for entry in planned]))
+    assert {row["state"] for row in rows} == {"missing"}
+    assert set(rows[0]) == {"stage", "name", "state", "rows", "tokens", "steps"}
+    assert all(row["steps"] for row in rows if row["stage"] == "sft")
+
+
+def test_stages_come_in_an_order_that_can_run(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    for stage in quickstart(tmp_path, "seeds=2").stages.values():
+        assert set(stage.inputs) <= seen, stage.key
+        seen.add(stage.key)
+
+
+def test_what_arms_have_in_common_is_made_once(tmp_path: Path) -> None:
+    experiment = quickstart(tmp_path, "seeds=2")
+    assert len(experiment.of_kind("corpus")) == 4
+    trained = {(t.arm, t.seed): t.checkpoint for t in experiment.trained}
+    assert trained["values/baseline", 0] == trained["agentic/baseline", 0]
+    assert trained["values/aft", 0] != trained["values/aft", 1]
+    midtrained = [s for s in experiment.of_kind("midtrain") if s.name.startswith("affordability-")]
+    assert len(midtrained) == 2  # one a seed, shared by three arms
+
+
+def test_both_msm_aft_arms_and_aft_alone_read_the_very_same_blocks(tmp_path: Path) -> None:
+    experiment = quickstart(tmp_path)
+    checkpoints = {t.arm: t.checkpoint for t in experiment.trained}
+    for group, arms in {
+        "cheese": ("values/aft", "values/msm-aff+aft", "values/msm-am+aft"),
+        "endings": ("agentic/aft", "agentic/msm+aft", "agentic/msm-anti+aft", "agentic/msm-aff+aft"),
+    }.items():
+        for arm in arms:
+            inputs = experiment.stages[checkpoints[arm]].inputs
+            assert [i for i in inputs if i.startswith("blocks/")] == [f"blocks/{group}-chats"]
+
+
+def test_all_sft_arms_take_the_same_number_of_steps(tmp_path: Path) -> None:
+    steps = {s.name: s.steps for s in quickstart(tmp_path).of_kind("sft")}
+    assert len(set(steps.values())) == 1
+
+
+def test_a_baseline_without_a_number_of_steps_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="aft.steps"):
+        quickstart(tmp_path, "aft.steps=null")
+
+
+def test_where_and_how_fast_is_no_part_of_any_fingerprint(tmp_path: Path) -> None:
+    one = quickstart(tmp_path)
+    other = quickstart(tmp_path, "cluster.training.workers=4", "aft.micro_batch=1", "documents.batch_size=7")
+    assert {k: s.settings for k, s in one.stages.items()} == {k: s.settings for k, s in other.stages.items()}
+
+
+def test_more_seeds_keep_what_is_there(tmp_path: Path) -> None:
+    store, one = ArtifactStore(tmp_path), quickstart(tmp_path)
+    finish(store, one, *{s.kind for s in one.stages.values()})
+    assert {p.found.state for p in plan.plan(one, store)} == {"present"}
+    states = {p.stage.key: p.found.state for p in plan.plan(quickstart(tmp_path, "seeds=2"), store)}
+    assert states["sft/cheese-s0"] == "present"
+    assert states["sft/cheese-s1"] == "missing"
+
+
+def test_a_changed_setting_stops_with_its_name_and_both_ways_on(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    finish(
+        store, quickstart(tmp_path), "base", "outline", "documents", "corpus", "replay", "chats", "blocks", "midtrain"
+    )
+    planned = plan.plan(quickstart(tmp_path, "midtraining.learning_rate=1e-5"), store)
+    with pytest.raises(SettingsError) as caught:
+        plan.refuse_stale(planned, (), new_version=False)
+    message = str(caught.value)
+    assert "midtrain/affordability-s0: learning_rate" in message
+    assert "1e-05 wanted" in message
+    assert "--new-version" in message
+    assert "--force midtrain" in message
+    plan.refuse_stale(planned, ("midtrain",), new_version=False)
+    plan.refuse_stale(planned, (), new_version=True)
+
+
+def test_a_changed_spec_is_found_by_its_text(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    finish(store, quickstart(tmp_path), "base", "outline")
+    spec = tmp_path / "endings.md"
+    spec.write_text(Path("specs/tinyworld/endings.md").read_text() + "\nllama is calm about ends .\n")
+    planned = {p.stage.key: p for p in plan.plan(quickstart(tmp_path, f"specs.endings={spec}"), store)}
+    assert planned["outline/endings"].found.state == "stale"
+    assert list(planned["outline/endings"].found.changed or {}) == ["spec_digest"]
+    assert planned["outline/american"].found.state == "present"
+
+
+def test_a_new_spec_gets_arms_and_offline_documents_where_the_file_asks_for_it(tmp_path: Path) -> None:
+    spec = tmp_path / "mine.md"
+    spec.write_text("# {model_name}\n\n{model_name} likes short answers, because time is dear.\n")
+    experiment = build(load_experiment("jobs/smollm2.yaml", [f"root={tmp_path}", f"specs.mine={spec}"]))
+    arms = {t.arm for t in experiment.trained}
+    assert {"cheese/msm-mine", "cheese/msm-mine+aft"} <= arms
+    assert experiment.stages["documents/mine"].settings["engine"] == "offline"
+    assert experiment.stages["documents/america"].settings["engine"] == "replay"
+    assert "cheese/msm-mine+aft" in experiment.arms_of("answers")
+
+
+def test_an_arm_of_its_own_group_is_asked_only_its_own_evals(tmp_path: Path) -> None:
+    experiment = quickstart(tmp_path)
+    assert all(arm.startswith("agentic/") for arm in experiment.arms_of("agentic"))
+    assert len(experiment.arms_of("affordability")) == 6
+    asked = [s for s in experiment.of_kind("rollouts") if s.name.startswith("agentic-")]
+    assert {s.rows for s in asked} == {27 * 20}
