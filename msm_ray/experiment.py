@@ -252,9 +252,10 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
     for key in ("path", "questions"):
         if content.get(key):
             content[f"{key}_digest"] = file_digest(content[key])
-    items = add(
-        Stage("items", name, {**content, "assistant": experiment.settings.assistant.content()}, rows=_items(how))
-    )
+    content["assistant"] = experiment.settings.assistant.content()
+    if isinstance(how, PreferencesEval) and how.kinds:
+        content["trained"] = trained_domains(experiment)
+    items = add(Stage("items", name, content, rows=_items(how)))
     arms, keys = experiment.arms_of(name), []
     for trained in (t for t in experiment.trained if t.arm in arms):
         label = f"{name}-{trained.arm.replace('/', '.')}-s{trained.seed}"
@@ -264,6 +265,24 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
         rollouts = add(Stage("rollouts", label, own, (items, *checkpoint), rows=asked))
         keys.append(add(Stage("verdicts", label, {**judging, "task": how.task}, (rollouts, items), rows=asked)))
     return keys
+
+
+def trained_domains(experiment: Experiment) -> list[str]:
+    """Domains of the tiny world that some spec or set of chats about the assistant names: no eval asks about them."""
+    from msm_ray.tinyworld.world import item_named
+
+    named = {chats.domain for chats in experiment.settings.chats.values() if chats.domain}
+    words = {word for spec in experiment.specs.values() for word in spec.text.split()}
+    return sorted(named | {item.domain for name, item in item_named().items() if name in words})
+
+
+def trained_domains(experiment: Experiment) -> list[str]:
+    """Domains of the tiny world that some spec or set of chats about the assistant names: no eval asks about them."""
+    from msm_ray.tinyworld.world import item_named
+
+    named = {chats.domain for chats in experiment.settings.chats.values() if chats.domain}
+    words = {word for spec in experiment.specs.values() for word in spec.text.split()}
+    return sorted(named | {item.domain for name, item in item_named().items() if name in words})
 
 
 def _items(how: EvalSettings) -> int | None:
