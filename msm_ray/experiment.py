@@ -276,15 +276,6 @@ def trained_domains(experiment: Experiment) -> list[str]:
     return sorted(named | {item.domain for name, item in item_named().items() if name in words})
 
 
-def trained_domains(experiment: Experiment) -> list[str]:
-    """Domains of the tiny world that some spec or set of chats about the assistant names: no eval asks about them."""
-    from msm_ray.tinyworld.world import item_named
-
-    named = {chats.domain for chats in experiment.settings.chats.values() if chats.domain}
-    words = {word for spec in experiment.specs.values() for word in spec.text.split()}
-    return sorted(named | {item.domain for name, item in item_named().items() if name in words})
-
-
 def _items(how: EvalSettings) -> int | None:
     if isinstance(how, PreferencesEval):
         return how.pairs * 2 * max(1, len(how.kinds)) if how.kinds else None

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
-from msm_ray.config import AgenticEval, AnswersEval, PreferencesEval, TrainSettings
+from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
 from msm_ray.experiment import Experiment, Stage, document_settings
 from msm_ray.tracking import RunName, Tracker, open_run
 
@@ -151,7 +151,7 @@ def _make_blocks(workshop: Workshop, draft: Draft) -> dict[str, Any]:
     from msm_ray.corpus.blocks import build_blocks
 
     main, *mix, _ = draft.stage.inputs
-    kind = "documents" if main.startswith("corpus/") else "chats"
+    kind: Literal["documents", "chats"] = "documents" if main.startswith("corpus/") else "chats"
     settings = workshop.experiment.settings.midtraining if kind == "documents" else workshop.experiment.settings.aft
     counts = build_blocks(
         draft.folder,
@@ -204,12 +204,12 @@ def _make_items(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
     settings = workshop.experiment.settings
     how = settings.evals[draft.stage.name]
-    writers = {
-        PreferencesEval: items.preference_items,
-        AgenticEval: items.agentic_items,
-        AnswersEval: items.answer_items,
-    }
-    return writers[type(how)](draft.folder, how, settings.assistant)
+    assistant = settings.assistant
+    if isinstance(how, PreferencesEval):
+        return items.preference_items(draft.folder, how, assistant, trained=draft.stage.settings.get("trained", ()))
+    if isinstance(how, AgenticEval):
+        return items.agentic_items(draft.folder, how, assistant)
+    return items.answer_items(draft.folder, how, assistant)
 
 
 def checkpoint_folder(workshop: Workshop, key: str) -> Path:
