@@ -256,7 +256,9 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
         by_label[draft.stage.key] = (draft, job)
     jobs = [job for _, job in by_label.values()]
     done = {str(job.out): draft for draft, job in by_label.values()}
-    with open_arms(workshop.base, arms, settings.cluster.serving, base_id=base_id) as served:
+    with open_arms(
+        workshop.base, arms, settings.cluster.serving, base_id=base_id, work=workshop.store.root / "serve"
+    ) as served:
         say(f"serving {len(arms)} arms at {served.address}")
         run_rollouts(
             jobs,
@@ -287,15 +289,16 @@ def _make_report(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
 def serve(workshop: Workshop) -> None:
     """Keep every trained arm up until interrupted."""
-    from msm_ray.serve import serve_until_interrupted
+    from msm_ray.serve import keep_serving
 
     workshop.need_ray()
     base_id = workshop.experiment.of_kind("base")[0].name
-    serve_until_interrupted(
+    keep_serving(
         workshop.base,
         _served_arms(workshop),
         workshop.experiment.settings.cluster.serving,
         base_id=base_id,
+        work=workshop.store.root / "serve",
     )
 
 
