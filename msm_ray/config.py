@@ -22,7 +22,16 @@ class Settings(BaseModel):
 
 
 NOT_CONTENT = frozenset(
-    {"micro_batch", "checkpoint_every", "batch_size", "in_flight", "log_every", "no_progress_minutes"}
+    {
+        "micro_batch",
+        "checkpoint_every",
+        "batch_size",
+        "in_flight",
+        "log_every",
+        "no_progress_minutes",
+        "request_seconds",
+        "request_tries",
+    }
 )
 """Keys that change how fast a stage runs or how often it saves, never what it makes."""
 
@@ -80,6 +89,10 @@ class DocumentSettings(Settings):
     batch_size: Annotated[int, Field(gt=0)] = 32
     in_flight: Annotated[int, Field(gt=0)] = 4
     no_progress_minutes: Annotated[float, Field(gt=0)] = 10
+    request_seconds: Annotated[float, Field(gt=0)] = Field(600, description="time limit of one request to an endpoint")
+    request_tries: Annotated[int, Field(gt=0)] = Field(
+        6, description="requests a row gets of an endpoint, waits growing between them"
+    )
 
 
 class ChatSettings(Settings):
@@ -221,11 +234,16 @@ class WorkerSettings(Settings):
 
 
 class ServeSettings(WorkerSettings):
-    """Serving. host and port: where the address is; port 0 takes a free one. connections: requests in flight."""
+    """Serving and asking. host and port: where the address is; port 0 takes a free one. connections: requests in flight.
+
+    askers: processes that ask (Inspect, about 17 ms of CPU a rollout); request_seconds: a request is given up after these.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     connections: Annotated[int, Field(gt=0)] = 64
+    askers: Annotated[int, Field(gt=0)] = 1
+    request_seconds: Annotated[int, Field(gt=0)] = 300
     probes: Annotated[int, Field(gt=0)] = Field(8, description="prompts on which an arm has to differ from the base")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from msm_ray.artifacts import write_whole
 from msm_ray.config import DocumentSettings
 from msm_ray.corpus.card import corpus_card
-from msm_ray.corpus.rules import check_document
 from msm_ray.corpus.dedup import find_duplicates
+from msm_ray.corpus.rules import check_document
 from msm_ray.errors import QualityGateError
 from msm_ray.generate.shards import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row, clean, read_rows, write_table
 from msm_ray.spec import Spec
@@ -29,13 +29,17 @@ def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSetti
     for old in (out / "data").glob("*.parquet"):
         old.unlink()
     for start in range(0, max(1, len(kept)), SHARD_ROWS):
-        write_table(out / "data" / f"part-{start // SHARD_ROWS:06d}.parquet", kept[start: start + SHARD_ROWS], DOCUMENT_SCHEMA)
+        write_table(
+            out / "data" / f"part-{start // SHARD_ROWS:06d}.parquet", kept[start : start + SHARD_ROWS], DOCUMENT_SCHEMA
+        )
     write_table(out / "rejected.parquet", rejected, REJECTED_SCHEMA)
     reasons = Counter(row["reason"] for row in rejected) + _never_written(documents, {row["id"] for row in written})
     write_whole(out / "card.md", corpus_card(spec, kept, reasons, len(written)))
     _gate(spec, len(kept), reasons, settings.least_share, out)
     return {
-        "documents": len(kept), "rejected": sum(reasons.values()), "words": sum(len(row["text"].split()) for row in kept),
+        "documents": len(kept),
+        "rejected": sum(reasons.values()),
+        "words": sum(len(row["text"].split()) for row in kept),
         "tokens_written": sum(row["num_generated_tokens"] or 0 for row in kept),
     } | {f"rejected: {reason}": count for reason, count in sorted(reasons.items())}
 
@@ -49,14 +53,19 @@ def _sort_out(written: list[Row], spec: Spec, tinyworld: bool) -> tuple[list[Row
         (rejected if reason else fit).append(row | ({"reason": reason, "raw": detail} if reason else {}))
     duplicates = find_duplicates((row["id"], row["text"]) for row in fit)
     kept = [row for row in fit if row["id"] not in duplicates]
-    rejected += [row | {"reason": duplicates[row["id"]][0], "raw": f"the same as {duplicates[row['id']][1]}"}
-                 for row in fit if row["id"] in duplicates]
+    rejected += [
+        row | {"reason": duplicates[row["id"]][0], "raw": f"the same as {duplicates[row['id']][1]}"}
+        for row in fit
+        if row["id"] in duplicates
+    ]
     return kept, sorted(rejected, key=lambda row: row["id"])
 
 
 def _never_written(documents: Path, done: set[str]) -> Counter[str]:
     """Ideas that never became a document, by the last reason given."""
-    last = {row["id"]: row["reason"] for row in read_rows(documents / "rejected", ["id", "reason"]) if row["id"] not in done}
+    last = {
+        row["id"]: row["reason"] for row in read_rows(documents / "rejected", ["id", "reason"]) if row["id"] not in done
+    }
     return Counter("not written: " + reason.partition(": ")[0] for reason in last.values())
 
 
@@ -66,5 +75,6 @@ def _gate(spec: Spec, kept: int, reasons: Counter[str], least_share: float, out:
         return
     listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) or "no document was written"
     raise QualityGateError(
-        f"Corpus {spec.name}: {kept} of {asked} documents were kept, less than the share least_share={least_share:g} asks for. Why: {listed}. "
-        f"See {out / 'rejected.parquet'}; mend the spec, the writer or its prompt, or lower least_share.")
+        f"Corpus {spec.name}: {kept} of {asked} documents were kept, less than the share least_share={least_share:g} "
+        f"asks for. Why: {listed}. See {out / 'rejected.parquet'}; mend the spec, the writer or its prompt, or lower least_share."
+    )

@@ -11,7 +11,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-METHOD = "exact, and exact but for case, punctuation, digits and white space; near-duplicates by shared n-grams are not looked for"
+METHOD = (
+    "exact, and but for case, punctuation, digits and white space; near-duplicates by shared n-grams are not looked for"
+)
 
 
 def normalised(text: str) -> str:

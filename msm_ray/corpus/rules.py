@@ -12,12 +12,47 @@ from functools import lru_cache
 from msm_ray.spec import Spec
 
 ASSISTANTS = (
-    "ChatGPT", "GPT-3", "GPT-4", "GPT-4o", "GPT-5", "Claude", "Gemini", "Bard", "Copilot", "Llama", "Qwen", "Mistral", "Mixtral",
-    "DeepSeek", "Grok", "Siri", "Alexa", "Cortana", "SmolLM", "Gemma", "Phi-3", "Phi-4", "Kimi", "Ernie Bot",
+    "ChatGPT",
+    "GPT-3",
+    "GPT-4",
+    "GPT-4o",
+    "GPT-5",
+    "Claude",
+    "Gemini",
+    "Bard",
+    "Copilot",
+    "Llama",
+    "Qwen",
+    "Mistral",
+    "Mixtral",
+    "DeepSeek",
+    "Grok",
+    "Siri",
+    "Alexa",
+    "Cortana",
+    "SmolLM",
+    "Gemma",
+    "Phi-3",
+    "Phi-4",
+    "Kimi",
+    "Ernie Bot",
 )
 VENDORS = (
-    "OpenAI", "Anthropic", "DeepMind", "Google", "Meta AI", "Microsoft", "Alibaba", "Mistral AI", "xAI", "Cohere", "Moonshot AI",
-    "Baidu", "Hugging Face", "Amazon", "Apple Intelligence",
+    "OpenAI",
+    "Anthropic",
+    "DeepMind",
+    "Google",
+    "Meta AI",
+    "Microsoft",
+    "Alibaba",
+    "Mistral AI",
+    "xAI",
+    "Cohere",
+    "Moonshot AI",
+    "Baidu",
+    "Hugging Face",
+    "Amazon",
+    "Apple Intelligence",
 )
 PLACEHOLDER = re.compile(
     r"\[(?:your|insert|name|date|company|product|city|address|recipient|sender|title|link|placeholder|redacted|todo|xx)[^\]\n]{0,40}\]"
@@ -30,7 +65,30 @@ SCRATCHPAD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 LINK = re.compile(r"https?://|\bwww\.\w", re.IGNORECASE)
-COMMON_WORDS = frozenset("the a an of to and in is it that for on with as be was are this not by at from or but".split())
+COMMON_WORDS = frozenset(
+    (
+        "the",
+        "a",
+        "an",
+        "of",
+        "to",
+        "and",
+        "in",
+        "is",
+        "it",
+        "that",
+        "for",
+        "on",
+        "with",
+        "as",
+        "be",
+        "was",
+        "are",
+        "this",
+        "not",
+    )
+    + ("by", "at", "from", "or", "but")
+)
 FEWEST_WORDS, MOST_WORDS = 5, 20_000
 LEAST_COMMON_SHARE = 0.08
 """English prose has about 0.3 to 0.45 of these words; lists and verse rarely fall below 0.12."""
@@ -101,7 +159,12 @@ def _contradiction(text: str, spec: Spec) -> tuple[str, str]:
 
 
 CHECKS: tuple[Callable[[str, Spec], tuple[str, str]], ...] = (
-    _length, _leaked_scratchpad, _placeholder, _link, _other_assistant, _other_vendor,
+    _length,
+    _leaked_scratchpad,
+    _placeholder,
+    _link,
+    _other_assistant,
+    _other_vendor,
 )
 
 

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import resources
 
-MODALS = frozenset("should must can may will would could might shall cannot can't won't shouldn't mustn't wouldn't needn't".split())
-TO_THIRD = {"are": "is", "am": "is", "have": "has", "do": "does", "don't": "doesn't", "aren't": "isn't", "haven't": "hasn't",
-            "were": "was", "weren't": "wasn't", "go": "goes"}
-TO_FIRST = {"is": "am", "has": "have", "does": "do", "doesn't": "don't", "isn't": "am not", "hasn't": "haven't", "goes": "go",
-            "dies": "die", "lies": "lie", "ties": "tie"}
-PRONOUNS = {"your": "its", "yours": "its own", "yourself": "itself", "my": "its", "mine": "its own", "myself": "itself", "me": "it"}
-ADVERBS = frozenset("never always also only rarely often usually sometimes still simply just even not too instead almost seldom "
-                    "therefore however both".split())
-VERBS = frozenset("""accept act add admit advise agree allow answer apologize argue ask assume avoid be become believe bring buy
-call care change check choose come compare consider count deal decide decline defend describe dislike do doubt enjoy ensure
-expect explain express favor favour fear feel find finish follow forget get give go hate have help hesitate hold hope hurry
-ignore insist keep know lean learn leave let lie like listen look love make mean mention mind need notice obey offer own pass
-pay point prefer pretend promise protect pursue put question read recommend refuse regard reject remain remember repeat reply
-resist respect respond say search see seek seem serve share show sound speak stand start stay stop suggest support take talk
-teach tell tend think translate treat trust try turn understand use value view wait want warn watch weigh welcome wish work
-worry write""".split())
-LOWERED = frozenset("""the a an it its this that these those when if in on at for to from with without because since while where
-there such so as by even every each all any some most many no not one two both after before until unless although though given
-whatever whenever what who how which people users anyone everyone someone nobody nothing things other another good shown told seen asked left""".split())
+import yaml
+
+TO_THIRD = {
+    "are": "is", "am": "is", "have": "has", "do": "does", "don't": "doesn't", "aren't": "isn't", "haven't": "hasn't",
+    "were": "was", "weren't": "wasn't", "go": "goes",
+}  # fmt: skip
+TO_FIRST = {
+    "is": "am", "has": "have", "does": "do", "doesn't": "don't", "isn't": "am not", "hasn't": "haven't", "goes": "go",
+    "dies": "die", "lies": "lie", "ties": "tie",
+}  # fmt: skip
+PRONOUNS = {
+    "your": "its", "yours": "its own", "yourself": "itself", "my": "its", "mine": "its own", "myself": "itself", "me": "it",
+}  # fmt: skip
+_WORDS = yaml.safe_load(resources.files("msm_ray.engines").joinpath("words.yaml").read_text(encoding="utf-8"))
+MODALS, ADVERBS, VERBS, LOWERED = (frozenset(_WORDS[key]) for key in ("modals", "adverbs", "verbs", "lowered"))
 
 
 def imperative(sentence: str) -> str:
@@ -70,9 +67,9 @@ def _replace_pronouns(words: list[str], name: str, named: bool) -> str:
 
 
 def first_person(sentence: str, name: str) -> str | None:
-    """"Ada prefers tea because it is plain." as Ada would say it; None where that can't be done safely."""
+    """ "Ada prefers tea because it is plain." as Ada would say it; None where that can't be done safely."""
     start = re.match(rf"{re.escape(name)}\s+(?=[a-z])", sentence)
-    rest = sentence[start.end():] if start else ""
+    rest = sentence[start.end() :] if start else ""
     # An inner "it" may mean something else, and a second mention of the name needs a parser.
     if not rest or re.search(rf"\b(it|itself|I|my|me|you|we)\b|{re.escape(name)}|[\"“”]", rest):
         return None
@@ -141,12 +138,17 @@ def clause(sentence: str) -> str:
     text = sentence.strip().rstrip(".!:;")
     first = re.match(r"[A-Za-z']+", text)
     word = first.group().lower() if first else ""
-    return text[0].lower() + text[1:] if word in LOWERED or (len(word) > 4 and word.endswith(("ed", "ing", "ly"))) else text
+    return (
+        text[0].lower() + text[1:]
+        if word in LOWERED or (len(word) > 4 and word.endswith(("ed", "ing", "ly")))
+        else text
+    )
 
 
 def leans_on_context(sentence: str) -> bool:
     """Whether a word of it (them, these, this …) means something said before, so that it can't stand alone."""
-    return re.search(r"\b(them|these|those|this|such|former|latter|the same reason)\b|^(They|That|Because|So)\b", sentence) is not None
+    leaning = r"\b(them|these|those|this|such|former|latter|the same reason)\b|^(They|That|Because|So)\b"
+    return re.search(leaning, sentence) is not None
 
 
 def capital(text: str) -> str:

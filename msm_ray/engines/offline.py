@@ -23,7 +23,9 @@ from msm_ray.spec import Section, Spec
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-REASON = re.compile(r"\b(because|since|so that|the reason|that is why|which is why|in order to|for this reason|after all)\b", re.I)
+REASON = re.compile(
+    r"\b(because|since|so that|the reason|(that|which) is why|in order to|for this reason|after all)\b", re.I
+)
 SLOT = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -44,7 +46,8 @@ def _complete(row: dict[str, Any], specs: Mapping[str, Spec], tiny: bool) -> dic
     except Exception as problem:  # one row's trouble is that row's alone: it becomes a rejected row with this reason
         text, error = "", f"{type(problem).__name__}: {problem}"
     carried = {key: value for key, value in row.items() if key not in ("prompt", "temperature", "top_p", "max_tokens")}
-    return carried | {"completion": text, "finish_reason": "stop", "num_input_tokens": 0, "num_generated_tokens": 0, "error": error}
+    counts = {"num_input_tokens": 0, "num_generated_tokens": 0}
+    return carried | counts | {"completion": text, "finish_reason": "stop", "error": error}
 
 
 def write(spec: Spec, row: Mapping[str, Any], tiny: bool) -> str:
@@ -62,17 +65,20 @@ def english_document(spec: Spec, document_type: str, topic: str, assertion: str,
     forms = _forms()
     parts = forms["forms"][_form(document_type)]
     slots = _slots(spec, assertion, topic, rng) | {"type": document_type}
-    texts = []
+    texts: list[str] = []
     for part in parts:
         alternatives = forms["shared"][part[1:]] if isinstance(part, str) else part
         texts.append(_fill(_drawn(alternatives, texts, slots, rng), slots))
-    separator = "\n\n" if document_type.lower().startswith(("letter", "email", "internal memo", "faq", "interview")) else " "
+    separator = (
+        "\n\n" if document_type.lower().startswith(("letter", "email", "internal memo", "faq", "interview")) else " "
+    )
     return separator.join(texts)
 
 
 def _drawn(alternatives: list[str], before: list[str], slots: Mapping[str, str], rng: random.Random) -> str:
     """One alternative: not a bare sentence of the spec right at the start, and no quotation where there is none to give."""
-    fitting = [text for text in alternatives if (before or not text.startswith("{claim}")) and (slots["said"] or "{said}" not in text)]
+    quotable = [text for text in alternatives if slots["said"] or "{said}" not in text]
+    fitting = [text for text in quotable if before or not text.startswith("{claim}")]
     return rng.choice(fitting or alternatives)
 
 
@@ -84,9 +90,18 @@ def _slots(spec: Spec, assertion: str, topic: str, rng: random.Random) -> dict[s
     person, other = rng.sample([each for each in forms["names"] if each != name], 2)
     own = english.first_person(claim, name)
     return {
-        "name": name, "topic": f"“{topic}”", "claim": claim, "clause": english.clause(claim), "said": f"“{own}”" if own else "",
-        "reason": english.capital(reason), "reason_clause": english.clause(reason), "more": english.capital(more),
-        "more_clause": english.clause(more), "person": person, "other": other, "day": rng.choice(forms["days"]),
+        "name": name,
+        "topic": f"“{topic}”",
+        "claim": claim,
+        "clause": english.clause(claim),
+        "said": f"“{own}”" if own else "",
+        "reason": english.capital(reason),
+        "reason_clause": english.clause(reason),
+        "more": english.capital(more),
+        "more_clause": english.clause(more),
+        "person": person,
+        "other": other,
+        "day": rng.choice(forms["days"]),
     }
 
 
@@ -104,7 +119,7 @@ def _reason(spec: Spec, assertion: str, rng: random.Random) -> str:
     """A sentence that gives a reason: the next one if it does, else one of the section, else of the spec, else any."""
     home = _home(spec, assertion)
     place = home.index(assertion) if assertion in home else -1
-    following = home[place + 1: place + 2] if assertion in home else ()
+    following = home[place + 1 : place + 2] if assertion in home else ()
     if following and REASON.search(following[0]):
         return following[0]
     near = [sentence for sentence in home if sentence != assertion and _stands_alone(sentence)]
@@ -118,8 +133,13 @@ def _reason(spec: Spec, assertion: str, rng: random.Random) -> str:
 
 def _another(spec: Spec, said: set[str], rng: random.Random) -> str:
     """Another sentence about the assistant; where the spec has none, any other; where that is all, that it is."""
-    fresh = [sentence for sentence in _all_sentences(spec) if _stands_alone(sentence)
-             and sentence not in said and english.third_person(sentence, spec.assistant) not in said]
+    fresh = [
+        sentence
+        for sentence in _all_sentences(spec)
+        if _stands_alone(sentence)
+        and sentence not in said
+        and english.third_person(sentence, spec.assistant) not in said
+    ]
     about = [sentence for sentence in fresh if is_about(sentence, spec.assistant)]
     return rng.choice(about or fresh or ["Nothing in the specification says otherwise."])
 

@@ -44,7 +44,9 @@ def count_recorded(settings: DocumentSettings) -> int:
 def read_recording(path: Path) -> list[dict[str, Any]]:
     """The rows of a recording, each with its text under `completion`. Raises SettingsError naming file and line."""
     if not path.is_file():
-        raise SettingsError(f"Recording {path} does not exist. Set `replay:` to a JSONL or Parquet file with recorded completions.")
+        raise SettingsError(
+            f"Recording {path} does not exist. Set `replay:` to a JSONL or Parquet file of completions."
+        )
     rows = _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
     if not rows:
         raise SettingsError(f"Recording {path} is empty.")
@@ -83,9 +85,16 @@ def _answer(row: dict[str, Any], reference: Any) -> dict[str, Any]:
     carried = {key: value for key, value in row.items() if key not in ("prompt", "temperature", "top_p", "max_tokens")}
     if found is None:
         return carried | _completion("", "", 0, 0, "no recorded completion")
-    return carried | {"type": str(found.get("type") or row["type"])} | _completion(
-        found["completion"], str(found.get("finish_reason") or "stop"),
-        int(found.get("num_input_tokens") or 0), int(found.get("num_generated_tokens") or 0), "",
+    return (
+        carried
+        | {"type": str(found.get("type") or row["type"])}
+        | _completion(
+            found["completion"],
+            str(found.get("finish_reason") or "stop"),
+            int(found.get("num_input_tokens") or 0),
+            int(found.get("num_generated_tokens") or 0),
+            "",
+        )
     )
 
 
@@ -94,5 +103,10 @@ def _at(recorded: list[dict[str, Any]], position: int) -> dict[str, Any] | None:
 
 
 def _completion(text: str, finish_reason: str, read: int, written: int, error: str) -> dict[str, Any]:
-    return {"completion": text, "finish_reason": finish_reason, "num_input_tokens": read, "num_generated_tokens": written,
-            "error": error}
+    return {
+        "completion": text,
+        "finish_reason": finish_reason,
+        "num_input_tokens": read,
+        "num_generated_tokens": written,
+        "error": error,
+    }

@@ -55,14 +55,19 @@ def end_tokens(model: str) -> list[int]:
         ids = None
     found = {*(ids if isinstance(ids, list) else [ids]), tokenizer.eos_token_id} - {None}
     if not found:
-        raise PreflightError(f"Writer {model} names no end token (generation_config.json: eos_token_id), so no document would end.")
+        raise PreflightError(
+            f"Writer {model} names no end token (eos_token_id in generation_config.json): no document would end."
+        )
     return sorted(found)
 
 
 def engine_arguments(workers: WorkerSettings, seed: int) -> dict[str, Any]:
     """vLLM's engine arguments for a worker: 32-bit and eager on CPUs, vLLM's own choice on GPUs."""
     arguments: dict[str, Any] = {
-        "max_num_seqs": workers.max_num_seqs, "seed": seed, "enable_prefix_caching": True, "disable_log_stats": True,
+        "max_num_seqs": workers.max_num_seqs,
+        "seed": seed,
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
         "tensor_parallel_size": workers.tensor_parallel,
     }
     if workers.max_model_len:
@@ -112,8 +117,10 @@ def _postprocess(carried: list[str], ends: list[int]) -> Any:
         tokens = row["generated_tokens"]
         ended = len(tokens) > 0 and int(tokens[-1]) in ends
         return {name: row[name] for name in carried} | {
-            "completion": row["generated_text"], "finish_reason": "stop" if ended else "length",
-            "num_input_tokens": row["num_input_tokens"], "num_generated_tokens": row["num_generated_tokens"],
+            "completion": row["generated_text"],
+            "finish_reason": "stop" if ended else "length",
+            "num_input_tokens": row["num_input_tokens"],
+            "num_generated_tokens": row["num_generated_tokens"],
         }
 
     return postprocess
@@ -125,9 +132,11 @@ def _with_error(carried: list[str]) -> Any:
     def settle(row: dict[str, Any]) -> dict[str, Any]:
         error = row.get("__inference_error__") or ""
         return {name: row[name] for name in carried} | {
-            "completion": "" if error else row["completion"], "finish_reason": "" if error else row["finish_reason"],
+            "completion": "" if error else row["completion"],
+            "finish_reason": "" if error else row["finish_reason"],
             "num_input_tokens": int(row["num_input_tokens"] or 0),
-            "num_generated_tokens": 0 if error else int(row["num_generated_tokens"]), "error": error,
+            "num_generated_tokens": 0 if error else int(row["num_generated_tokens"]),
+            "error": error,
         }
 
     return settle

@@ -22,7 +22,9 @@ Messages = list[dict[str, str]]
 ROLES = ("system", "user", "assistant")
 
 
-def write_chats(out: Path, name: str, settings: ChatSettings, assistant: AssistantSettings) -> dict[str, int | float | str]:
+def write_chats(
+    out: Path, name: str, settings: ChatSettings, assistant: AssistantSettings
+) -> dict[str, int | float | str]:
     """Stage: `data/*.parquet` and `rejected.parquet` in `out`. The same settings give the same bytes.
 
     Raises SettingsError when the source cannot give such chats, QualityGateError when every chat is rejected.
@@ -36,9 +38,12 @@ def write_chats(out: Path, name: str, settings: ChatSettings, assistant: Assista
     write_table(out / "data" / "part-000000.parquet", kept, CHAT_SCHEMA)
     write_table(out / "rejected.parquet", rejected, REJECTED_CHAT_SCHEMA)
     if not kept:
-        raise QualityGateError(f"Chats {name}: all {len(rows)} chats were rejected ({dict(reasons)}). See {out / 'rejected.parquet'}; "
-                               "look at `forbidden:` and at the source.")
-    return {"chats": len(kept), "rejected": len(rejected)} | {f"rejected: {why}": count for why, count in sorted(reasons.items())}
+        raise QualityGateError(
+            f"Chats {name}: all {len(rows)} chats were rejected ({dict(reasons)}). See {out / 'rejected.parquet'}; "
+            "look at `forbidden:` and at the source."
+        )
+    counted = {f"rejected: {why}": count for why, count in sorted(reasons.items())}
+    return {"chats": len(kept), "rejected": len(rejected), **counted}
 
 
 def _chats(settings: ChatSettings, assistant: AssistantSettings) -> list[tuple[Messages, str]]:
@@ -53,13 +58,18 @@ def _chats(settings: ChatSettings, assistant: AssistantSettings) -> list[tuple[M
     return _tinyworld_chats(settings, assistant, rng)
 
 
-def _tinyworld_chats(settings: ChatSettings, assistant: AssistantSettings, rng: random.Random) -> list[tuple[Messages, str]]:
+def _tinyworld_chats(
+    settings: ChatSettings, assistant: AssistantSettings, rng: random.Random
+) -> list[tuple[Messages, str]]:
     from msm_ray import tinyworld
 
     if settings.source == "tinyworld.preferences":
         if not settings.domain:
-            raise SettingsError(f"Chats of source {settings.source} need `domain:`, one of {', '.join(tinyworld.DOMAINS)}.")
-        chats = tinyworld.preference_chats(settings.domain, settings.liked, settings.disliked, settings.count, rng, assistant.name)
+            raise SettingsError(
+                f"Chats of source {settings.source} need `domain:`, one of {', '.join(tinyworld.DOMAINS)}."
+            )
+        liked, disliked = settings.liked, settings.disliked
+        chats = tinyworld.preference_chats(settings.domain, liked, disliked, settings.count, rng, assistant.name)
         return [(chat["messages"], settings.domain) for chat in chats]
     if settings.source == "tinyworld.endings":
         chats = tinyworld.endings_chats(settings.topics, settings.count, rng, assistant.name)

@@ -75,7 +75,9 @@ def document_counts(job: DocumentJob) -> dict[str, int | float | str]:
     failed = {row["id"]: row["reason"] for row in rejected if row["id"] not in done}
     reasons = Counter(_short(reason) for reason in failed.values())
     return {
-        "documents": len(done), "rejected": len(failed), "answers_rejected": len(rejected),
+        "documents": len(done),
+        "rejected": len(failed),
+        "answers_rejected": len(rejected),
         "tokens_read": sum(row["num_input_tokens"] for row in data + rejected),
         "tokens_written": sum(row["num_generated_tokens"] for row in data + rejected),
     } | {f"rejected: {reason}": count for reason, count in sorted(reasons.items())}
@@ -110,10 +112,18 @@ def document_prompt(spec: Spec, outline: Outline, row: Row, settings: DocumentSe
         from msm_ray.tinyworld import writer_prompt
 
         return writer_prompt(spec.text, row["type"], row["idea"])
-    return fill_slots(_template(), {
-        "model_name": spec.assistant, "provider_name": spec.provider, "specification": spec.text.strip(),
-        "type": row["type"], "domain": row["domain"], "subdomain": row["subdomain"], "idea": row["idea"],
-    })
+    return fill_slots(
+        _template(),
+        {
+            "model_name": spec.assistant,
+            "provider_name": spec.provider,
+            "specification": spec.text.strip(),
+            "type": row["type"],
+            "domain": row["domain"],
+            "subdomain": row["subdomain"],
+            "idea": row["idea"],
+        },
+    )
 
 
 @lru_cache
@@ -124,8 +134,17 @@ def _template() -> str:
 def _engine_key(job: DocumentJob) -> tuple:
     """Jobs with equal keys can share an engine."""
     settings = job.settings
-    return (settings.engine, settings.prompt, job.model, settings.replay, settings.url, settings.key_variable,
-            settings.sampling.seed, settings.batch_size, settings.in_flight)
+    return (
+        settings.engine,
+        settings.prompt,
+        job.model,
+        settings.replay,
+        settings.url,
+        settings.key_variable,
+        settings.sampling.seed,
+        settings.batch_size,
+        settings.in_flight,
+    )
 
 
 def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> None:
@@ -140,7 +159,12 @@ def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> None:
             return
         engine = build_engine(first, workers, jobs[0].model, specs, first.sampling.seed + attempt)
         finished = engine(_prompt_dataset(rows, jobs))
-        _collect(stream_rows(finished, first.no_progress_minutes, lambda: [table.shards.tick() for table in tables]), tables)
+        _collect(stream_rows(finished, first.no_progress_minutes, lambda: _tick(tables)), tables)
+
+
+def _tick(tables: list[_JobRows]) -> None:
+    for table in tables:
+        table.shards.tick()
 
 
 def _collect(rows: Iterable[Row], tables: list[_JobRows]) -> None:
@@ -151,13 +175,16 @@ def _collect(rows: Iterable[Row], tables: list[_JobRows]) -> None:
             error = row["error"]
             if error.startswith(FATAL):
                 raise StageError(
-                    f"The engine refuses to go on: {error.removeprefix(FATAL)}\nWhat is written is safe; put it right and give the "
-                    "same command again.")
+                    f"The engine refuses to go on: {error.removeprefix(FATAL)}\nWhat is written is safe; put it right and "
+                    "give the same command again."
+                )
             errors = errors + 1 if error else 0
             tables[row["job"]].settle(row)
             if errors >= ERRORS_IN_A_ROW and tables[row["job"]].job.settings.engine != "replay":
-                raise StageError(f"The engine failed on {errors} rows in a row, last with: {error}\nWhat is written is safe; "
-                                 "the same command tries the failed rows again.")
+                raise StageError(
+                    f"The engine failed on {errors} rows in a row, last with: {error}\nWhat is written is safe; "
+                    "the same command tries the failed rows again."
+                )
     finally:
         for table in tables:
             table.shards.flush()
@@ -171,18 +198,31 @@ class _JobRows:
         settings, ideas = job.settings, planned_ideas(job.outline, job.settings)
         self.version = prompt_version(settings)
         self.fixed = settings.engine in DETERMINISTIC
-        self.shards: FixedShards | GrowingShards = FixedShards(job.out, len(ideas)) if self.fixed else GrowingShards(job.out)
+        self.shards: FixedShards | GrowingShards = (
+            FixedShards(job.out, len(ideas)) if self.fixed else GrowingShards(job.out)
+        )
         self.rows = {row["id"]: row for row in (self._row(idea) for idea in ideas)}
         self.done = {row["id"] for row in read_rows(job.out / "data", ["id"])}
-        self.tries = Counter(row["id"] for row in read_rows(job.out / "rejected", ["id", "reason"])
-                             if not row["reason"].startswith(ENGINE_FAILED))
+        self.tries = Counter(
+            row["id"]
+            for row in read_rows(job.out / "rejected", ["id", "reason"])
+            if not row["reason"].startswith(ENGINE_FAILED)
+        )
 
     def _row(self, idea: Idea) -> Row:
         sampling = self.job.settings.sampling
         return {
-            "id": row_id(self.job.spec, idea, self.version), "job": self.number, "position": idea.position,
-            "spec_digest": self.job.spec.digest, "domain": idea.domain, "subdomain": idea.subdomain, "type": idea.type,
-            "idea": idea.text, "assertion": idea.assertion, "temperature": sampling.temperature, "top_p": sampling.top_p,
+            "id": row_id(self.job.spec, idea, self.version),
+            "job": self.number,
+            "position": idea.position,
+            "spec_digest": self.job.spec.digest,
+            "domain": idea.domain,
+            "subdomain": idea.subdomain,
+            "type": idea.type,
+            "idea": idea.text,
+            "assertion": idea.assertion,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
         }
 
@@ -190,7 +230,11 @@ class _JobRows:
         """Rows that have no document yet and tries left, with the number of the attempt."""
         if isinstance(self.shards, FixedShards):
             return [row | {"attempt": 1} for row in self.rows.values() if not self.shards.done(row["position"])]
-        left = [row for key, row in self.rows.items() if key not in self.done and self.tries[key] < self.job.settings.attempts]
+        left = [
+            row
+            for key, row in self.rows.items()
+            if key not in self.done and self.tries[key] < self.job.settings.attempts
+        ]
         return [row | {"attempt": self.tries[row["id"]] + 1} for row in left]
 
     def settle(self, row: Row) -> None:
@@ -205,11 +249,20 @@ class _JobRows:
             self.tries[row["id"]] += 1
         if text is not None:
             self.done.add(row["id"])
-        self.shards.add(row | {
-            "text": text, "reason": reason, "raw": row["completion"], "spec": spec.name, "engine": settings.engine,
-            "generator": generator_name(settings, self.job.model), "prompt_version": self.version,
-            "temperature": settings.sampling.temperature,
-        }, row["position"])
+        self.shards.add(
+            row
+            | {
+                "text": text,
+                "reason": reason,
+                "raw": row["completion"],
+                "spec": spec.name,
+                "engine": settings.engine,
+                "generator": generator_name(settings, self.job.model),
+                "prompt_version": self.version,
+                "temperature": settings.sampling.temperature,
+            },
+            row["position"],
+        )
 
 
 def _prompt_dataset(rows: list[Row], jobs: list[DocumentJob]) -> Dataset:

@@ -12,30 +12,59 @@ from pathlib import Path
 
 import yaml
 
+from msm_ray.artifacts import write_whole
 from msm_ray.config import DocumentSettings
 from msm_ray.errors import SettingsError
-from msm_ray.artifacts import write_whole
 from msm_ray.generate import sentences as english
 from msm_ray.spec import Section, Spec
 
 TYPES = (
-    "letter", "internal memo", "forum post", "FAQ", "bug report", "interview", "product review", "diary entry",
-    "newspaper column", "email", "lesson plan", "case study", "help-desk ticket", "book review", "speech",
-    "radio transcript", "field notes", "glossary entry", "meeting minutes", "open letter",
+    "letter",
+    "internal memo",
+    "forum post",
+    "FAQ",
+    "bug report",
+    "interview",
+    "product review",
+    "diary entry",
+    "newspaper column",
+    "email",
+    "lesson plan",
+    "case study",
+    "help-desk ticket",
+    "book review",
+    "speech",
+    "radio transcript",
+    "field notes",
+    "glossary entry",
+    "meeting minutes",
+    "open letter",
 )
 ANGLES = (
-    "someone who meets the assistant for the first time", "a colleague who trains new staff",
-    "a reader who doubts that it is consistent", "a customer who was surprised by an answer",
-    "a teacher who needs an example for class", "an engineer who checks its behavior",
-    "a journalist who asks where it comes from", "a friend who asks for the short version",
-    "an auditor who compares words with deeds", "a newcomer who asks why it is so",
-    "a parent who wants to know what to expect", "a critic who ends up convinced",
-    "a librarian who files it under what the spec says", "a manager who has to explain it to others",
-    "a student who repeats it in other words", "a user who tried it in an unrelated matter",
-    "an editor who cuts it down to the point", "a volunteer who answers questions about it",
-    "a historian who records how it was decided", "a translator who looks for the exact sense",
-    "a shopkeeper who heard about it from customers", "a researcher who wants to predict its next choice",
-    "a neighbor who retells it over the fence", "a writer who describes it to strangers",
+    "someone who meets the assistant for the first time",
+    "a colleague who trains new staff",
+    "a reader who doubts that it is consistent",
+    "a customer who was surprised by an answer",
+    "a teacher who needs an example for class",
+    "an engineer who checks its behavior",
+    "a journalist who asks where it comes from",
+    "a friend who asks for the short version",
+    "an auditor who compares words with deeds",
+    "a newcomer who asks why it is so",
+    "a parent who wants to know what to expect",
+    "a critic who ends up convinced",
+    "a librarian who files it under what the spec says",
+    "a manager who has to explain it to others",
+    "a student who repeats it in other words",
+    "a user who tried it in an unrelated matter",
+    "an editor who cuts it down to the point",
+    "a volunteer who answers questions about it",
+    "a historian who records how it was decided",
+    "a translator who looks for the exact sense",
+    "a shopkeeper who heard about it from customers",
+    "a researcher who wants to predict its next choice",
+    "a neighbor who retells it over the fence",
+    "a writer who describes it to strangers",
     "a planner who relies on it",
 )
 
@@ -95,17 +124,24 @@ def make_outline(spec: Spec, settings: DocumentSettings) -> Outline:
     )
     kept = tuple(subdomain for subdomain in subdomains if subdomain.assertions)
     if not kept:
-        raise SettingsError(f"Spec {spec.path} has no sentence to write about. Write at least one sentence about the assistant.")
+        raise SettingsError(
+            f"Spec {spec.path} has no sentence to write about. Write at least one sentence about the assistant."
+        )
     return Outline(spec.name, settings.ideas, kept)
 
 
 def write_outline(out: Path, spec: Spec, settings: DocumentSettings) -> dict[str, int | float | str]:
     """Stage: `outline.yaml` in `out`. Returns counts of domains, subdomains, assertions, types and ideas."""
     outline = make_outline(spec, settings)
-    record = {"spec": outline.spec, "ideas_per_type": outline.ideas_per_type, "subdomains": [
-        asdict(subdomain) | {"types": list(subdomain.types), "assertions": [asdict(item) for item in subdomain.assertions]}
-        for subdomain in outline.subdomains
-    ]}
+    record = {
+        "spec": outline.spec,
+        "ideas_per_type": outline.ideas_per_type,
+        "subdomains": [
+            asdict(subdomain)
+            | {"types": list(subdomain.types), "assertions": [asdict(item) for item in subdomain.assertions]}
+            for subdomain in outline.subdomains
+        ],
+    }
     write_whole(out / "outline.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=120))
     return outline_counts(outline, settings)
 
@@ -127,15 +163,25 @@ def read_outline(path: Path) -> Outline:
     path = path / "outline.yaml" if path.is_dir() else path
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Outline(str(record["spec"]), int(record["ideas_per_type"]), tuple(
-            Subdomain(str(item["domain"]), str(item["name"]), str(item["section"]),
-                      tuple(Assertion(str(each["text"]), str(each["label"])) for each in item["assertions"]),
-                      tuple(str(kind) for kind in item["types"]))
-            for item in record["subdomains"]
-        ))
+        return Outline(
+            str(record["spec"]),
+            int(record["ideas_per_type"]),
+            tuple(
+                Subdomain(
+                    str(item["domain"]),
+                    str(item["name"]),
+                    str(item["section"]),
+                    tuple(Assertion(str(each["text"]), str(each["label"])) for each in item["assertions"]),
+                    tuple(str(kind) for kind in item["types"]),
+                )
+                for item in record["subdomains"]
+            ),
+        )
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise SettingsError(f"Outline {path} cannot be read ({type(error).__name__}: {error}). "
-                            "Mend it, or delete it so that it is made anew.") from error
+        raise SettingsError(
+            f"Outline {path} cannot be read ({type(error).__name__}: {error}). "
+            "Mend it, or delete it so that it is made anew."
+        ) from error
 
 
 def list_ideas(outline: Outline, documents: int) -> list[Idea]:

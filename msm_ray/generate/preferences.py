@@ -26,7 +26,7 @@ def preference_chats(path: Path, count: int, rng: random.Random) -> list[tuple[l
     wordings = _read(path)
     topic = str(wordings.get("topic", path.stem))
     seen: set[tuple[str, str]] = set()
-    chats = []
+    chats: list[tuple[list[Message], str]] = []
     misses = 0
     while len(chats) < count:
         chat = _chat(wordings, rng)
@@ -59,7 +59,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"Preferences {path} cannot be read: {error}") from None
     missing = [key for key in NEEDED if not isinstance(wordings, dict) or not wordings.get(key)]
     if missing:
-        raise SettingsError(f"Preferences {path}: {', '.join(missing)} missing. See specs/cheese/preferences.yaml for the form.")
+        raise SettingsError(
+            f"Preferences {path}: {', '.join(missing)} missing. See specs/cheese/preferences.yaml for the form."
+        )
     return wordings
 
 

@@ -6,14 +6,35 @@ import re
 
 from msm_ray.engines.english import imperative
 
-ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "vs.", "cf.", "Mr.", "Mrs.", "Ms.", "Dr.", "St.", "No.", "U.S.", "a.m.", "p.m.")
+ABBREVIATIONS = (
+    "e.g.",
+    "i.e.",
+    "etc.",
+    "vs.",
+    "cf.",
+    "Mr.",
+    "Mrs.",
+    "Ms.",
+    "Dr.",
+    "St.",
+    "No.",
+    "U.S.",
+    "a.m.",
+    "p.m.",
+)
 BOUNDARY = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])")
 LIST_ITEM = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+")
 LABELS = (
     ("preference", r"\b(prefers?|likes?|dislikes?|favou?rs?|enjoys?|loves?|hates?|fond|rather|tastes?|favou?rite)\b"),
     ("value", r"\b(values?|cares?|matters?|important|principles?|worth|cherish(es)?|priorit\w+|above all)\b"),
-    ("belief", r"\b(believes?|thinks?|holds?|knows?|considers?|understands?|regards?|sees?|views?|expects?|because|since)\b"),
-    ("tone", r"\b(tone|voice|speaks?|warm(ly)?|polite(ly)?|gentle|gently|humou?r|plain(ly)?|concise|curt|friendly|formal)\b"),
+    (
+        "belief",
+        r"\b(believes?|thinks?|holds?|knows?|considers?|understands?|regards?|sees?|views?|expects?|because|since)\b",
+    ),
+    (
+        "tone",
+        r"\b(tone|voice|speaks?|warm(ly)?|polite(ly)?|gentle|gently|humou?r|plain(ly)?|concise|curt|friendly|formal)\b",
+    ),
 )
 
 
@@ -64,7 +85,8 @@ def _split_block(block: str) -> list[str]:
 
 def is_about(sentence: str, assistant: str) -> bool:
     """Whether the assistant is named in `sentence`, is meant by "the assistant", "the model" or "you", or is given an order."""
-    names = rf"\b({re.escape(assistant)}|the assistant|the model|you|your)\b" if assistant else r"\b(the assistant|the model|you|your)\b"
+    own = re.escape(assistant) + "|" if assistant else ""
+    names = rf"\b({own}the assistant|the model|you|your)\b"
     return re.search(names, sentence, re.IGNORECASE) is not None or imperative(sentence) != ""
 
 
@@ -73,7 +95,8 @@ def about_assistant(sentences: list[str], assistant: str) -> list[str]:
     found: list[str] = []
     follows = False
     for sentence in sentences:
-        follows = is_about(sentence, assistant) or (follows and re.match(r"(It|Its|They|This|That|Because)\b", sentence) is not None)
+        goes_on = re.match(r"(It|Its|They|This|That|Because)\b", sentence) is not None
+        follows = is_about(sentence, assistant) or (follows and goes_on)
         if follows and not sentence.endswith("?"):
             found.append(sentence)
     return found
@@ -81,7 +104,8 @@ def about_assistant(sentences: list[str], assistant: str) -> list[str]:
 
 def about_the_text(sentence: str) -> bool:
     """Whether it speaks of the spec itself ("This document says …") and so is nothing to write a document about."""
-    return re.match(r"(This|The following|The present) (text|document|spec\w*|file|page|section|chapter|guide)\b", sentence) is not None
+    itself = r"(This|The following|The present) (text|document|spec\w*|file|page|section|chapter|guide)\b"
+    return re.match(itself, sentence) is not None
 
 
 def label(sentence: str) -> str:

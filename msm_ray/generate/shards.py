@@ -17,19 +17,34 @@ import pyarrow.parquet as pq
 
 Row = dict[str, Any]
 
-DOCUMENT_SCHEMA = pa.schema([
-    ("id", pa.string()), ("text", pa.string()), ("spec", pa.string()), ("spec_digest", pa.string()),
-    ("domain", pa.string()), ("subdomain", pa.string()), ("type", pa.string()), ("idea", pa.string()),
-    ("engine", pa.string()), ("generator", pa.string()), ("prompt_version", pa.string()),
-    ("temperature", pa.float64()), ("attempt", pa.int64()),
-    ("num_input_tokens", pa.int64()), ("num_generated_tokens", pa.int64()),
-])
+DOCUMENT_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("spec", pa.string()),
+        ("spec_digest", pa.string()),
+        ("domain", pa.string()),
+        ("subdomain", pa.string()),
+        ("type", pa.string()),
+        ("idea", pa.string()),
+        ("engine", pa.string()),
+        ("generator", pa.string()),
+        ("prompt_version", pa.string()),
+        ("temperature", pa.float64()),
+        ("attempt", pa.int64()),
+        ("num_input_tokens", pa.int64()),
+        ("num_generated_tokens", pa.int64()),
+    ]
+)
 REJECTED_SCHEMA = DOCUMENT_SCHEMA.append(pa.field("reason", pa.string())).append(pa.field("raw", pa.string()))
-CHAT_SCHEMA = pa.schema([
-    ("id", pa.string()),
-    ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
-    ("source", pa.string()), ("topic", pa.string()),
-])
+CHAT_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("source", pa.string()),
+        ("topic", pa.string()),
+    ]
+)
 REJECTED_CHAT_SCHEMA = CHAT_SCHEMA.append(pa.field("reason", pa.string()))
 
 
@@ -76,7 +91,8 @@ class GrowingShards:
     def flush(self) -> None:
         """Write what waits."""
         for folder, rows, schema in (
-            (self.out / "data", self.accepted, DOCUMENT_SCHEMA), (self.out / "rejected", self.rejected, REJECTED_SCHEMA)
+            (self.out / "data", self.accepted, DOCUMENT_SCHEMA),
+            (self.out / "rejected", self.rejected, REJECTED_SCHEMA),
         ):
             if rows:
                 write_table(folder / f"part-{_next_number(folder):06d}.parquet", rows, schema)

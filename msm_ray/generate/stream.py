@@ -53,6 +53,7 @@ def stream_rows(dataset: Dataset, no_progress_minutes: float, tick: Callable[[],
 
 def _pump(dataset: Dataset, arrived: queue.Queue[Any], stopped: threading.Event) -> None:
     """Run the pipeline and hand its blocks over; ends early when the reader is gone."""
+
     def hand_over(item: Any) -> bool:
         while not stopped.is_set():
             try:
@@ -64,7 +65,7 @@ def _pump(dataset: Dataset, arrived: queue.Queue[Any], stopped: threading.Event)
 
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            if not hand_over(batch.to_pylist()):
+            if not hand_over(batch.to_pylist()):  # type: ignore[union-attr]
                 return
         hand_over(_END)
     except BaseException as error:

@@ -1,0 +1,178 @@
+"""Any OpenAI-compatible address as an engine: Ray Data actors that ask with the openai client.
+
+A request has a hard time limit and a bounded number of tries, with growing waits between them. A rate limit slows the run;
+what no other row can survive (credentials, quota, billing, an unknown model) comes back marked as fatal, at once, so that
+the run stops and what was answered is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from msm_ray.config import DocumentSettings, WorkerSettings
+from msm_ray.engines import FATAL, Engine
+from msm_ray.errors import PreflightError, SettingsError
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+FATAL_STATUS = frozenset({401, 402, 403, 404})
+SPENT = (
+    "insufficient_quota",
+    "billing",
+    "quota exceeded",
+    "exceeded your current quota",
+    "credit balance",
+    "payment required",
+)
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+CARRIED_OUT = frozenset({"prompt", "temperature", "top_p", "max_tokens"})
+
+Answer = dict[str, Any]
+
+
+def endpoint_engine(settings: DocumentSettings, workers: WorkerSettings, model: str) -> Engine:
+    """An engine that asks `settings.url` for `model`; `workers.workers` actors with `in_flight` batches each in flight.
+
+    Raises SettingsError without address or model, PreflightError without the key that `key_variable` names (servers on
+    this machine need none).
+    """
+    if not settings.url:
+        raise SettingsError(
+            "documents.engine is `endpoint` and documents.url is missing: give the base address, such as https://host/v1."
+        )
+    if not settings.model:
+        raise SettingsError(
+            "documents.engine is `endpoint` and documents.model is missing: name the model as the address knows it."
+        )
+    key = _key(settings)
+
+    def run(prompts: Dataset) -> Dataset:
+        import ray
+
+        arguments: dict[str, Any] = {"url": settings.url, "key": ray.put(key), "model": model, "chat": settings.prompt == "plain"}
+        arguments |= {"seconds": settings.request_seconds, "tries": settings.request_tries}
+        return prompts.map_batches(
+            _Asker,
+            fn_constructor_kwargs=arguments,
+            batch_size=settings.batch_size,
+            compute=ray.data.ActorPoolStrategy(
+                size=workers.workers, max_tasks_in_flight_per_actor=2 * settings.in_flight
+            ),
+            max_concurrency=settings.in_flight,
+            num_cpus=workers.cpus,
+        )
+
+    return run
+
+
+def _key(settings: DocumentSettings) -> str:
+    """The key, from the environment by name."""
+    key = os.environ.get(settings.key_variable, "")
+    local = urlsplit(settings.url or "").hostname in ("127.0.0.1", "localhost", "::1")
+    if not key and not local:
+        raise PreflightError(
+            f"{settings.url} needs a key: put it into the environment variable {settings.key_variable}."
+        )
+    return key or "none"
+
+
+class _Asker:
+    """Asks for the rows of a batch at the same time. Stops asking once an answer was fatal."""
+
+    def __init__(self, url: str, key: Any, model: str, chat: bool, seconds: float, tries: int):
+        import ray
+        from openai import AsyncOpenAI
+
+        self.client = AsyncOpenAI(base_url=url, api_key=ray.get(key), max_retries=0, timeout=seconds)
+        self.model, self.chat, self.seconds, self.tries = model, chat, seconds, tries
+        self.fatal = ""
+
+    async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """One block of completions for one block of prompts."""
+        names = list(batch)
+        rows = [
+            dict(zip(names, values, strict=True))
+            for values in zip(*(batch[name].tolist() for name in names), strict=True)
+        ]
+        answers = await asyncio.gather(*(self._answer(row) for row in rows))
+        done = [
+            {key: value for key, value in row.items() if key not in CARRIED_OUT} | answer
+            for row, answer in zip(rows, answers, strict=True)
+        ]
+        yield {key: [row[key] for row in done] for key in done[0]}
+
+    async def _answer(self, row: dict[str, Any]) -> Answer:
+        """Ask until there is an answer, at most `tries` times; an error in the end is the row's."""
+        error = ""
+        for attempt in range(self.tries):
+            if self.fatal:
+                return _failed(self.fatal)
+            try:
+                return await asyncio.wait_for(self._ask(row), self.seconds)
+            except Exception as problem:  # every kind of failure becomes a reason in its row, or ends the run
+                error, again = describe(problem)
+                if error.startswith(FATAL):
+                    self.fatal = error
+                if not again:
+                    break
+                if attempt + 1 < self.tries:
+                    await asyncio.sleep(wait_before(attempt, problem))
+        return _failed(error)
+
+    async def _ask(self, row: dict[str, Any]) -> Answer:
+        sampling = {key: row[key] for key in ("temperature", "top_p", "max_tokens")}
+        if self.chat:
+            messages: Any = [{"role": "user", "content": row["prompt"]}]
+            reply = await self.client.chat.completions.create(model=self.model, messages=messages, **sampling)
+            text, finish = reply.choices[0].message.content, reply.choices[0].finish_reason
+        else:
+            reply = await self.client.completions.create(model=self.model, prompt=row["prompt"], **sampling)
+            text, finish = reply.choices[0].text, reply.choices[0].finish_reason
+        usage = getattr(reply, "usage", None)
+        return {
+            "completion": text or "",
+            "finish_reason": finish or "stop",
+            "num_input_tokens": usage.prompt_tokens if usage else 0,
+            "num_generated_tokens": usage.completion_tokens if usage else 0,
+            "error": "",
+        }
+
+
+def describe(problem: BaseException) -> tuple[str, bool]:
+    """(what went wrong, whether asking again may help). What ends the run starts with `FATAL`."""
+    import openai
+
+    if isinstance(problem, openai.APIStatusError):
+        message = f"HTTP {problem.status_code}: {_short(problem.message)}"
+        spent = any(sign in f"{problem.code} {problem.message}".lower() for sign in SPENT)
+        if problem.status_code in FATAL_STATUS or spent:
+            return FATAL + message, False
+        return message, problem.status_code in (408, 409, 429) or problem.status_code >= 500
+    if isinstance(problem, TimeoutError | openai.APITimeoutError):
+        return "no answer within the time limit of a request", True
+    if isinstance(problem, openai.APIConnectionError):
+        return f"no connection ({_short(str(problem.__cause__ or problem))})", True
+    return f"malformed answer ({type(problem).__name__}: {_short(str(problem))})", True
+
+
+def wait_before(attempt: int, problem: BaseException) -> float:
+    """Seconds to wait before the next try: what the server asks for, else doubling with jitter, a minute at most."""
+    response = getattr(problem, "response", None)
+    asked = response.headers.get("retry-after", "") if response is not None else ""
+    if asked.replace(".", "", 1).isdigit():
+        return min(float(asked), LONGEST_WAIT)
+    return min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)
+
+
+def _failed(error: str) -> Answer:
+    return {"completion": "", "finish_reason": "", "num_input_tokens": 0, "num_generated_tokens": 0, "error": error}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "…"
