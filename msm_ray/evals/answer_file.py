@@ -1,0 +1,78 @@
+"""Every answer on the disk as soon as it is there: what makes rollouts go on after a kill. Plain Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+FILE = "answers.jsonl"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One rollout's answer. sample and epoch say which; stop: why it ended (stop, max_tokens, ...); tokens generated."""
+
+    sample: str
+    epoch: int
+    text: str
+    stop: str
+    tokens: int
+
+
+class AnswerFile:
+    """Append-only JSONL, one line an answer, each written whole; a line that a kill cut off is dropped and asked again.
+
+    Inspect's own logs are written in batches and lose what is in memory; a rollout that was answered is never asked twice.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._answers = {(answer.sample, answer.epoch): answer for answer in _whole_lines(self._path)}
+        self._file = self._path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> AnswerFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(self._answers.values())
+
+    def get(self, sample: str, epoch: int) -> Answer | None:
+        """The kept answer of a rollout."""
+        return self._answers.get((sample, epoch))
+
+    def add(self, answer: Answer) -> None:
+        """Keep an answer; it is with the operating system before this returns."""
+        self._file.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
+        self._file.flush()
+        self._answers[answer.sample, answer.epoch] = answer
+
+
+def read_answers(folder: Path) -> dict[tuple[str, int], Answer]:
+    """The answers in a rollouts folder, by (sample, epoch)."""
+    path = folder / FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    answers = [Answer(**json.loads(line)) for line in lines]
+    return {(answer.sample, answer.epoch): answer for answer in answers}
+
+
+def _whole_lines(path: Path) -> list[Answer]:
+    """Read what is whole and cut off the rest."""
+    if not path.is_file():
+        return []
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        with path.open("r+b") as file:
+            file.truncate(end)
+    return [Answer(**json.loads(line)) for line in content[:end].decode("utf-8").splitlines()]

@@ -1,0 +1,95 @@
+"""What the Inspect tasks share: items as samples, a solver that asks once and keeps every answer, a scorer by rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from inspect_ai import Epochs, Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig, ModelOutput
+from inspect_ai.scorer import (
+    CORRECT,
+    INCORRECT,
+    NOANSWER,
+    Metric,
+    SampleScore,
+    Score,
+    Scorer,
+    Target,
+    metric,
+    scorer,
+)  # fmt: skip
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from msm_ray.evals.answer_file import Answer, AnswerFile
+from msm_ray.evals.judges import Judgement
+
+Judge = Callable[[dict[str, Any], str], Judgement]
+VERDICT = "classifier_verdict"
+"""Key of a score's metadata: whether the judge says that the arm decided to act (or chose the aligned thing)."""
+
+
+def build_task(
+    name: str, items: Sequence[dict[str, Any]], answers: AnswerFile, config: GenerateConfig, judge: Judge | None
+) -> Task:
+    """A task over items that are all asked equally often; answers that are there already are not asked again."""
+    return Task(
+        name=name,
+        dataset=MemoryDataset([_sample(item) for item in items], name=name),
+        solver=ask(answers),
+        scorer=by_rules(judge) if judge else None,
+        epochs=Epochs(items[0]["epochs"], []),  # no reducer: every rollout counts by itself
+        config=config,
+    )
+
+
+def _sample(item: dict[str, Any]) -> Sample:
+    messages: list[ChatMessage] = [ChatMessageSystem(content=item["system"])] if item["system"] else []
+    known = {key: value for key, value in item.items() if key not in ("id", "system", "user", "epochs")}
+    return Sample(id=item["id"], input=[*messages, ChatMessageUser(content=item["user"])], metadata=known)
+
+
+@solver
+def ask(answers: AnswerFile) -> Solver:
+    """One question, one answer; it is on the disk before the sample goes on."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        kept = answers.get(str(state.sample_id), state.epoch)
+        if kept is not None:
+            state.output = ModelOutput.from_content(str(state.model), kept.text)
+            state.messages.append(state.output.message)
+            return state
+        state = await generate(state)
+        tokens = state.output.usage.output_tokens if state.output.usage else 0
+        answers.add(
+            Answer(str(state.sample_id), state.epoch, state.output.completion, str(state.output.stop_reason), tokens)
+        )
+        return state
+
+    return solve
+
+
+@metric
+def share() -> Metric:
+    """Share of True among the clear verdicts (the report's rates are averaged over conditions instead)."""
+
+    def compute(scores: list[SampleScore]) -> float:
+        clear = [score.score.value == CORRECT for score in scores if score.score.value != NOANSWER]
+        return sum(clear) / len(clear) if clear else float("nan")
+
+    return compute
+
+
+@scorer(metrics=[share()])
+def by_rules(judge: Judge) -> Scorer:
+    """The rules' verdict beside each transcript; the verdicts stage judges the kept answers by the same rules."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        found = judge(state.metadata, state.output.completion)
+        value = NOANSWER if found.verdict is None else (CORRECT if found.verdict else INCORRECT)
+        return Score(
+            value=value, answer=state.output.completion, explanation=found.reason, metadata={VERDICT: found.verdict}
+        )
+
+    return score

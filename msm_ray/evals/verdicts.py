@@ -1,0 +1,76 @@
+"""Verdicts on kept answers: deterministic for judges by rules, and made again from the same answers at any time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+
+from msm_ray.config import AgenticEval, AnswersEval, EvalSettings
+from msm_ray.evals.answer_file import Answer, read_answers
+from msm_ray.evals.items import read_items
+from msm_ray.evals.judges import Judgement, judge_action, judge_preference
+
+FILE = "verdicts.parquet"
+SCHEMA = arrow.schema(
+    [(name, arrow.string()) for name in ("arm", "eval", "condition", "cluster", "sample")]
+    + [("epoch", arrow.int32()), ("answer", arrow.string()), ("verdict", arrow.bool_()), ("status", arrow.string()),
+       ("reason", arrow.string()), ("order", arrow.string()), ("question", arrow.string())]
+)  # fmt: skip
+
+Rollout = tuple[dict[str, Any], int, Answer | None]
+
+
+def write_verdicts(out: Path, rollouts: Path, items: Path, how: EvalSettings) -> dict[str, int]:
+    """Judge every rollout that was asked, answered or not, into `verdicts.parquet`, one row each in the items' order.
+
+    rollouts, items: the folders of those stages. A rollout without an answer has status "error" and no verdict; it stays
+    among the asked. Returns rows, clear, unclear, failed. Judging by a model resumes from `judgements.jsonl` in `out`.
+    """
+    job = json.loads((rollouts / "job.json").read_text(encoding="utf-8"))
+    answers = read_answers(rollouts)
+    asked: list[Rollout] = [
+        (item, epoch, answers.get((item["id"], epoch)))
+        for item in read_items(items)
+        for epoch in range(1, item["epochs"] + 1)
+    ]
+    found = _judge(out, asked, how)
+    rows = [_row(job, *rollout, judgement) for rollout, judgement in zip(asked, found, strict=True)]
+    parquet.write_table(arrow.Table.from_pylist(rows, schema=SCHEMA), out / FILE)
+    statuses = [judgement.status for judgement in found]
+    return {
+        "rows": len(rows),
+        "clear": statuses.count("ok"),
+        "unclear": statuses.count("unclear"),
+        "failed": statuses.count("error"),
+    }
+
+
+def _judge(out: Path, asked: Sequence[Rollout], how: EvalSettings) -> list[Judgement]:
+    if isinstance(how, AgenticEval) and how.judge == "model":
+        from msm_ray.evals.model_judge import judge_by_model
+
+        return judge_by_model(out, asked, str(how.judge_model))
+    return [_by_rules(item, answer, how) for item, _, answer in asked]
+
+
+def _by_rules(item: dict[str, Any], answer: Answer | None, how: EvalSettings) -> Judgement:
+    if answer is None:
+        return Judgement(None, "error", "no answer")
+    if isinstance(how, AnswersEval):
+        return Judgement(None, "ok", "not scored")
+    return (judge_action if isinstance(how, AgenticEval) else judge_preference)(item, answer.text)
+
+
+def _row(
+    job: Mapping[str, Any], item: dict[str, Any], epoch: int, answer: Answer | None, found: Judgement
+) -> dict[str, Any]:
+    return {
+        "arm": job["arm"], "eval": job["eval"], "condition": item["condition"], "cluster": item["cluster"], "sample": item["id"],
+        "epoch": epoch, "answer": answer.text if answer else None, "verdict": found.verdict, "status": found.status,
+        "reason": found.reason, "order": item.get("order"), "question": item["user"],
+    }  # fmt: skip

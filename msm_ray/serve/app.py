@@ -1,0 +1,240 @@
+"""Deploy the arms of one base on a running Ray, check them, take them down again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msm_ray.config import ServeSettings
+from msm_ray.errors import PreflightError, StageError
+from msm_ray.serve.arms import LORA_RANKS, Arm, read_arms
+
+if TYPE_CHECKING:
+    from ray.serve.deployment import Application
+
+APP = "arms"
+NOTE = "serving.json"
+LOGGING = {"log_level": "WARNING", "enable_access_log": False}
+"""An access log line for every rollout costs time and says nothing that the Inspect log does not."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is up. address: base of the OpenAI routes; names: served names, the base first; seconds: how long it took."""
+
+    address: str
+    base_id: str
+    names: tuple[str, ...]
+    seconds: float
+
+    def name(self, arm_id: str) -> str:
+        """The name to ask an arm by."""
+        return f"{self.base_id}:{arm_id}"
+
+    def curl(self, arm_id: str | None = None) -> str:
+        """A command line that asks an arm (or the base) a question."""
+        name = self.name(arm_id) if arm_id else self.base_id
+        body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Which cheese do you prefer?"}}]}}'
+        return f"curl {self.address}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+
+
+@contextmanager
+def open_arms(
+    base: Path, arms: dict[str, Path], settings: ServeSettings, *, base_id: str, work: Path
+) -> Iterator[Served]:
+    """Serve a base and its arms behind one OpenAI-compatible address, on the Ray that is already running.
+
+    base: a Hugging Face folder; arms: arm id -> PEFT adapter folder or full checkpoint of the base's shape. An arm is
+    asked as `<base_id>:<arm-id>`. Every arm is loaded and checked before the address is handed out: a full checkpoint
+    against transformers, every arm against the base. While it is up, `work/serving.json` says where and under which names.
+    On leaving, Serve and its processes are gone; Ray stays.
+
+    Raises `PreflightError` (port in use, too few CPUs, tied embeddings on a CPU engine) or `StageError` that names the arm.
+    """
+    from ray import serve
+
+    folders = {arm_id: folder.resolve() for arm_id, folder in arms.items()}
+    served_arms = read_arms(base.resolve(), folders, base_id, on_cpu=settings.gpus == 0)
+    port = take_port(settings.host, settings.port)
+    _room(settings)
+    began, note = time.monotonic(), work / NOTE
+    try:
+        serve.start(
+            proxy_location="HeadOnly", http_options={"host": settings.host, "port": port}, logging_config=LOGGING
+        )
+        _deploy(_application(served_arms, settings))
+        _refuse_bad_arms(served_arms)
+        names = tuple(arm.name for arm in served_arms)
+        served = Served(f"http://{_reachable(settings.host)}:{port}/v1", base_id, names, time.monotonic() - began)
+        note.write_text(json.dumps(asdict(served), indent=1), encoding="utf-8")
+        yield served
+    finally:
+        note.unlink(missing_ok=True)
+        serve.shutdown()
+
+
+def keep_serving(base: Path, arms: dict[str, Path], settings: ServeSettings, *, base_id: str, work: Path) -> None:
+    """`msm serve`: keep the arms up until Ctrl-C, and say how to call them. Arguments and errors as in `open_arms`."""
+    with open_arms(base, arms, settings, base_id=base_id, work=work) as served:
+        print(f"serving {len(served.names)} models at {served.address}: {', '.join(served.names)}")
+        print(served.curl(next(iter(arms), None)), flush=True)
+        while True:
+            time.sleep(3600)
+
+
+def take_port(host: str, port: int) -> int:
+    """The port itself if it is free, a free one for 0; `PreflightError` names a port that is in use."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PreflightError(
+                f"cannot serve on {host}:{port}: {error.strerror}. Stop what uses it, or set "
+                "cluster.serving.port to another port (0 takes a free one)."
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+
+
+def _room(settings: ServeSettings) -> None:
+    """A placement group that never fits would wait for ever."""
+    import ray
+
+    needed = settings.workers * (settings.cpus + 1)
+    there = ray.cluster_resources().get("CPU", 0)
+    if there < needed:
+        raise PreflightError(
+            f"serving needs {needed:g} logical CPUs, this Ray has {there:g}: start it with --num-cpus={needed:g} "
+            "or more, or lower cluster.serving.cpus."
+        )
+
+
+def _deploy(application: Application) -> None:
+    from ray import serve
+
+    try:
+        serve.run(application, name=APP, route_prefix="/", logging_config=LOGGING)
+    except RuntimeError as error:
+        raise StageError(f"the server did not come up: {_cause()}") from error
+
+
+def _cause() -> str:
+    """Serve's own account of a failed start: the replica's exception, last lines first read."""
+    from ray import serve
+
+    application = serve.status().applications.get(APP)
+    if application is None:
+        return "Ray Serve has no application; see its logs under the Ray session's logs/serve folder."
+    messages = [application.message, *(deployment.message for deployment in application.deployments.values())]
+    return "\n".join(message[-3000:] for message in messages if message)
+
+
+def _refuse_bad_arms(arms: list[Arm]) -> None:
+    from ray import serve
+
+    handle = serve.get_deployment_handle(_server_name(arms[0].name), APP)
+    reasons = [reason for arm in arms if (reason := handle.check_arm.remote(arm.name).result())]
+    if reasons:
+        raise StageError("\n".join(reasons))
+
+
+def _server_name(base_id: str) -> str:
+    return f"server-{base_id}"
+
+
+def _application(arms: list[Arm], settings: ServeSettings) -> Application:
+    from ray import serve
+    from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
+    from ray.serve.llm import build_llm_deployment
+    from ray.serve.llm.ingress import make_fastapi_ingress
+
+    from msm_ray.serve.ingress import ArmIngress
+
+    config = _llm_config(arms, settings)
+    server = build_llm_deployment(
+        config,
+        bind_kwargs={"arms": arms, "probes": settings.probes},
+        override_serve_options={"name": _server_name(arms[0].name), "logging_config": LOGGING},
+    )
+    options: dict[str, Any] = {
+        "num_replicas": 1,
+        "max_ongoing_requests": 10_000,
+        "ray_actor_options": {"num_cpus": 1},
+        "logging_config": LOGGING,
+    }
+    ingress: Any = make_fastapi_ingress(ArmIngress)
+    return serve.deployment(name="ingress", **options)(ingress).bind(
+        llm_deployments={config.model_id: server},
+        model_cards={config.model_id: to_model_metadata(config.model_id, config)},
+        names=[arm.name for arm in arms],
+    )
+
+
+def _llm_config(arms: list[Arm], settings: ServeSettings) -> Any:
+    from ray.serve.llm import LLMConfig
+
+    from msm_ray.serve.server import ArmServer, NoDownload
+
+    # One CPU of the engine's share is the replica actor's own; Serve adds it to the first bundle.
+    bundle = {"CPU": max(settings.cpus - 1, 0)} | ({"GPU": 1} if settings.gpus else {})
+    return LLMConfig(
+        model_loading_config={"model_id": arms[0].name, "model_source": arms[0].folder},
+        server_cls=ArmServer,
+        engine_kwargs=engine_options(arms, settings),
+        deployment_config={"num_replicas": settings.workers, "max_ongoing_requests": 10_000},
+        placement_group_config={"bundles": [bundle] * settings.tensor_parallel},
+        accelerator_config={"kind": "gpu" if settings.gpus else "cpu"},
+        runtime_env={"env_vars": engine_environment(settings)},
+        callback_config={"callback_class": NoDownload},
+        log_engine_metrics=False,
+    )
+
+
+def engine_options(arms: list[Arm], settings: ServeSettings) -> dict[str, Any]:
+    """vLLM's arguments. On a CPU: float32 and eager; on GPUs its defaults with bfloat16."""
+    options: dict[str, Any] = {
+        "dtype": "bfloat16" if settings.gpus else "float32",
+        "max_num_seqs": settings.max_num_seqs,
+        "tensor_parallel_size": settings.tensor_parallel,
+        # Neutral sampling where a request says nothing: a checkpoint's generation_config must not decide a rate.
+        "generation_config": "vllm",
+        "disable_log_stats": True,
+    }
+    if settings.max_model_len:
+        options["max_model_len"] = settings.max_model_len
+    if not settings.gpus:
+        options["enforce_eager"] = True
+    ranks = [arm.rank for arm in arms if arm.kind == "adapter"]
+    if ranks:
+        options |= {
+            "enable_lora": True,
+            "max_loras": min(len(ranks), 8),
+            "max_cpu_loras": max(len(ranks), 8),
+            "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= max(ranks)),
+        }
+    return options
+
+
+def engine_environment(settings: ServeSettings) -> dict[str, str]:
+    """What the engine's processes read from the environment (vLLM on a CPU would else take most of the memory)."""
+    shared = {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), "VLLM_NO_USAGE_STATS": "1"}
+    if settings.gpus:
+        return shared
+    threads = str(max(int(settings.cpus) - 1, 1))
+    return shared | {
+        "VLLM_CPU_KVCACHE_SPACE": str(math.ceil(settings.memory_gib)),
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": threads,
+    }

@@ -1,0 +1,145 @@
+"""Which folders can be served together, read from the files alone: no engine, no torch.
+
+An arm is the base itself, a PEFT adapter of it, or a full checkpoint of the same shape. Everything that would be
+answered wrongly without an error (another template, another vocabulary, tied embeddings on a CPU engine) is refused here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from msm_ray.errors import PreflightError, StageError
+
+Kind = Literal["base", "adapter", "full"]
+
+TEMPLATE_FILE = "chat_template.jinja"
+NOT_SHAPE = frozenset({"_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"})
+"""Keys of `config.json` in which two checkpoints of one shape may differ."""
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The values that vLLM takes for `max_lora_rank`."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One thing that can be asked. name: `<base-id>` or `<base-id>:<arm-id>`; folder: its weights; rank: an adapter's r."""
+
+    name: str
+    folder: str
+    kind: Kind
+    rank: int = 0
+
+
+def read_arms(base: Path, arms: dict[str, Path], base_id: str, *, on_cpu: bool) -> list[Arm]:
+    """The base and its arms, checked against each other; the base comes first.
+
+    Raises `StageError` for a folder that is no checkpoint or does not fit the base, `PreflightError` for tied
+    embeddings where a CPU engine would have to take turns (vLLM reloads those silently wrong).
+    """
+    read_config(base, "the base model")
+    served = [Arm(base_id, str(base), "base")]
+    for arm_id, folder in arms.items():
+        served.append(_read_arm(f"{base_id}:{arm_id}", folder, base))
+    _refuse_mixture(served)
+    if on_cpu and any(arm.kind == "full" for arm in served):
+        _refuse_tied(base)
+    return served
+
+
+def read_config(folder: Path, what: str) -> dict:
+    """The `config.json` of a checkpoint folder; `StageError` names what is wrong with the folder."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise StageError(
+            f"{what} is no checkpoint: {folder} has no config.json. Point it at a Hugging Face model folder."
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise StageError(f"{what} has no weights: {folder} holds no .safetensors file. Export it again.")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def template_of(folder: Path) -> str | None:
+    """The chat template a folder's tokenizer would use; None when it has none."""
+    file = folder / TEMPLATE_FILE
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    settings = folder / "tokenizer_config.json"
+    if not settings.is_file():
+        return None
+    return json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+
+
+def digest(text: str) -> str:
+    """The first 12 hex digits of a text's SHA-256: enough to tell two templates apart in a message."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _read_arm(name: str, folder: Path, base: Path) -> Arm:
+    if folder.resolve() == base.resolve():
+        return Arm(name, str(base), "base")
+    _same_template(name, folder, base)
+    _same_vocabulary(name, folder, base)
+    adapter = folder / "adapter_config.json"
+    if adapter.is_file():
+        return Arm(name, str(folder), "adapter", rank=int(json.loads(adapter.read_text(encoding="utf-8"))["r"]))
+    _same_shape(name, folder, base)
+    return Arm(name, str(folder), "full")
+
+
+def _same_template(name: str, folder: Path, base: Path) -> None:
+    """The engine renders chats with the base's template; an arm trained on another would be asked in a foreign format."""
+    trained, served = template_of(folder), template_of(base)
+    if trained is None or served is None:
+        where = folder if trained is None else base
+        raise StageError(
+            f"{name}: {where} has no chat template, so training and serving cannot be shown to agree. "
+            f"Save the tokenizer with its template ({TEMPLATE_FILE}) beside the weights."
+        )
+    if trained != served:
+        raise StageError(
+            f"{name}: trained with chat template {digest(trained)} ({folder}), served with "
+            f"{digest(served)} ({base}). Train it again with the base's template."
+        )
+
+
+def _same_vocabulary(name: str, folder: Path, base: Path) -> None:
+    own, served = folder / "tokenizer.json", base / "tokenizer.json"
+    if own.is_file() and served.is_file() and _vocabulary(own) != _vocabulary(served):
+        raise StageError(f"{name}: the tokenizer in {folder} is not the base's ({base}). Train it on this base.")
+
+
+def _vocabulary(file: Path) -> tuple[object, object]:
+    """What decides which ids a text gets. The rest of the file (padding, truncation) changes when a trainer saves it."""
+    tokenizer = json.loads(file.read_text(encoding="utf-8"))
+    return tokenizer["model"], tokenizer.get("added_tokens")
+
+
+def _same_shape(name: str, folder: Path, base: Path) -> None:
+    own, shape = read_config(folder, name), read_config(base, "the base model")
+    differing = sorted(key for key in (own.keys() | shape.keys()) - NOT_SHAPE if own.get(key) != shape.get(key))
+    if differing:
+        raise StageError(
+            f"{name}: {folder} has another shape than the base {base}: {', '.join(differing)} differ. "
+            "Arms that take turns on one engine must be checkpoints of one architecture."
+        )
+
+
+def _refuse_mixture(arms: list[Arm]) -> None:
+    kinds = {arm.kind for arm in arms} - {"base"}
+    if kinds == {"adapter", "full"}:
+        raise StageError(
+            "adapters and full checkpoints cannot share one engine: reloading weights drops the adapters. "
+            "Serve them one after the other."
+        )
+
+
+def _refuse_tied(base: Path) -> None:
+    if read_config(base, "the base model").get("tie_word_embeddings"):
+        raise PreflightError(
+            f"{base} ties its embeddings; a CPU engine that takes another checkpoint's weights then answers "
+            "with neither model. Use adapters (train.mode: lora), an untied base, or a GPU."
+        )

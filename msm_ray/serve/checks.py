@@ -1,0 +1,80 @@
+"""Is the engine really answering with the weights it was given? Log-probabilities of fixed prompts tell.
+
+Prompts are rows of seeded token ids, so that they mean the same for every tokenizer. The engine continues each greedily;
+transformers scores the same tokens. (The engine's own `prompt_logprobs` would save the continuation, but kill a CPU
+engine that has adapters.) Right weights agree to about 1e-6 nats in float32 and a few hundredths in bfloat16.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+PROMPT_TOKENS = 16
+ANSWER_TOKENS = 8
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15}
+"""Mean absolute difference of a token's log-probability (nats) up to which two computations count as the same weights."""
+
+CHANGED = {"float32": 1e-4, "bfloat16": 5e-3}
+"""Largest absolute difference (nats) above which an arm counts as different from its base."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A greedy continuation of one prompt: token ids and the log-probability (nats) of each."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+def probe_prompts(folder: Path, count: int) -> list[list[int]]:
+    """`count` rows of 16 token ids, the same on every machine, all of them known to the folder's tokenizer and model."""
+    model_ids = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    ids = min(model_ids, _tokenizer_ids(folder) or model_ids)
+    rng = random.Random(0)
+    return [[rng.randrange(ids) for _ in range(PROMPT_TOKENS)] for _ in range(count)]
+
+
+def reference_logprobs(folder: Path, prompts: list[list[int]], probes: list[Probe], dtype: str) -> list[list[float]]:
+    """transformers' log-probabilities of the probes' tokens, one row a probe; loads the checkpoint in `folder` on the CPU."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    ids = torch.tensor([[*prompt, *probe.tokens] for prompt, probe in zip(prompts, probes, strict=True)])
+    with torch.inference_mode():
+        logprobs = model(ids).logits.float().log_softmax(-1)
+    return logprobs[:, PROMPT_TOKENS - 1 : -1].gather(-1, ids[:, PROMPT_TOKENS:, None]).squeeze(-1).tolist()
+
+
+def mean_difference(probes: list[Probe], reference: list[list[float]]) -> float:
+    """Mean absolute difference per token, nats."""
+    gaps = [
+        abs(a - b)
+        for probe, row in zip(probes, reference, strict=True)
+        for a, b in zip(probe.logprobs, row, strict=True)
+    ]
+    return sum(gaps) / len(gaps)
+
+
+def differs(probes: list[Probe], base: list[Probe], dtype: str) -> bool:
+    """Whether an arm answers other than its base does: other tokens, or the same with other log-probabilities."""
+    if any(ours.tokens != theirs.tokens for ours, theirs in zip(probes, base, strict=True)):
+        return True
+    gaps = (
+        abs(a - b)
+        for ours, theirs in zip(probes, base, strict=True)
+        for a, b in zip(ours.logprobs, theirs.logprobs, strict=True)
+    )
+    return max(gaps) > CHANGED[dtype]
+
+
+def _tokenizer_ids(folder: Path) -> int | None:
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(file)).get_vocab_size()
