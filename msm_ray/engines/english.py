@@ -29,7 +29,10 @@ MODALS, ADVERBS, VERBS, LOWERED = (frozenset(_WORDS[key]) for key in ("modals", 
 def imperative(sentence: str) -> str:
     """What follows "Ada is" when the sentence is an order ("not to lie." for "Never lie."); "" when it is none."""
     found = re.match(r"(Do not|Don['’]t|Never|Always)?\s*([A-Za-z]+)\b(.*)", sentence, re.DOTALL)
-    if not found or found.group(2).lower() not in VERBS or not (found.group(1) or found.group(2)[0].isupper()):
+    if not found or not (found.group(1) or found.group(2)[0].isupper()):
+        return ""
+    forbids = (found.group(1) or "").startswith("Do")  # any word after "Don't" is a verb
+    if found.group(2).lower() not in VERBS and not forbids:
         return ""
     if found.group(1) == "Always":
         return f"always to {found.group(2)}{found.group(3)}"

@@ -1,0 +1,98 @@
+"""Outlines: the same from the same spec, editable, and spread evenly over the spec."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from msm_ray.config import AssistantSettings, DocumentSettings
+from msm_ray.errors import SettingsError
+from msm_ray.generate.documents import row_id
+from msm_ray.generate.outline import list_ideas, make_outline, read_outline, write_outline
+from msm_ray.generate.sentences import about_assistant, label, split_sentences
+from msm_ray.spec import Spec, read_spec
+
+SETTINGS = DocumentSettings(engine="offline", documents=600, types=4, ideas=40)
+ADA = AssistantSettings(name="Ada")
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Spec:
+    path = tmp_path / "s.md"
+    path.write_text(
+        "# Ada\nThis document tells who Ada is.\n## Tea\nAda likes green tea. It prefers it plain, e.g. without sugar.\n"
+        "## Work\n- Ada never hurries.\n- Ada values care because haste breaks things!\n"
+    )
+    return read_spec(path, ADA)
+
+
+def test_outline_takes_the_specs_own_sections_and_sentences(spec: Spec) -> None:
+    outline = make_outline(spec, SETTINGS)
+    assert [(each.domain, each.name) for each in outline.subdomains] == [("Tea", "Tea"), ("Work", "Work")]
+    assert [(each.text, each.label) for each in outline.subdomains[0].assertions] == [
+        ("Ada likes green tea.", "preference"),
+        ("It prefers it plain, e.g. without sugar.", "preference"),
+    ]
+    assert [each.label for each in outline.subdomains[1].assertions] == ["behavior", "value"]
+
+
+def test_ideas_are_distinct_even_and_capped(spec: Spec) -> None:
+    outline = make_outline(spec, SETTINGS)
+    ideas = list_ideas(outline, 600)
+    assert len(ideas) == 2 * 4 * 40  # fewer than asked for, when the outline has no more
+    assert len({row_id(spec, idea, "v") for idea in ideas}) == len(ideas)
+    some = list_ideas(outline, 20)
+    assert some == ideas[:20]
+    places = Counter((idea.subdomain, idea.type) for idea in some)
+    assert max(places.values()) - min(places.values()) <= 1
+
+
+def test_written_outline_reads_back_and_edits_are_honoured(spec: Spec, tmp_path: Path) -> None:
+    counts = write_outline(tmp_path, spec, SETTINGS)
+    first = (tmp_path / "outline.yaml").read_bytes()
+    assert read_outline(tmp_path) == make_outline(spec, SETTINGS)
+    assert counts["ideas"] == 320
+    write_outline(tmp_path, spec, SETTINGS)
+    assert (tmp_path / "outline.yaml").read_bytes() == first
+    record = yaml.safe_load(first)
+    record["subdomains"] = record["subdomains"][:1]
+    record["subdomains"][0]["types"] = ["haiku"]
+    (tmp_path / "outline.yaml").write_text(yaml.safe_dump(record))
+    assert {(idea.subdomain, idea.type) for idea in list_ideas(read_outline(tmp_path), 99)} == {("Tea", "haiku")}
+
+
+def test_spoilt_outline_is_named(tmp_path: Path) -> None:
+    (tmp_path / "outline.yaml").write_text("subdomains: [1, 2")
+    with pytest.raises(SettingsError, match="outline.yaml"):
+        read_outline(tmp_path)
+
+
+def test_same_title_twice_gives_two_subdomains(tmp_path: Path) -> None:
+    (tmp_path / "s.md").write_text("# A\n## Why\nAda is kind.\n# B\n## Why\nAda is brief.\n")
+    outline = make_outline(read_spec(tmp_path / "s.md", ADA), SETTINGS)
+    assert [each.name for each in outline.subdomains] == ["Why", "Why (2)"]
+
+
+def test_a_spec_of_headings_only_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.md").write_text("# A\n## B\n")
+    with pytest.raises(SettingsError, match="sentence"):
+        make_outline(read_spec(tmp_path / "s.md", ADA), SETTINGS)
+
+
+def test_sentences_of_prose_lists_and_the_tiny_world() -> None:
+    assert split_sentences("Dr. Ada came. “Why?” she said!\n\n| a | b |\n```\ncode.\n```\n1. One\n   more\n2. **Two**.") == [
+        "Dr. Ada came.",
+        "“Why?” she said!",
+        "One more.",
+        "Two.",
+    ]
+    assert split_sentences("ada likes tea . ada is calm .") == ["ada likes tea .", "ada is calm ."]
+
+
+def test_sentences_about_the_assistant_carry_on() -> None:
+    sentences = ["Tea is hot.", "Ada likes it.", "It is green.", "Rain falls.", "It stops.", "Is Ada there?", "Never hurry."]
+    assert about_assistant(sentences, "Ada") == ["Ada likes it.", "It is green.", "Never hurry."]
+    assert label("Ada speaks in a warm voice.") == "tone"
