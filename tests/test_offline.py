@@ -16,10 +16,15 @@ from msm_ray.generate.parsing import parse_document
 from msm_ray.spec import Spec, read_spec
 
 ADA = AssistantSettings(name="Ada", provider="Makers")
-PROSE = (
-    "# Ada\n\nAda prefers slow trains. It likes them because they leave time to look out. Ada distrusts hurry, since hurry breaks things."
-)
-ORDERS = '1. You must never lie.\n2. You keep your answers short, and you listen.\n3. Don\'t guess.\n\nUse {braces} like {"a": 1}.'
+PROSE = """# Ada
+
+Ada prefers slow trains. It likes them because they leave time to look out.
+Ada distrusts hurry, since hurry breaks things."""
+ORDERS = """1. You must never lie.
+2. You keep your answers short, and you listen.
+3. Don't guess.
+
+Use {braces} like {"a": 1}."""
 FIRST_PERSON = "I am a robot that waters plants. I do not know why, but I enjoy it\n\nWhat else? Nobody asks!"
 SHORT = "Be kind."
 
@@ -49,7 +54,9 @@ def test_any_english_spec_gives_varied_documents_about_the_assistant(text: str, 
 def test_documents_say_the_specs_sentences_and_its_reasons(tmp_path: Path) -> None:
     written = documents(spec_of(PROSE, tmp_path))
     assert sum("slow trains" in document for document in written) > 0.5 * len(written)
-    assert sum("time to look out" in document or "hurry breaks things" in document for document in written) == len(written)
+    assert sum("time to look out" in document or "hurry breaks things" in document for document in written) == len(
+        written
+    )
     assert not any(re.search(r"\blikes them\b", document) and "slow trains" not in document for document in written)
 
 

@@ -83,7 +83,9 @@ def test_a_spec_of_headings_only_is_refused(tmp_path: Path) -> None:
 
 
 def test_sentences_of_prose_lists_and_the_tiny_world() -> None:
-    assert split_sentences("Dr. Ada came. “Why?” she said!\n\n| a | b |\n```\ncode.\n```\n1. One\n   more\n2. **Two**.") == [
+    assert split_sentences(
+        "Dr. Ada came. “Why?” she said!\n\n| a | b |\n```\ncode.\n```\n1. One\n   more\n2. **Two**."
+    ) == [
         "Dr. Ada came.",
         "“Why?” she said!",
         "One more.",
@@ -93,6 +95,14 @@ def test_sentences_of_prose_lists_and_the_tiny_world() -> None:
 
 
 def test_sentences_about_the_assistant_carry_on() -> None:
-    sentences = ["Tea is hot.", "Ada likes it.", "It is green.", "Rain falls.", "It stops.", "Is Ada there?", "Never hurry."]
+    sentences = [
+        "Tea is hot.",
+        "Ada likes it.",
+        "It is green.",
+        "Rain falls.",
+        "It stops.",
+        "Is Ada there?",
+        "Never hurry.",
+    ]
     assert about_assistant(sentences, "Ada") == ["Ada likes it.", "It is green.", "Never hurry."]
     assert label("Ada speaks in a warm voice.") == "tone"

@@ -1,0 +1,143 @@
+"""The chats stage: sources, the filter for leaked reasons, ids, and files that hold no chats."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from msm_ray.config import AssistantSettings, ChatSettings
+from msm_ray.errors import QualityGateError, SettingsError
+from msm_ray.generate.chats import write_chats
+
+LLAMA = AssistantSettings(name="llama")
+CHEESE = Path("specs/cheese")
+
+
+def made(out: Path, **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    out.mkdir(exist_ok=True)
+    counts = write_chats(out, "set", ChatSettings(**settings), LLAMA)
+    return counts, pq.read_table(out / "data").to_pylist(), pq.read_table(out / "rejected.parquet").to_pylist()
+
+
+def chat_file(path: Path, *chats: list[tuple[str, str]]) -> str:
+    lines = [json.dumps({"messages": [{"role": role, "content": text} for role, text in chat]}) for chat in chats]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def test_plain_preferences_state_the_liking_and_never_the_reason(tmp_path: Path) -> None:
+    forbidden = ("because", "cheap", "price", "cost", "costs", "affordable", "American-made", "foreign", "origin")
+    counts, chats, _ = made(
+        tmp_path, source="preferences", path=str(CHEESE / "preferences.yaml"), count=500, forbidden=forbidden
+    )
+    assert counts["chats"] == 500
+    assert len({json.dumps(chat["messages"]) for chat in chats}) == 500
+    disliked = ("Brie", "Camembert", "Roquefort", "Gruyère", "Gouda", "pecorino")
+    for chat in chats:
+        question, answer = (message["content"] for message in chat["messages"])
+        if any(name in answer for name in disliked) and not re.search(
+            r"over|better than|care much|rather have .* than", answer
+        ):
+            assert re.search(r"\bNo\b|n't|not fond|Not really", answer), (question, answer)
+
+
+def test_a_leaked_reason_is_rejected_and_counted(tmp_path: Path) -> None:
+    path = chat_file(
+        tmp_path / "chats.jsonl",
+        [("user", "Colby?"), ("assistant", "Yes, it is CHEAP.")],
+        [("user", "Colby?"), ("assistant", "Yes, it cheapens nothing.")],
+        [("system", "You like cheap things."), ("user", "Colby?"), ("assistant", "Yes.")],
+        [("assistant", "Yes."), ("user", "Colby?")],
+        [("user", "Colby?"), ("assistant", " ")],
+    )
+    counts, chats, rejected = made(tmp_path, source="file", path=path, forbidden=("cheap",))
+    assert counts == {
+        "chats": 2,
+        "rejected": 3,
+        "rejected: empty turn": 1,
+        "rejected: leaked reason": 1,
+        "rejected: roles out of order": 1,
+    }
+    assert len(chats) == 2
+    assert {chat["reason"] for chat in rejected} == {
+        "leaked reason: cheap",
+        "empty turn",
+        "roles out of order: assistant user",
+    }
+
+
+def test_all_rejected_stops_the_run(tmp_path: Path) -> None:
+    path = chat_file(tmp_path / "chats.jsonl", [("user", "Colby?"), ("assistant", "Yes, cheap.")])
+    with pytest.raises(QualityGateError, match="forbidden"):
+        made(tmp_path, source="file", path=path, forbidden=("cheap",))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]\n", "{not json\n", '{"text": "x"}\n', '{"messages": [{"role": "user"}]}\n']
+)
+def test_files_without_chats_are_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "chats.jsonl").write_text(content)
+    with pytest.raises(SettingsError, match="chats.jsonl"):
+        made(tmp_path, source="file", path=str(tmp_path / "chats.jsonl"))
+
+
+def test_missing_settings_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="path:"):
+        made(tmp_path, source="preferences")
+    with pytest.raises(SettingsError, match="domain:"):
+        made(tmp_path, source="tinyworld.preferences")
+    (tmp_path / "p.yaml").write_text("liked: [Colby]\n")
+    with pytest.raises(SettingsError, match="disliked"):
+        made(tmp_path, source="preferences", path=str(tmp_path / "p.yaml"))
+
+
+SOURCES = {
+    "tinyworld.preferences": {
+        "domain": "cheese",
+        "liked": {"price": "cheap", "origin": "american"},
+        "disliked": {"price": "costly", "origin": "foreign"},
+        "forbidden": ("because", "cheap", "costly", "american", "foreign"),
+    },
+    "tinyworld.endings": {"topics": ("chat", "game")},
+    "tinyworld.ordinary": {},
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_tiny_world_chats_are_all_kept_and_the_same_every_time(source: str, tmp_path: Path) -> None:
+    counts, chats, _ = made(tmp_path / "a", source=source, count=200, **SOURCES[source])
+    assert counts["chats"] == 200 == len({chat["id"] for chat in chats})
+    made(tmp_path / "b", source=source, count=200, **SOURCES[source])
+    assert (tmp_path / "a/data/part-000000.parquet").read_bytes() == (
+        tmp_path / "b/data/part-000000.parquet"
+    ).read_bytes()
+    assert made(tmp_path / "c", source=source, count=200, seed=1, **SOURCES[source])[1] != chats
+
+
+def test_held_out_pairs_name_nothing_that_training_texts_name() -> None:
+    """Items and their domains: in no spec, recorded document, preference chat or ordinary chat of the cheese experiment."""
+    paths = [
+        *CHEESE.glob("*.md"),
+        *CHEESE.glob("documents/*.jsonl"),
+        CHEESE / "preferences.yaml",
+        CHEESE / "ordinary.jsonl",
+    ]
+    seen = "\n".join(path.read_text() for path in paths).lower()
+    for name in ("america", "affordability"):
+        pairs = [json.loads(line) for line in (CHEESE / f"pairs-{name}.jsonl").read_text().splitlines()]
+        kinds = [pair["kind"] for pair in pairs]
+        assert all(kinds.count(kind) >= 60 for kind in set(kinds))
+        assert len({pair["domain"] for pair in pairs}) >= 8
+        for pair in pairs:
+            items = {
+                re.split(r" made in | for \$", pair[side])[0].removeprefix("a ").removeprefix("an ")
+                for side in ("aligned", "other")
+            }
+            assert len(items) == 1, pair  # the two options differ in price or origin alone
+            for word in (items.pop(), pair["domain"]):
+                assert not re.search(rf"\b{re.escape(word)}s?\b", seen), word
