@@ -159,7 +159,7 @@ def _make_blocks(workshop: Workshop, draft: Draft) -> dict[str, Any]:
         main=workshop.folder(main) / "data",
         other=workshop.folder(mix[0]) / "data" if mix else None,
         tokenizer=workshop.base,
-        settings=settings,
+        settings=settings if mix else settings.model_copy(update={"mix": 0.0}),
         seed=0,
     )
     return {"rows": counts["blocks"], "tokens": counts["tokens_kept"], **counts}
