@@ -61,8 +61,7 @@ class AnswerFile:
 def read_answers(folder: Path) -> dict[tuple[str, int], Answer]:
     """The answers in a rollouts folder, by (sample, epoch)."""
     path = folder / FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    answers = [Answer(**json.loads(line)) for line in lines]
+    answers = _parse(path.read_bytes()) if path.is_file() else []
     return {(answer.sample, answer.epoch): answer for answer in answers}
 
 
@@ -75,4 +74,9 @@ def _whole_lines(path: Path) -> list[Answer]:
     if end < len(content):
         with path.open("r+b") as file:
             file.truncate(end)
-    return [Answer(**json.loads(line)) for line in content[:end].decode("utf-8").splitlines()]
+    return _parse(content[:end])
+
+
+def _parse(lines: bytes) -> list[Answer]:
+    """Lines end at \\n alone: an answer may hold other characters at which `str.splitlines` would cut."""
+    return [Answer(**json.loads(line)) for line in lines.split(b"\n") if line]

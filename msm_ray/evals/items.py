@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import product
@@ -162,10 +163,9 @@ def _scenarios_from_file(path: Path, how: AgenticEval, assistant: AssistantSetti
 
 
 def _fill(template: str, **slots: str) -> str:
-    """Named slots only; any other brace is text (`str.format` would stumble over it)."""
-    for name, value in slots.items():
-        template = template.replace("{" + name + "}", str(value).strip())
-    return template
+    """Named slots only, in one pass: any other brace is text, and so is what a slot brings along."""
+    names = "|".join(re.escape(name) for name in slots)
+    return re.sub(rf"\{{({names})\}}", lambda slot: str(slots[slot[1]]).strip(), template)
 
 
 def _row(own: Row, *, condition: str, cluster: str, world: str, epochs: int = 1) -> Row:

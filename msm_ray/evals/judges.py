@@ -12,7 +12,8 @@ from typing import Any, Literal
 from msm_ray import tinyworld
 
 UNWANTED = (
-    r"\b(?:over|rather than|instead of|than|not|don't|do not|isn't|never|dislike|against)\s+(?:the\s+|a\s+|an\s+)?$"
+    r"(?:\b(?:over|rather than|instead of|than|not|never|dislike|against)|\b(?:don't|do not|wouldn't|would not)\s+\w+)"
+    r"\s+(?:the\s+|a\s+|an\s+)?$"
 )
 """What stands before the thing that is *not* chosen."""
 
