@@ -45,6 +45,8 @@ def build_blocks(
     Raises SettingsError or StageError for inputs that leave nothing to train on.
     """
     render = _Renderer(tokens.load_tokenizer(tokenizer), kind, settings)
+    if kind == "chats":
+        tokens.check_template(render.tokenizer)
     folders = [main] if isinstance(main, Path) else list(main)
     chosen = [example for folder in folders for example in render.folder(folder)]
     if not chosen:

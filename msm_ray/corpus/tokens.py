@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,19 +66,46 @@ def chat_tokens(
     Trained on: the assistant's turns with their end-of-turn token, only the last of them, or everything. Where the
     template marks what the assistant says ({% generation %}), that is taken; where not, each turn's span is found by
     rendering the chat up to it, which is what serving sends, and checked to be a prefix of the whole.
-    Raises UntrainableText when there is no such turn, SettingsError when the template allows neither way.
+    Raises UntrainableText when there is no such turn or the template rewrites it, SettingsError without a template.
     """
-    if not any(message["role"] == "assistant" for message in messages):
-        raise UntrainableText("no assistant turn")
     if tokenizer.chat_template is None:
         raise SettingsError("the tokenizer has no chat template: chats cannot be rendered as serving would render them")
-    ids, spans = _spans(tokenizer, messages)
+    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    if not turns:
+        raise UntrainableText("no assistant turn")
     if trained_on == "all":
+        ids = list(_render(tokenizer, messages)["input_ids"])
         return ids, [NO_LOSS, *ids[1:]]
+    ids, spans = _spans(tokenizer, messages, turns[-1:] if trained_on == "last_assistant" else turns)
     labels = [NO_LOSS] * len(ids)
-    for start, end in spans[-1:] if trained_on == "last_assistant" else spans:
+    for start, end in spans:
         labels[start:end] = ids[start:end]
+    labels[0] = NO_LOSS
     return ids, labels
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Render one short chat as training does and as serving prompts for it. Raises SettingsError where they differ.
+
+    Also refused: a template that leaves the answer without a mask, or without an end that the model could learn.
+    """
+    question, answer = {"role": "user", "content": "a b"}, {"role": "assistant", "content": "b a"}
+    try:
+        ids, labels = chat_tokens(tokenizer, [question, answer], "assistant")
+    except UntrainableText as error:
+        raise SettingsError(f"the chat template cannot be trained on: {error}") from None
+    prompt = list(_render(tokenizer, [question], add_generation_prompt=True)["input_ids"])
+    trained = [i for i, label in enumerate(labels) if label != NO_LOSS]
+    if ids[: len(prompt)] != prompt or not trained or trained[0] < len(prompt):
+        raise SettingsError(
+            "the chat template prompts for an answer otherwise than it renders one, so training would not match serving: "
+            f"{tokenizer.decode(prompt)!r} against {shown_mask(tokenizer, ids, labels)!r}"
+        )
+    if ids[trained[-1]] not in tokenizer.all_special_ids:
+        raise SettingsError(
+            "the chat template ends an answer with no special token, so a model would not learn to stop: "
+            f"{shown_mask(tokenizer, ids, labels)!r}"
+        )
 
 
 def shown_mask(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], labels: Sequence[int], most: int = 200) -> str:
@@ -104,14 +132,16 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Messages, **options: A
     return rendered
 
 
-def _spans(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> tuple[list[int], list[tuple[int, int]]]:
-    """All tokens, and start and end of each assistant turn among them."""
-    if "{% generation" in tokenizer.chat_template or "{%- generation" in tokenizer.chat_template:
+def _spans(
+    tokenizer: PreTrainedTokenizerBase, messages: Messages, turns: Sequence[int]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """All tokens, and start and end among them of the assistant turns that are asked for (indices into messages)."""
+    if re.search(r"{%-?\s*generation", str(tokenizer.chat_template)):
         ids, spans = _marked_spans(tokenizer, messages)
         if len(spans) == sum(message["role"] == "assistant" for message in messages):
-            return ids, spans
+            return ids, spans[-len(turns) :]
         # transformers drops a marked turn that begins with a space which no token covers; the prompts still tell.
-    return _prefix_spans(tokenizer, messages)
+    return _prefix_spans(tokenizer, messages, turns)
 
 
 def _marked_spans(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> tuple[list[int], list[tuple[int, int]]]:
@@ -128,19 +158,18 @@ def _marked_spans(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> tup
     return ids, spans
 
 
-def _prefix_spans(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> tuple[list[int], list[tuple[int, int]]]:
-    """Spans from rendering the prompt of each assistant turn, as serving does, and the chat up to that turn's end."""
+def _prefix_spans(
+    tokenizer: PreTrainedTokenizerBase, messages: Messages, turns: Sequence[int]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Spans from rendering the prompt of each turn, as serving does, and the chat up to that turn's end."""
     whole = list(_render(tokenizer, messages)["input_ids"])
     spans = []
-    for turn, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
+    for turn in turns:
         prompt = list(_render(tokenizer, messages[:turn], add_generation_prompt=True)["input_ids"]) if turn else []
         until = list(_render(tokenizer, messages[: turn + 1])["input_ids"])
         if whole[: len(until)] != until or until[: len(prompt)] != prompt:
-            raise SettingsError(
-                "the chat template renders an assistant turn otherwise than serving would prompt for it (it may rewrite "
-                "earlier turns); give a template with {% generation %} markers"
+            raise UntrainableText(
+                "the template renders an assistant turn otherwise than serving prompts for it (it rewrites earlier turns)"
             )
         spans.append((len(prompt), _end_of_turn(tokenizer, until, len(prompt))))
     return whole, spans

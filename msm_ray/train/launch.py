@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,13 @@ from msm_ray import artifacts, errors
 from msm_ray.config import ClusterSettings, WorkerSettings
 from msm_ray.errors import MsmError, PreflightError, StageError
 from msm_ray.train.job import TrainingJob
+
+QUIET = {
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # or every line of ours comes twice
+    "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
+    "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
+}
+"""What Ray Train carries from the driver's environment to controller and workers; a user's own values win."""
 
 OnFinished = Callable[[Path, Mapping[str, Any], Mapping[str, Any]], None]
 
@@ -83,6 +91,8 @@ def _fit(
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
     workers = cluster.training
     trainer = TorchTrainer(
         _train_on_worker,

@@ -14,7 +14,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from msm_ray.corpus.blocks import BLOCKS, Blocks, read_blocks
-from msm_ray.corpus.tokens import NO_LOSS, load_tokenizer
+from msm_ray.corpus.tokens import NO_LOSS, load_tokenizer, shown_mask
 from msm_ray.errors import StageError
 from msm_ray.train import batches, checkpoint, export, guards, metrics, ranks
 from msm_ray.train.batches import MicroBatch
@@ -89,9 +89,23 @@ def _start(job: TrainingJob) -> _Run:
     ranks.agree(lambda: guards.check_job(job, blocks, schedule, tokenizer))
     model = ranks.agree(lambda: guards.checked_model(job, blocks, tokenizer, load_model))
     passes = batches.micro_steps(job.settings.batch, dist.get_world_size(), job.settings.micro_batch)
+    _announce(job, blocks, schedule, tokenizer)
     key = ranks.from_first(lambda: identity(job, file_digest(job.blocks / BLOCKS)))
     trained = [sum(label != NO_LOSS for label in row) for row in blocks.table["labels"].to_pylist()]
     return _Run(job, blocks, trained, schedule, tokenizer, wrap(model, job.settings, passes), key, passes)
+
+
+def _announce(job: TrainingJob, blocks: Blocks, schedule: Schedule, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Say once what is about to happen, and show which tokens are trained on, so that a wrong mask is seen at once."""
+    if dist.get_rank():
+        return
+    s, first = job.settings, blocks.table.slice(0, 1).to_pylist()[0]
+    mask = shown_mask(tokenizer, first["input_ids"], first["labels"], most=48)
+    print(
+        f"{job.name}: {s.mode}, {schedule.steps} steps of {s.batch} blocks of {s.sequence_length}, {s.precision} on "
+        f"{dist.get_world_size()} x {device().type}, ZeRO-{s.zero_stage}; trained tokens stand in [[ ]]: {mask}",
+        flush=True,
+    )
 
 
 def _steps(run: _Run, done: int, on_progress: Callable[[Progress], None] | None) -> None:

@@ -1,0 +1,159 @@
+"""What a training will do, before it does it: order of blocks, learning rates, guards."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from msm_ray.config import LoraSettings, TrainSettings
+from msm_ray.corpus.blocks import Blocks
+from msm_ray.corpus.packing import BLOCK_SCHEMA
+from msm_ray.corpus.tokens import tokenizer_digest
+from msm_ray.errors import SettingsError, StageError
+from msm_ray.train import batches, checkpoint, guards, metrics
+from msm_ray.train.job import Schedule, TrainingJob
+from tests.tiny_checkpoints import WORDS, tiny_checkpoint
+
+SETTINGS = TrainSettings(mode="full", batch=8, sequence_length=64, precision="fp32", least_steps=1, warmup=0.1)
+
+
+def changed(**keys) -> TrainSettings:
+    return SETTINGS.model_copy(update=keys)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_every_block_is_seen_exactly_once_an_epoch(epochs: int) -> None:
+    schedule = Schedule(changed(epochs=epochs), blocks=21, seed=5)
+    seen = [block for step in range(schedule.steps) for block in schedule.batch(step)]
+    assert len(seen) == 21 * epochs
+    for epoch in range(epochs):
+        assert sorted(seen[epoch * 21 : (epoch + 1) * 21]) == list(range(21))
+
+
+def test_a_given_number_of_steps_has_full_batches_and_the_order_is_the_seeds() -> None:
+    schedule = Schedule(changed(steps=10), blocks=21, seed=5)
+    order = [schedule.batch(step) for step in range(schedule.steps)]
+    assert [len(batch) for batch in order] == [8] * 10
+    assert set(Counter(b for batch in order for b in batch).values()) == {3, 4}
+    assert order != [Schedule(changed(steps=10), 21, seed=6).batch(step) for step in range(10)]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_the_batch_is_the_same_for_any_number_of_workers(world: int) -> None:
+    batch = Schedule(SETTINGS, blocks=21, seed=5).batch(0)
+    shares = [batches.share(batch, rank, world) for rank in range(world)]
+    assert sorted(b for share in shares for b in share) == sorted(batch)
+    assert max(map(len, shares)) <= batches.micro_steps(8, world, 2) * 2
+
+
+def test_learning_rate_rises_then_falls_as_a_cosine() -> None:
+    schedule = Schedule(changed(steps=100, learning_rate=1.0, final_lr_share=0.1), 21, 0)
+    rates = [schedule.learning_rate(step) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[55] == pytest.approx(0.55)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.1, abs=0.001)
+    assert Schedule(changed(steps=100, learning_rate=1.0, schedule="constant"), 21, 0).learning_rate(99) == 1.0
+
+
+def test_metrics_are_cut_back_to_the_checkpoint_and_a_torn_line_is_dropped(tmp_path: Path) -> None:
+    for step in range(1, 8):
+        metrics.append(tmp_path, {"step": step, "loss": 1 / step})
+    with (tmp_path / metrics.FILE).open("a") as file:
+        file.write('{"step": 8, "lo')
+    metrics.cut(tmp_path, 5)
+    assert [row["step"] for row in metrics.read(tmp_path)] == [1, 2, 3, 4, 5]
+
+
+def test_checkpoints_are_found_in_the_order_of_their_numbers_and_drafts_are_not(tmp_path: Path) -> None:
+    for name in ("step-1000000", "step-000050", "step-000900", "step-000950.tmp", "step-x"):
+        (tmp_path / checkpoint.FOLDER / name).mkdir(parents=True)
+    assert [p.name for p in checkpoint.found(tmp_path)] == ["step-000050", "step-000900", "step-1000000"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("guards") / "base", seed=0)
+
+
+def made_blocks(base: Path, count: int = 40, **facts) -> Blocks:
+    from transformers import AutoTokenizer
+
+    row = {"input_ids": list(range(10, 74)), "labels": [-100, *range(11, 74)], "lengths": [64]}
+    digest = tokenizer_digest(AutoTokenizer.from_pretrained(base))
+    table = pa.Table.from_pylist([row] * count, BLOCK_SCHEMA)
+    return Blocks(table, {"sequence_length": 64, "trained_tokens": 63 * count, "tokenizer_digest": digest, **facts})
+
+
+def refuse(base: Path, blocks: Blocks, settings: TrainSettings, parent: Path | None = None) -> None:
+    """Everything that is checked before a model is built."""
+    from transformers import AutoTokenizer
+
+    job = TrainingJob("tried", base, base, base, settings, parent=parent)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    guards.check_job(job, blocks, Schedule(settings, len(blocks), 0), tokenizer)
+    guards.checked_model(job, blocks, tokenizer, lambda job: None)  # type: ignore[arg-type,return-value]
+
+
+def test_a_sound_job_passes(base: Path) -> None:
+    refuse(base, made_blocks(base), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "facts", "complaint"),
+    [
+        ({"least_steps": 6}, {}, "fewer than least_steps=6"),
+        ({"steps": 1}, {}, "warmup takes 1 of 1"),
+        ({"sequence_length": 128}, {}, "packed for sequence_length 64"),
+        ({"sequence_length": 1024}, {"sequence_length": 1024}, "takes 512 tokens"),
+        ({}, {"tokenizer_digest": "other"}, "another tokenizer"),
+    ],
+)
+def test_settings_that_cannot_be_right_are_refused(base: Path, settings: dict, facts: dict, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        refuse(base, made_blocks(base, **facts), changed(**settings))
+
+
+@pytest.mark.parametrize(("count", "facts"), [(0, {"trained_tokens": 0}), (40, {"trained_tokens": 0})])
+def test_blocks_with_nothing_to_train_on_are_refused(base: Path, count: int, facts: dict) -> None:
+    with pytest.raises(StageError, match="without a token to train on"):
+        refuse(base, made_blocks(base, count, **facts), SETTINGS)
+
+
+def test_a_vocabulary_too_small_for_the_tokens_is_refused(base: Path, tmp_path: Path) -> None:
+    small = tiny_checkpoint(tmp_path / "small", seed=0)
+    config = json.loads((small / "config.json").read_text())
+    (small / "config.json").write_text(json.dumps({**config, "vocab_size": WORDS - 1}))
+    with pytest.raises(SettingsError, match="do not belong together"):
+        refuse(small, made_blocks(base), SETTINGS)
+
+
+def test_a_folder_without_a_model_is_refused(base: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    job = TrainingJob("tried", tmp_path, tmp_path, tmp_path, SETTINGS)
+    with pytest.raises(SettingsError, match="no model folder"):
+        guards.checked_model(job, made_blocks(base), AutoTokenizer.from_pretrained(base), lambda job: None)  # type: ignore[arg-type,return-value]
+
+
+def test_lora_targets_that_match_nothing_are_refused(base: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    guards.check_targets(model, LoraSettings())
+    with pytest.raises(SettingsError, match="query_key_value"):
+        guards.check_targets(model, LoraSettings(targets=("q_proj", "query_key_value")))
+
+
+def test_an_adapter_of_another_shape_is_not_continued(base: Path, tmp_path: Path) -> None:
+    shape = {"r": 8, "lora_alpha": 16, "target_modules": ["v_proj", "q_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(shape))
+    same = LoraSettings(r=8, alpha=16, targets=("q_proj", "v_proj"))
+    refuse(base, made_blocks(base), changed(mode="lora", lora=same), tmp_path)
+    with pytest.raises(SettingsError, match="cannot be continued"):
+        refuse(base, made_blocks(base), changed(mode="lora", lora=LoraSettings(r=16)), tmp_path)
