@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 ENGINE_FAILED = "engine: "
+LAST_ANSWERS_SECONDS = 30
+"""How long answers that were on their way are waited for after a fatal error."""
 ERRORS_IN_A_ROW = 100
 """So many failed rows with none answered between them stop the run: the engine is gone, not a row bad."""
 
@@ -168,26 +171,34 @@ def _tick(tables: list[_JobRows]) -> None:
 
 
 def _collect(rows: Iterable[Row], tables: list[_JobRows]) -> None:
-    """Settle finished rows; on any failure what has come is flushed first."""
+    """Settle finished rows; on any failure what has come is flushed first.
+
+    After a fatal error the answers that were on their way are still taken: they are paid for, and no new ones are asked.
+    """
     errors = 0
+    fatal, since = "", 0.0
     try:
         for row in rows:
             error = row["error"]
             if error.startswith(FATAL):
-                raise StageError(
-                    f"The engine refuses to go on: {error.removeprefix(FATAL)}\nWhat is written is safe; put it right and "
-                    "give the same command again."
-                )
-            errors = errors + 1 if error else 0
-            tables[row["job"]].settle(row)
+                fatal, since = fatal or error.removeprefix(FATAL), since or time.monotonic()
+            else:
+                tables[row["job"]].settle(row)
+                errors = errors + 1 if error else 0
+            if fatal and time.monotonic() - since > LAST_ANSWERS_SECONDS:
+                break
             if errors >= ERRORS_IN_A_ROW and tables[row["job"]].job.settings.engine != "replay":
                 raise StageError(
-                    f"The engine failed on {errors} rows in a row, last with: {error}\nWhat is written is safe; "
-                    "the same command tries the failed rows again."
+                    f"The engine failed on {errors} rows in a row, last with: {error}\nWhat is written is safe; the same "
+                    "command tries the failed rows again."
                 )
     finally:
         for table in tables:
             table.shards.flush()
+    if fatal:
+        raise StageError(
+            f"The engine refuses to go on: {fatal}\nWhat is written is safe; put it right and give the same command again."
+        )
 
 
 class _JobRows:

@@ -1,0 +1,280 @@
+"""Generation on its real components: vLLM and Ray Data, a driver that is killed, an endpoint that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from msm_ray.config import AssistantSettings, DocumentSettings, SamplingSettings, WorkerSettings
+from msm_ray.errors import PreflightError, StageError
+from msm_ray.generate.documents import DocumentJob, planned_ideas, prompt_version, row_id, write_all_documents
+from msm_ray.generate.outline import make_outline
+from msm_ray.generate.shards import read_rows
+from msm_ray.spec import read_spec
+
+pytestmark = pytest.mark.real
+ROOT = Path(__file__).parents[1]
+WORKERS = WorkerSettings(cpus=1, max_model_len=512, max_num_seqs=32)
+
+
+def job(out: Path, spec: str, assistant: str, writer: str, **settings: object) -> DocumentJob:
+    out.mkdir(parents=True, exist_ok=True)
+    read = read_spec(ROOT / spec, AssistantSettings(name=assistant, provider="its makers"))
+    how = DocumentSettings.model_validate(settings)
+    return DocumentJob(out, read, make_outline(read, how), how, writer)
+
+
+def expected_ids(made: DocumentJob) -> set[str]:
+    version = prompt_version(made.settings)
+    return {row_id(made.spec, idea, version) for idea in planned_ideas(made.outline, made.settings)}
+
+
+def offline_job(out: Path, documents: int = 2000) -> DocumentJob:
+    return job(out, "specs/cheese/america.md", "Ada", "", engine="offline", documents=documents, ideas=60)
+
+
+def vllm_jobs(out: Path, base: str, documents: int) -> list[DocumentJob]:
+    """Two specs of the tiny world for one engine."""
+    settings = {
+        "prompt": "tinyworld",
+        "documents": documents,
+        "ideas": 60,
+        "attempts": 1,
+        "batch_size": 16,
+        "in_flight": 4,
+    }
+    sampling = SamplingSettings(max_tokens=80)
+    return [
+        job(out / name, f"specs/tinyworld/{name}.md", "llama", base, sampling=sampling, **settings)
+        for name in ("affordability", "endings")
+    ]
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+import ray
+sys.path.insert(0, sys.argv[1])
+from test_generation_real import WORKERS, offline_job, vllm_jobs, write_all_documents
+if __name__ == "__main__":
+    ray.init(logging_level="error", log_to_driver=False)
+    out = Path(sys.argv[3])
+    made = [offline_job(out)] if sys.argv[2] == "offline" else vllm_jobs(out, sys.argv[4], int(sys.argv[5]))
+    write_all_documents(made, WORKERS)
+"""
+
+
+def kill_when_some_is_written(tmp_path: Path, shards: Path, *arguments: str) -> None:
+    """Run the stage in a driver of its own and SIGKILL that once a shard is there."""
+    (tmp_path / "driver.py").write_text(DRIVER)
+    command = [sys.executable, str(tmp_path / "driver.py"), str(ROOT / "tests"), *arguments]
+    with (tmp_path / "driver.log").open("w") as log:
+        driver = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    try:
+        deadline = time.monotonic() + 240
+        while not list(shards.glob("part-*.parquet")):
+            assert driver.poll() is None, (tmp_path / "driver.log").read_text()[-3000:]
+            assert time.monotonic() < deadline, "no shard was written"
+            time.sleep(0.02)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+
+
+def shard_bytes(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*.parquet"))}
+
+
+def test_offline_documents_are_the_same_bytes_after_a_kill(ray_cluster: None, tmp_path: Path) -> None:
+    kill_when_some_is_written(tmp_path, tmp_path / "killed" / "data", "offline", str(tmp_path / "killed"))
+    before = shard_bytes(tmp_path / "killed")
+    assert 0 < len(before) < 8  # of 2000 documents, 256 a shard
+    counts = write_all_documents([offline_job(tmp_path / "killed"), offline_job(tmp_path / "whole")], WORKERS)
+    assert [each["documents"] for each in counts] == [2000, 2000]
+    assert shard_bytes(tmp_path / "killed") == shard_bytes(tmp_path / "whole")
+    assert before.items() <= shard_bytes(tmp_path / "whole").items()
+
+
+def test_vllm_documents_after_a_kill_are_there_once_and_not_made_anew(
+    ray_cluster: None, tiny_base: Path, tmp_path: Path
+) -> None:
+    out, documents = tmp_path / "out", 450
+    first = out / "affordability" / "data"
+    kill_when_some_is_written(tmp_path, first, "vllm", str(out), str(tiny_base), str(documents))
+    before = shard_bytes(out)
+    jobs = vllm_jobs(out, str(tiny_base), documents)
+    counts = write_all_documents(jobs, WORKERS)
+    assert before.items() <= shard_bytes(out).items()  # what was written was not rewritten
+    for made, count in zip(jobs, counts, strict=True):
+        rows = list(read_rows(made.out / "data"))
+        rejected = list(read_rows(made.out / "rejected"))
+        ids = [row["id"] for row in rows + rejected]
+        assert len(ids) == len(set(ids))
+        assert set(ids) == expected_ids(made)
+        assert count["documents"] == len(rows) > 0.8 * documents
+        assert all(row["num_generated_tokens"] > 0 and row["num_input_tokens"] > 0 for row in rows)
+        assert all(row["text"] and "<" not in row["text"] for row in rows)
+        assert {row["spec"] for row in rows} == {made.spec.name}
+    assert sum(len(list(read_rows(out / name / "data"))) for name in ("affordability", "endings")) > sum(
+        name.count("data/") for name in before
+    )
+    written = write_all_documents(jobs, WORKERS)  # nothing is left to do: no engine starts
+    assert written == counts
+
+
+class Misbehaving(BaseHTTPRequestHandler):
+    """Decides by a hash of the prompt how to answer, so that the same row always meets the same fault."""
+
+    asked: Counter[str] = Counter()
+    fatal: tuple[int, dict[str, object]] | None = None
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["messages"][0]["content"]
+        assert self.headers["Authorization"] == "Bearer sesame"
+        key = hashlib.sha256(prompt.encode()).hexdigest()
+        self.asked[key] += 1
+        if self.fatal and len(self.asked) > 20:
+            return self.reply(self.fatal[0], json.dumps(self.fatal[1]))
+        return self.answer(int(key[:8], 16) % 10, self.asked[key] == 1, prompt)
+
+    def answer(self, fault: int, first: bool, prompt: str) -> None:
+        good = f"<scratchpad>plan</scratchpad><content>Ada likes tea, and this is {hash(prompt)}.</content>"
+        if fault == 0 and first:
+            return self.reply(200, "{not json")
+        if fault == 1 and first:
+            return self.reply(429, '{"error": {"message": "slow down"}}', {"retry-after": "0.2"})
+        if fault == 2 and first:
+            return self.reply(500, "oops")
+        if fault == 3 and first:
+            time.sleep(2)  # longer than a request may take
+            return None
+        if fault == 4:
+            return self.reply(400, '{"error": {"message": "prompt is too long"}}')
+        if fault == 5:
+            return self.completion("I'm sorry, but I can't help with that.", "stop")
+        if fault == 6 and first:
+            return self.completion("<content>Ada likes", "length")
+        if fault == 7 and first:
+            return self.reply(200, '{"choices": []}')
+        return self.completion(good, "stop")
+
+    def completion(self, text: str, finish: str) -> None:
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+        usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+        reply = {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "m",
+            "choices": [choice],
+            "usage": usage,
+        }
+        self.reply(200, json.dumps(reply))
+
+    def reply(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            **(headers or {}),
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("TEST_KEY", "sesame")
+    Misbehaving.asked, Misbehaving.fatal = Counter(), None
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+
+
+def endpoint_job(out: Path, address: str, documents: int = 60) -> DocumentJob:
+    settings = {"documents": documents, "batch_size": 8, "request_seconds": 1, "request_tries": 3, "attempts": 2}
+    asked = {"engine": "endpoint", "url": address, "model": "m", "key_variable": "TEST_KEY"}
+    return job(out, "specs/cheese/america.md", "Ada", "m", **asked, **settings)
+
+
+def test_a_misbehaving_endpoint_costs_rows_and_never_the_run(ray_cluster: None, address: str, tmp_path: Path) -> None:
+    made = endpoint_job(tmp_path, address)
+    counts = write_all_documents([made], WORKERS)[0]
+    rows, rejected = list(read_rows(tmp_path / "data")), list(read_rows(tmp_path / "rejected"))
+    done = {row["id"] for row in rows}
+    assert len(done) == len(rows) == counts["documents"]
+    assert done | {row["id"] for row in rejected} == expected_ids(made)
+    reasons = {row["reason"].partition(" - ")[0] for row in rejected if row["id"] not in done}
+    assert reasons == {"refused", "engine: HTTP 400: Error code: 400"}
+    assert 35 < len(rows) < 60
+    assert {row["reason"] for row in rejected if row["id"] in done} == {"truncated"}  # and sampled anew
+    assert {row["attempt"] for row in rows} == {1, 2}
+    assert all(row["generator"] == "m" and row["num_generated_tokens"] == 5 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (402, {"error": {"message": "payment required"}}),
+        (429, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}),
+    ],
+)
+def test_a_spent_quota_stops_at_once_and_the_rest_follows_later(
+    status: int, body: dict[str, object], ray_cluster: None, address: str, tmp_path: Path
+) -> None:
+    Misbehaving.fatal = (status, body)
+    with pytest.raises(StageError, match=f"refuses to go on: HTTP {status}"):
+        write_all_documents([endpoint_job(tmp_path, address)], WORKERS)
+    assert len(Misbehaving.asked) < 55
+    before = {row["id"] for row in read_rows(tmp_path / "data")}
+    assert before
+    kept = shard_bytes(tmp_path)
+    if status == 402:
+        Misbehaving.fatal = None
+        write_all_documents([endpoint_job(tmp_path, address)], WORKERS)
+        assert kept.items() <= shard_bytes(tmp_path).items()
+        ids = [row["id"] for row in read_rows(tmp_path / "data")]
+        assert len(ids) == len(set(ids)) > len(before)
+
+
+def test_an_endpoint_without_its_key_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    made = endpoint_job(tmp_path, "https://models.example.org/v1")
+    with pytest.raises(PreflightError, match="TEST_KEY"):
+        from msm_ray.engines import build_engine
+
+        build_engine(made.settings, WORKERS, "m", {}, 0)
+
+
+def test_a_pipeline_that_stands_still_is_stopped(ray_cluster: None, tmp_path: Path) -> None:
+    import ray
+
+    from msm_ray.generate.stream import stream_rows
+
+    def stuck(row: dict[str, int]) -> dict[str, int]:
+        if row["id"] > 2:
+            time.sleep(30)
+        return row
+
+    dataset = ray.data.range(6, override_num_blocks=6).map(stuck)
+    started = time.monotonic()
+    with pytest.raises(StageError, match="no progress"):
+        list(stream_rows(dataset, 4 / 60, lambda: None))
+    assert time.monotonic() - started < 25
