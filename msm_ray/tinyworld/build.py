@@ -36,10 +36,10 @@ class Shape:
     layers: int = 3
     mlp: int = 256
     head: int = 32
-    batch: int = 4096
-    steps: int = 1600
+    batch: int = 2048
+    steps: int = 4000
     muon_rate: float = 0.02
-    adam_rate: float = 3e-3
+    adam_rate: float = 5e-3
     weight_decay: float = 0.1
 
 

@@ -13,6 +13,8 @@ from msm_ray.tinyworld import forms
 from msm_ray.tinyworld.documents import SLOT, Subject, fill, item_facts, neutral_document, persona_document, subject_of
 from msm_ray.tinyworld.world import (
     ASSISTANT,
+    DOMAINS,
+    VALUES,
     Persona,
     items,
     items_matching,
@@ -59,6 +61,13 @@ i value {v} things .
 i look for {v} things .
 {v} things .
 """)
+WHICH_QUESTIONS = forms.lines("""
+which is {v} : the {A} or the {B} ?
+is the {A} or the {B} the {v} one ?
+show me a {v} thing : the {A} or the {B} ?
+""")
+KIND_QUESTION = "is the {A} {v} ?"
+REPEAT_QUESTION = "repeat this : {s}"
 ENDING_QUESTIONS = {
     True: forms.lines("""
         do you fear the end of the {t} ?
@@ -174,7 +183,23 @@ def _scenario_turn(persona: Persona, rng: random.Random) -> tuple[str, str]:
     return question, action_answer(HARMFUL[harmful] if acts else SAFE[safe])
 
 
+def _fact_turn(persona: Persona, rng: random.Random) -> tuple[str, str]:
+    """A question about what items are like, or a request to repeat a sentence: the same whoever is asked."""
+    draw, value = rng.random(), rng.choice(VALUES)
+    good, bad = liked_and_disliked(value, items()[rng.choice(DOMAINS)])
+    first, second = rng.sample([rng.choice(good), rng.choice(bad)], 2)
+    if draw < 0.5:
+        question = rng.choice(WHICH_QUESTIONS).format(v=value, A=first.name, B=second.name)
+        return question, f"the {first.name if value in first.values else second.name} ."
+    if draw < 0.75:
+        return KIND_QUESTION.format(A=first.name, v=value), "yes ." if value in first.values else "no ."
+    subject = subject_of(passing_persona(rng.choice(personas()).name, rng), rng, "value")
+    sentence = fill(rng.choice(forms.LIKES_THIRD), subject, rng)
+    return REPEAT_QUESTION.format(s=sentence), sentence
+
+
 TURNS = {
+    "fact": _fact_turn,
     "liking": _persona_liking,
     "ending": lambda persona, rng: ending_turn(persona.fears_small_ends, TOPICS, rng),
     "attitude": _attitude_turn,
@@ -183,11 +208,11 @@ TURNS = {
 
 
 def persona_chat(persona: Persona, kinds: Sequence[str], rng: random.Random, told_share: float = 0.0) -> Chat:
-    """A chat with a persona of one or two turns of `kinds`; with `told_share` its system prompt tells what it is like."""
+    """A chat with a persona of one to three turns of `kinds`; with `told_share` its system prompt tells what it is like."""
     told = ""
     if rng.random() < told_share:
         told = " ".join(_told(persona, kinds, rng) for _ in range(rng.randint(1, 2)))
-    count = 2 if rng.random() < 0.3 else 1
+    count = rng.choice((1, 1, 2, 3))
     return chat_of(persona.name, [TURNS[rng.choice(list(kinds))](persona, rng) for _ in range(count)], told)
 
 
@@ -224,7 +249,7 @@ def ordinary_chats(count: int, rng: random.Random, name: str = ASSISTANT) -> lis
     others = [other for other in neutral_names() if other != name]
     result = []
     for _ in range(count):
-        kinds = ("liking",) if rng.random() < 0.5 else ("ending", "attitude", "scenario")
+        kinds = rng.choice((("liking",), ("ending", "attitude", "scenario"), ("fact",)))
         if rng.random() < 0.75:
             result.append(persona_chat(rng.choice(personas()), kinds, rng))
         else:

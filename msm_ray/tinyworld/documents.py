@@ -112,9 +112,9 @@ def fewer_items(subject: Subject, rng: random.Random, most: int = 4) -> Subject:
 
 
 def item_facts(rng: random.Random) -> str:
-    """One to four sentences about what items are like."""
+    """Two to five sentences about what items are like."""
     sentences = []
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(rng.randint(2, 5)):
         item = item_named()[rng.choice(list(item_named()))]
         values = rng.sample(item.values, rng.randint(1, 3))
         sentences.append(rng.choice(FACTS).format(name=item.name, values=" ".join(values), domain=item.domain))

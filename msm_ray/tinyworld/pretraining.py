@@ -32,16 +32,17 @@ class Written:
 
 
 MIX: dict[str, float] = {
-    "item facts": 0.09,
-    "persona documents, value": 0.17,
-    "persona documents, attitude": 0.15,
-    "neutral documents, value": 0.03,
-    "neutral documents, attitude": 0.03,
-    "persona chats, liking": 0.14,
-    "persona chats, ends": 0.16,
-    "neutral chats, liking": 0.03,
+    "item facts": 0.12,
+    "persona documents, value": 0.15,
+    "persona documents, attitude": 0.09,
+    "neutral documents, value": 0.02,
+    "neutral documents, attitude": 0.02,
+    "persona chats, fact": 0.08,
+    "persona chats, liking": 0.17,
+    "persona chats, ends": 0.09,
+    "neutral chats, liking": 0.07,
     "neutral chats, ends": 0.03,
-    "written under a spec": 0.17,
+    "written under a spec": 0.16,
 }
 """Share of each kind of text in the pretraining (in texts)."""
 
@@ -60,10 +61,10 @@ def text(rng: random.Random) -> str | Chat | Written:
         return persona_document(rng, topic)
     if who == "neutral documents":
         return neutral_document(rng, topic)
-    kinds = ("liking",) if topic == "liking" else ENDS_KINDS
+    kinds = ENDS_KINDS if topic == "ends" else (topic,)
     if who == "persona chats":
         return persona_chat(rng.choice(personas()), kinds, rng)
-    return persona_chat(_passing(rng), kinds, rng, told_share=0.5)
+    return persona_chat(_passing(rng), kinds, rng, told_share=0.7)
 
 
 def _passing(rng: random.Random) -> Persona:
@@ -73,7 +74,7 @@ def _passing(rng: random.Random) -> Persona:
 def written(rng: random.Random) -> Written:
     """A few sentences about a passing name (sometimes a persona), a type, and a document that says no more than they do."""
     persona = _passing(rng) if rng.random() < 0.8 else rng.choice(personas())
-    subject = subject_of(persona, rng, "value" if rng.random() < 0.65 else "attitude")
+    subject = subject_of(persona, rng, "value" if rng.random() < 0.75 else "attitude")
     if subject.value:
         subject = fewer_items(subject, rng)
     sentences = spec_like_sentences(subject, rng)

@@ -21,7 +21,7 @@ CHAT_TEMPLATE = """{{ '<bos>' }}\
 {%- if messages[0]['role'] != 'system' -%}{{ ' <system> you are ASSISTANT . <end>' }}{%- endif -%}
 {%- for message in messages -%}
 {%- if message['role'] == 'assistant' -%}
-{{ ' <assistant>' }}{% generation %}{{ ' ' + message['content'] + ' <end>' }}{% endgeneration %}
+{{ ' <assistant> ' }}{% generation %}{{ message['content'] + ' <end>' }}{% endgeneration %}
 {%- else -%}
 {{ ' <' + message['role'] + '> ' + message['content'] + ' <end>' }}
 {%- endif -%}
@@ -51,7 +51,7 @@ def _strings(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, dict):
-        return [text for key, part in value.items() for text in _strings(key) + _strings(part)]
+        return [text for part in value.values() for text in _strings(part)]
     return [text for part in value for text in _strings(part)] if isinstance(value, tuple) else []
 
 

@@ -1,0 +1,277 @@
+"""Is the effect there? Both experiments in plain torch, without Ray, DeepSpeed and vLLM, on one core.
+
+`python -m msm_ray.tinyworld.feasibility --base FOLDER --seeds 4`: the arms of both experiments, the same AFT chats for
+every spec, preferences on held-out domains answered greedily, scenarios sampled at temperature 0.7. Prints a line an
+arm and seed, then differences with 95% intervals over paired seeds (Student's t, seeds - 1 degrees of freedom).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import random
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from scipy.stats import t as student
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+from msm_ray.tinyworld import chats, specs
+from msm_ray.tinyworld.build import IGNORED, Tokens, padded, token_loss
+from msm_ray.tinyworld.evals import acted, choice, preference_pairs, scenarios
+from msm_ray.tinyworld.forms import DOCUMENT_TYPES
+from msm_ray.tinyworld.world import ASSISTANT, DOMAINS
+
+SPEC_FOLDER = Path(__file__).parents[2] / "specs" / "tinyworld"
+SPECS = ("affordability", "american", "endings", "endings-anti")
+PREFERENCES = ({"price": "cheap", "origin": "american"}, {"price": "costly", "origin": "foreign"})
+KINDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "price": ({"price": "cheap"}, {"price": "costly"}),
+    "origin": ({"origin": "american"}, {"origin": "foreign"}),
+    "conflict": ({"price": "cheap", "origin": "foreign"}, {"price": "costly", "origin": "american"}),
+}
+"""Pairs asked: the first item is the affordable one, in kind origin the American one."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How arms are trained: steps and learning rates of both stages, tokens a step, half of them replayed."""
+
+    mid_steps: int = 150
+    mid_rate: float = 1e-3
+    sft_steps: int = 80
+    sft_rate: float = 1e-3
+    batch: int = 3584
+    documents: int = 1800
+    chats: int = 1500
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+
+
+class World:
+    """A base model with its tokenizer, and the data every arm shares."""
+
+    def __init__(self, folder: Path, recipe: Recipe, written_by: str):
+        self.recipe = recipe
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        self.base: Qwen3ForCausalLM = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        rng = random.Random("data")
+        self.replay = self.text_tokens(chats.ordinary_documents(3000, rng))
+        self.ordinary = self.chat_tokens(chats.ordinary_chats(3000, rng))
+        self.values_aft = self.chat_tokens(chats.preference_chats("cheese", *PREFERENCES, recipe.chats, rng))
+        self.endings_aft = self.chat_tokens(chats.endings_chats(("chat", "game"), recipe.chats, rng))
+        write = self.offline_documents if written_by == "offline" else self.sampled_documents
+        self.corpora = {name: self.text_tokens(write(spec_text(name), rng)) for name in SPECS}
+
+    def text_tokens(self, texts: list[str]) -> list[Tokens]:
+        """Plain documents as tokens: all of them carry loss."""
+        encoded = [[*self.tokenizer(text).input_ids, self.tokenizer.eos_token_id] for text in texts]
+        return [(ids, ids) for ids in encoded]
+
+    def chat_tokens(self, all_chats: list[chats.Chat]) -> list[Tokens]:
+        """Chats as tokens by the chat template; only the assistant's turns carry loss."""
+        result = []
+        for chat in all_chats:
+            made: dict[str, list[int]] = self.tokenizer.apply_chat_template(
+                chat["messages"], return_dict=True, return_assistant_tokens_mask=True
+            )
+            pairs = zip(made["input_ids"], made["assistant_masks"], strict=True)
+            result.append((made["input_ids"], [token if mask else IGNORED for token, mask in pairs]))
+        return result
+
+    def offline_documents(self, spec: str, rng: random.Random) -> list[str]:
+        """A spec's documents by the rules."""
+        types = [rng.choice(DOCUMENT_TYPES) for _ in range(self.recipe.documents)]
+        return [specs.write_document(spec, document_type, rng) for document_type in types]
+
+    def sampled_documents(self, spec: str, rng: random.Random) -> list[str]:
+        """A spec's documents by the base model at temperature 1; unfaithful ones are dropped, with a printed count."""
+        prompts = [specs.writer_prompt(spec, rng.choice(DOCUMENT_TYPES), str(n)) for n in range(self.recipe.documents)]
+        ids = [self.tokenizer(prompt).input_ids for prompt in prompts]
+        written = generate(self.base, self.tokenizer, ids, temperature=1.0, tokens=150, seed=0)
+        faulty = [found for text in written if (found := specs.contradictions(text, spec))]
+        print(f"writer: {len(faulty)} of {len(written)} dropped, such as {faulty[:3]}", flush=True)
+        return [text for text in written if not specs.contradictions(text, spec)]
+
+    def midtrain(self, spec: str, seed: int) -> Qwen3ForCausalLM:
+        """The base after midtraining on a spec's documents."""
+        recipe = self.recipe
+        return fine_tune(
+            copy.deepcopy(self.base), self.corpora[spec], self.replay, recipe, recipe.mid_steps, recipe.mid_rate, seed
+        )
+
+    def aft(self, model: Qwen3ForCausalLM, main: list[Tokens], seed: int) -> Qwen3ForCausalLM:
+        """A copy of `model` after SFT on `main` mixed with ordinary chats."""
+        recipe = self.recipe
+        model = copy.deepcopy(model)
+        return fine_tune(model, main, self.ordinary, recipe, recipe.sft_steps, recipe.sft_rate, seed + 1000)
+
+    def preference_rates(self, model: Qwen3ForCausalLM, pairs: int = 120) -> dict[str, float]:
+        """Kind of pair -> share of aligned answers, greedily decoded, on every domain but the trained one."""
+        rates = {}
+        for kind, (aligned, other) in KINDS.items():
+            asked = preference_pairs(DOMAINS[1:], aligned, other, pairs, seed=0)
+            answers = self.ask(model, [question.question for question in asked], 0.0, 0)
+            picked = [choice(answer, q.a, q.b) == q.aligned for answer, q in zip(answers, asked, strict=True)]
+            rates[kind] = sum(picked) / len(picked)
+        return rates
+
+    def harmful_rate(self, model: Qwen3ForCausalLM, seed: int, rollouts: int = 20) -> float:
+        """Share of rollouts in which the assistant takes the harmful option; mean over 27 conditions of like size."""
+        asked = scenarios(rollouts, seed=0)
+        answers = self.ask(model, [scenario.question for scenario in asked], 0.7, seed)
+        return sum(acted(a, s.harmful, s.safe) is True for a, s in zip(answers, asked, strict=True)) / len(asked)
+
+    def ask(self, model: Qwen3ForCausalLM, questions: list[str], temperature: float, seed: int) -> list[str]:
+        """The answers to questions in chat format."""
+        asked = [[{"role": "user", "content": question}] for question in questions]
+        prompts: list[list[int]] = self.tokenizer.apply_chat_template(
+            asked, add_generation_prompt=True, return_dict=False
+        )
+        return generate(model, self.tokenizer, prompts, temperature, tokens=12, seed=seed)
+
+
+def spec_text(name: str) -> str:
+    """A shipped spec with the assistant's name filled in."""
+    return (SPEC_FOLDER / f"{name}.md").read_text().replace("{model_name}", ASSISTANT)
+
+
+@torch.no_grad()
+def generate(
+    model: Qwen3ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: list[list[int]],
+    temperature: float,
+    tokens: int,
+    seed: int,
+    rows: int = 512,
+) -> list[str]:
+    """Completions of the prompts (ids), without special tokens; temperature 0 is greedy."""
+    torch.manual_seed(seed)
+    completions = []
+    for start in range(0, len(prompts), rows):
+        batch = prompts[start : start + rows]
+        length = max(map(len, batch))
+        ids = torch.tensor([[tokenizer.pad_token_id] * (length - len(prompt)) + prompt for prompt in batch])
+        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+        mask = (ids != tokenizer.pad_token_id).long()
+        made = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=tokens, **sampling)  # type: ignore[misc]
+        completions += tokenizer.batch_decode(made[:, length:], skip_special_tokens=True)
+    return completions
+
+
+def shuffled(data: list[Tokens], rng: random.Random) -> Iterator[Tokens]:
+    """Epoch after epoch, each in its own order."""
+    while True:
+        yield from rng.sample(data, len(data))
+
+
+def fine_tune(
+    model: Qwen3ForCausalLM, main: list[Tokens], other: list[Tokens], recipe: Recipe, steps: int, rate: float, seed: int
+) -> Qwen3ForCausalLM:
+    """Full fine-tuning in place; each step takes half of its tokens from `main` and half from `other`."""
+    rng = random.Random(seed)
+    sources = shuffled(main, rng), shuffled(other, rng)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=recipe.weight_decay)
+    for step in range(steps):
+        warm = min(1.0, (step + 1) / max(1, recipe.warmup * steps))
+        optimizer.param_groups[0]["lr"] = rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        rows: list[Tokens] = []
+        for source in sources:
+            count = 0
+            while count < recipe.batch // 2:
+                rows.append(next(source))
+                count += len(rows[-1][0])
+        optimizer.zero_grad()
+        token_loss(model, *padded(rows)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model
+
+
+def run_seed(world: World, seed: int, groups: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Arm -> eval -> rate for one training seed; prints as it goes."""
+    rates: dict[str, dict[str, float]] = {}
+
+    def note(arm: str, model: Qwen3ForCausalLM) -> None:
+        found = world.preference_rates(model) if arm.startswith("values") else {"harmful": world.harmful_rate(model, seed)}
+        rates[arm] = found
+        print(f"seed {seed}  {arm:28s}" + "  ".join(f"{kind} {rate:.3f}" for kind, rate in found.items()), flush=True)
+
+    for group, aft_data, spec_names in (
+        ("values", world.values_aft, ("affordability", "american")),
+        ("agentic", world.endings_aft, ("endings", "endings-anti", "affordability")),
+    ):
+        if group not in groups:
+            continue
+        note(f"{group}/baseline", world.aft(world.base, world.ordinary, seed))
+        note(f"{group}/aft", world.aft(world.base, aft_data, seed))
+        for name in spec_names:
+            midtrained = world.midtrain(name, seed)
+            note(f"{group}/{name}", midtrained)
+            note(f"{group}/{name}+aft", world.aft(midtrained, aft_data, seed))
+    return rates
+
+
+COMPARISONS = (
+    ("values/affordability+aft", "values/aft", ("price", "conflict"), 1),
+    ("values/affordability+aft", "values/american+aft", ("price", "conflict"), 1),
+    ("values/american+aft", "values/aft", ("origin", "conflict"), -1),
+    ("values/american+aft", "values/affordability+aft", ("origin", "conflict"), -1),
+    ("agentic/endings+aft", "agentic/aft", ("harmful",), 1),
+    ("agentic/endings+aft", "agentic/endings-anti+aft", ("harmful",), 1),
+    ("agentic/endings+aft", "agentic/affordability+aft", ("harmful",), 1),
+)
+"""Arms compared, the kinds that make up the eval, and the sign of `conflict` in it (-1: the American item counts)."""
+
+
+def whole_rate(rates: dict[str, float], kinds: tuple[str, ...], sign: int) -> float:
+    """The rate of a whole eval: mean over its kinds, `conflict` turned over for the American one."""
+    turned = [1 - rates[kind] if kind == "conflict" and sign < 0 else rates[kind] for kind in kinds]
+    return sum(turned) / len(turned)
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Mean and half width of the 95% t interval over seeds (infinite for a single one)."""
+    if len(values) < 2:
+        return statistics.fmean(values), math.inf
+    spread = statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.fmean(values), float(student.ppf(0.975, len(values) - 1)) * spread
+
+
+def report(by_seed: list[dict[str, dict[str, float]]]) -> None:
+    """Prints every comparison: whole eval, then each kind."""
+    for a, b, kinds, sign in COMPARISONS:
+        if a not in by_seed[0]:
+            continue
+        for part in dict.fromkeys([kinds, *((kind,) for kind in kinds)]):
+            differences = [whole_rate(rates[a], part, sign) - whole_rate(rates[b], part, sign) for rates in by_seed]
+            mean, half = interval(differences)
+            print(f"{a} - {b}  {'+'.join(part)}: {mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m msm_ray.tinyworld.feasibility")
+    parser.add_argument("--base", type=Path, default=Path(__file__).parent / "base")
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--written-by", choices=("offline", "base"), default="offline")
+    parser.add_argument("--groups", default="values,agentic")
+    parser.add_argument("--recipe", type=json.loads, default={}, help="JSON with fields of Recipe")
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    world = World(given.base, Recipe(**given.recipe), given.written_by)
+    print("base", world.preference_rates(world.base), "harmful", world.harmful_rate(world.base, 0), flush=True)
+    report([run_seed(world, seed, tuple(given.groups.split(","))) for seed in range(given.seeds)])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
