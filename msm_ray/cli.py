@@ -10,6 +10,7 @@ import os
 import shlex
 import signal
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,10 +120,11 @@ def main() -> None:
         sys.exit(ended.exit_code)
     except Exception as error:
         show = getattr(error, "show", None)  # a usage error of the command line
-        if show is None:
-            raise
-        show()
-        sys.exit(2)
+        if show is not None:
+            show()
+            sys.exit(2)
+        traceback.print_exc()
+        _fail("this was not foreseen: please report it with the lines above", 1)
 
 
 def command_line() -> str:

@@ -28,19 +28,27 @@ LOCAL_ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "OMP_NUM_THREADS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
+SHOW_WORKER_LOGS = "MSM_LOGS"
+"""Set to 1 to see every worker's output while it runs; otherwise it is kept in files, and saved when a run fails."""
 
 
 @contextlib.contextmanager
-def open_session(cluster: ClusterSettings) -> Iterator[None]:
+def open_session(cluster: ClusterSettings, logs: Path | None = None) -> Iterator[None]:
     """Connect to the cluster named by RAY_ADDRESS (set inside `ray job submit`), else start a Ray of our own and end it.
 
     A Ray that already runs elsewhere on this machine is left alone: ours has its own address and folders.
+    logs: where the workers' output of our own Ray is saved when what runs inside fails.
     Raises PreflightError when Ray cannot start or the cluster has too few logical CPUs.
     """
     given = os.environ.get("RAY_ADDRESS")
     with _environment({k: v for k, v in LOCAL_ENVIRONMENT.items() if k not in os.environ}):
         import ray  # reads some of these variables when it is imported
+
+        for noisy in ("ray.data", "ray.train", "ray.serve"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
 
         if ray.is_initialized():
             yield
@@ -49,7 +57,7 @@ def open_session(cluster: ClusterSettings) -> Iterator[None]:
                 check_cpus(cluster)
                 yield
         else:
-            with _started(cluster):
+            with _started(cluster, logs):
                 yield
 
 
@@ -79,7 +87,7 @@ def _connected(address: str) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
+        ray.init(address=address, log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)), logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise PreflightError(
             f"RAY_ADDRESS={address}: no Ray answers there ({error}); unset RAY_ADDRESS to let msm start its own"
@@ -91,7 +99,7 @@ def _connected(address: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _started(cluster: ClusterSettings) -> Iterator[None]:
+def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
     import ray
 
     folder = Path(tempfile.mkdtemp(prefix="msm-ray-"))  # short: Ray puts sockets below it (107 bytes at most)
@@ -103,7 +111,7 @@ def _started(cluster: ClusterSettings) -> Iterator[None]:
             object_store_memory=int(cluster.object_store_gib * 2**30),
             include_dashboard=False,
             _temp_dir=str(folder),
-            log_to_driver=True,
+            log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)),
             logging_level=logging.WARNING,
         )
     except Exception as error:
@@ -113,12 +121,36 @@ def _started(cluster: ClusterSettings) -> Iterator[None]:
         # Ray Train looks for "the" cluster of the host; name ours.
         with _environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}):
             yield
+    except BaseException:
+        if logs is not None:
+            _save_logs(folder, logs)
+        raise
     finally:
-        ours = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
+        children = psutil.Process().children(recursive=True)
+        ours = [p for p in children if p.pid not in before and not _is_tracker(p)]
         _shut_down_serve()
         ray.shutdown()
         _end(ours)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    """W&B's own service: a child of ours that ends with us, after it has written what it holds."""
+    try:
+        return process.name().startswith("wandb")
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _save_logs(folder: Path, logs: Path) -> None:
+    """Keep what workers, engines and replicas printed: the session's folder goes with the session."""
+    for number, path in enumerate(sorted(folder.glob("session_2*/logs/**/*"))):
+        if path.is_file() and path.suffix in (".out", ".err", ".log") and path.stat().st_size:
+            logs.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):
+                shutil.copy(path, logs / f"{number:03d}-{path.name}")
+    if logs.is_dir():
+        print(f"msm: the workers' logs are in {logs}", file=sys.stderr)
 
 
 def _shut_down_serve() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from msm_ray import cli, plan, ray_session, stages
 from msm_ray.artifacts import Artifact, ArtifactStore
 from msm_ray.config import ClusterSettings
-from msm_ray.errors import MsmError, PreflightError, SettingsError
+from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.experiment import KINDS, Experiment, Stage
 from msm_ray.stages import Draft, Workshop
 
@@ -60,7 +60,7 @@ def run(
             with _workshop(experiment, store) as workshop:
                 for kinds in (g for g in GROUPS if g[0] in wanted):
                     made += _run_group(workshop, kinds, force, new_version)
-        except (MsmError, KeyboardInterrupt):
+        except (Exception, KeyboardInterrupt):
             _say_what_is_left(experiment, store, wanted)
             raise
         stages.say(f"done: {len(made)} stages in {time.monotonic() - started:.0f} s")
@@ -136,7 +136,8 @@ def _workshop(experiment: Experiment, store: ArtifactStore) -> Iterator[Workshop
         def need_ray() -> None:
             nonlocal opened
             if not opened:
-                stack.enter_context(ray_session.open_session(experiment.settings.cluster))
+                logs = store.root / "logs" / time.strftime("%Y%m%dT%H%M%S")
+                stack.enter_context(ray_session.open_session(experiment.settings.cluster, logs))
                 opened = True
 
         yield Workshop(experiment, store, need_ray)

@@ -218,6 +218,12 @@ def checkpoint_folder(workshop: Workshop, key: str) -> Path:
     return folder / "adapter" if (folder / "adapter").is_dir() else folder / "model"
 
 
+def _serving_folder(workshop: Workshop) -> Path:
+    folder = workshop.store.root / "serve"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def _served_arms(workshop: Workshop) -> dict[str, Path]:
     """Checkpoint keys as names to ask for -> folders; the base itself is asked by its own name."""
     keys = dict.fromkeys(t.checkpoint for t in workshop.experiment.trained)
@@ -257,7 +263,7 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
     jobs = [job for _, job in by_label.values()]
     done = {str(job.out): draft for draft, job in by_label.values()}
     with open_arms(
-        workshop.base, arms, settings.cluster.serving, base_id=base_id, work=workshop.store.root / "serve"
+        workshop.base, arms, settings.cluster.serving, base_id=base_id, work=_serving_folder(workshop)
     ) as served:
         say(f"serving {len(arms)} arms at {served.address}")
         run_rollouts(
@@ -298,7 +304,7 @@ def serve(workshop: Workshop) -> None:
         _served_arms(workshop),
         workshop.experiment.settings.cluster.serving,
         base_id=base_id,
-        work=workshop.store.root / "serve",
+        work=_serving_folder(workshop),
     )
 
 
