@@ -110,7 +110,7 @@ def test_offline_documents_are_the_same_bytes_after_a_kill(ray_cluster: None, tm
 def test_vllm_documents_after_a_kill_are_there_once_and_not_made_anew(
     ray_cluster: None, tiny_base: Path, tmp_path: Path
 ) -> None:
-    out, documents = tmp_path / "out", 450
+    out, documents = tmp_path / "out", 300
     first = out / "affordability" / "data"
     kill_when_some_is_written(tmp_path, first, "vllm", str(out), str(tiny_base), str(documents))
     before = shard_bytes(out)

@@ -15,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from msm_ray.errors import StageError
+
 Row = dict[str, Any]
 
 DOCUMENT_SCHEMA = pa.schema(
@@ -49,13 +51,22 @@ REJECTED_CHAT_SCHEMA = CHAT_SCHEMA.append(pa.field("reason", pa.string()))
 
 
 def write_table(path: Path, rows: list[Row], schema: pa.Schema) -> None:
-    """Write rows as one Parquet file (zstd), whole or not at all. A row's other keys are left out, absent ones are null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write rows as one Parquet file (zstd), whole or not at all. A row's other keys are left out, absent ones are null.
+
+    Raises StageError when the file cannot be written: no room, no permission.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StageError(
+            f"{path} cannot be written: {error.strerror or error}. What was written before is safe; make room (or set another "
+            "root=FOLDER) and give the same command again."
+        ) from error
 
 
 def read_rows(folder: Path, columns: list[str] | None = None) -> Iterator[Row]:

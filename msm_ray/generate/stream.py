@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 _END = object()
-LOG_LINES = 15
+LOG_LINES, LOG_BYTES = 15, 20_000
 
 
 def stream_rows(dataset: Dataset, no_progress_minutes: float, tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
@@ -81,16 +81,21 @@ def _cause(error: BaseException) -> str:
 
 
 def last_log_lines() -> str:
-    """The last lines of the worker log that was written last, on this machine; an empty string where there is none."""
+    """The last lines of the worker log that was written last on this machine, an engine's where one is there; else ""."""
     folder = _log_folder()
     logs = [path for path in folder.glob("worker-*") if path.stat().st_size] if folder else []
     if not logs:
         return ""
-    newest = max(logs, key=lambda path: path.stat().st_mtime)
-    with newest.open("rb") as file:
-        file.seek(max(0, newest.stat().st_size - 20_000))
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    return f"Last lines of {newest.name}:\n" + "\n".join(lines[-LOG_LINES:])
+    newest = sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True)
+    tails = [(path.name, _tail(path)) for path in newest[:20]]
+    name, tail = next((each for each in tails if "vllm" in each[1].lower()), tails[0])
+    return f"Last lines of {name}:\n" + "\n".join(tail.splitlines()[-LOG_LINES:])
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_BYTES))
+        return file.read().decode("utf-8", "replace")
 
 
 def _log_folder() -> Path | None:

@@ -1,0 +1,67 @@
+"""Shards: whole or absent, never rewritten, and the same bytes for engines that always answer the same."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from msm_ray.errors import StageError
+from msm_ray.generate.shards import DOCUMENT_SCHEMA, FixedShards, GrowingShards, read_rows, write_table
+
+
+def finished(number: int, reason: str = "") -> dict[str, Any]:
+    return {"id": f"{number:03d}", "text": None if reason else "text", "reason": reason, "raw": "raw", "job": 0}
+
+
+def test_growing_shards_flush_by_count_and_by_time(tmp_path: Path) -> None:
+    shards = GrowingShards(tmp_path, rows=3, seconds=0.05)
+    for number in range(4):
+        shards.add(finished(number, "refused" if number == 1 else ""), number)
+    assert [row["id"] for row in read_rows(tmp_path / "data")] == ["000", "002"]
+    assert [(row["id"], row["reason"]) for row in read_rows(tmp_path / "rejected")] == [("001", "refused")]
+    time.sleep(0.06)
+    shards.tick()
+    assert [row["id"] for row in read_rows(tmp_path / "data")] == ["000", "002", "003"]
+
+
+def test_growing_shards_go_on_after_what_is_there(tmp_path: Path) -> None:
+    for number in (0, 1):
+        shards = GrowingShards(tmp_path)
+        shards.add(finished(number), number)
+        shards.flush()
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["part-000000.parquet", "part-000001.parquet"]
+
+
+def test_fixed_shards_are_the_same_in_any_order_and_only_when_whole(tmp_path: Path) -> None:
+    rows = [finished(number, "empty" if number % 4 == 0 else "") for number in range(10)]
+    for name, seed in (("a", 1), ("b", 2)):
+        shards = FixedShards(tmp_path / name, 10, rows=4)
+        order = random.Random(seed).sample(range(10), 10)
+        for place in order:
+            assert not shards.done(place)
+            shards.add(rows[place], place)
+        assert shards.done(9)
+    files = {name: {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.parquet")} for name in "ab"}
+    assert len(files["a"]) == 3 and files["a"] == files["b"]
+    partial = FixedShards(tmp_path / "c", 10, rows=4)
+    for place in (0, 1, 2, 8, 9):
+        partial.add(rows[place], place)
+    partial.flush()
+    assert [path.name for path in (tmp_path / "c" / "data").iterdir()] == ["part-000002.parquet"]
+
+
+def test_what_a_killed_writer_left_is_no_shard(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / ".part-000000.parquet.tmp").write_bytes(b"half")
+    GrowingShards(tmp_path)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder should be")
+    with pytest.raises(StageError, match="data/part.parquet cannot be written"):
+        write_table(tmp_path / "data" / "part.parquet", [finished(1)], DOCUMENT_SCHEMA)
