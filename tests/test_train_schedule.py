@@ -16,6 +16,7 @@ from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
 from msm_ray.train import batches, checkpoint, guards, metrics
 from msm_ray.train.job import Schedule, TrainingJob
+from msm_ray.train.launch import Refusal
 from tests.tiny_checkpoints import WORDS, tiny_checkpoint
 
 SETTINGS = TrainSettings(mode="full", batch=8, sequence_length=64, precision="fp32", least_steps=1, warmup=0.1)
@@ -157,3 +158,9 @@ def test_an_adapter_of_another_shape_is_not_continued(base: Path, tmp_path: Path
     refuse(base, made_blocks(base), changed(mode="lora", lora=same), tmp_path)
     with pytest.raises(SettingsError, match="cannot be continued"):
         refuse(base, made_blocks(base), changed(mode="lora", lora=LoraSettings(r=16)), tmp_path)
+
+
+def test_a_refusal_comes_back_as_the_error_it_was() -> None:
+    for error in (SettingsError("a"), StageError("b")):
+        back = Refusal(type(error).__name__, str(error)).error()
+        assert (type(back), str(back)) == (type(error), str(error))
