@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 _END = object()
-LOG_LINES, LOG_BYTES = 15, 20_000
+LOG_LINES, LOG_BYTES = 12, 60_000
+ERROR_LINE = re.compile(r"\w*(Error|Exception): ")
 
 
 def stream_rows(dataset: Dataset, no_progress_minutes: float, tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
@@ -72,24 +74,28 @@ def _pump(dataset: Dataset, arrived: queue.Queue[Any], stopped: threading.Event)
         hand_over(error)
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost message: Ray wraps what a worker raised several times."""
-    while error.__cause__ is not None:
+def _cause(error: BaseException | None) -> str:
+    """The innermost message there is: Ray wraps what a worker raised several times, some wrappings without a message."""
+    found = type(error).__name__
+    while error is not None:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        found = lines[-1] if lines else found
         error = error.__cause__
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+    return found
 
 
 def last_log_lines() -> str:
-    """The last lines of the worker log that was written last on this machine, an engine's where one is there; else ""."""
+    """What an engine said last on this machine: its errors where it logged some, else its last lines; "" without a log."""
     folder = _log_folder()
     logs = [path for path in folder.glob("worker-*") if path.stat().st_size] if folder else []
     if not logs:
         return ""
     newest = sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True)
     tails = [(path.name, _tail(path)) for path in newest[:20]]
-    name, tail = next((each for each in tails if "vllm" in each[1].lower()), tails[0])
-    return f"Last lines of {name}:\n" + "\n".join(tail.splitlines()[-LOG_LINES:])
+    name, tail = next((each for each in tails if "EngineCore" in each[1]), tails[0])
+    lines = tail.splitlines()
+    errors = [line for line in lines if ERROR_LINE.search(line)]
+    return f"Last lines of {name}:\n" + "\n".join((errors or lines)[-LOG_LINES:])
 
 
 def _tail(path: Path) -> str:
