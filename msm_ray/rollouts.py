@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -198,11 +199,11 @@ def _problem(result: Any) -> str:
         return ""
     if result.status == "cancelled":
         raise KeyboardInterrupt
-    return (
-        f"Last error: {result.error.message.strip()[-600:]}."
-        if result.error
-        else f"Inspect ended with {result.status!r}."
-    )
+    if result.error is None:
+        return f"Inspect ended with {result.status!r}."
+    # Inspect reports the last of a chain ("RetryError"); what happened is the first exception of the traceback.
+    causes = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception): .+$", result.error.traceback, re.MULTILINE)
+    return f"First error: {(causes or [result.error.message])[0][:600]}."
 
 
 def _refuse_silence(job: RolloutJob, answers: AnswerFile) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 APP = "arms"
 NOTE = "serving.json"
-LOGGING = {"log_level": "WARNING", "enable_access_log": False}
+LOGGING = {"log_level": "ERROR", "enable_access_log": False}
 """An access log line for every rollout costs time and says nothing that the Inspect log does not."""
 
 
@@ -65,6 +67,8 @@ def open_arms(
     served_arms = read_arms(base.resolve(), folders, base_id, on_cpu=settings.gpus == 0)
     port = take_port(settings.host, settings.port)
     _room(settings)
+    _alone()
+    _quiet()
     began, note = time.monotonic(), work / NOTE
     try:
         serve.start(
@@ -104,6 +108,23 @@ def take_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def _alone() -> None:
+    """A cluster has one Ray Serve: a second start would be given the first one's port, and our end would end both."""
+    from ray import serve
+
+    if serve.status().applications:
+        raise PreflightError(
+            f"Ray Serve already runs {', '.join(serve.status().applications)} on this Ray cluster. Take it down "
+            "(`serve shutdown`) or use another cluster."
+        )
+
+
+def _quiet() -> None:
+    """Ray and vLLM tell every setting on the driver's terminal; a user's terminal is for what went wrong."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
+
 def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::") else host
 
@@ -131,23 +152,34 @@ def _deploy(application: Application) -> None:
 
 
 def _cause() -> str:
-    """Serve's own account of a failed start: the replica's exception, last lines first read."""
+    """The exception of the replica that failed, out of Serve's account of it; the whole account where there is none."""
     from ray import serve
 
     application = serve.status().applications.get(APP)
-    if application is None:
-        return "Ray Serve has no application; see its logs under the Ray session's logs/serve folder."
-    messages = [application.message, *(deployment.message for deployment in application.deployments.values())]
-    return "\n".join(message[-3000:] for message in messages if message)
+    messages = (
+        [] if application is None else [application.message, *(d.message for d in application.deployments.values())]
+    )
+    account = "\n".join(message for message in messages if message)
+    errors = [line for line in account.splitlines() if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (
+        errors[-1]
+        if errors
+        else account[-3000:] or "Ray Serve gave no reason; see logs/serve in the Ray session's folder."
+    )
 
 
 def _refuse_bad_arms(arms: list[Arm]) -> None:
+    reasons = why_refused(arms)
+    if reasons:
+        raise StageError("\n".join(reasons))
+
+
+def why_refused(arms: list[Arm]) -> list[str]:
+    """What is wrong with the arms of the running app, one line for each that failed its check; loads them all once."""
     from ray import serve
 
     handle = serve.get_deployment_handle(_server_name(arms[0].name), APP)
-    reasons = [reason for arm in arms if (reason := handle.check_arm.remote(arm.name).result())]
-    if reasons:
-        raise StageError("\n".join(reasons))
+    return [reason for arm in arms if (reason := handle.check_arm.remote(arm.name).result())]
 
 
 def _server_name(base_id: str) -> str:
@@ -211,6 +243,7 @@ def engine_options(arms: list[Arm], settings: ServeSettings) -> dict[str, Any]:
         # Neutral sampling where a request says nothing: a checkpoint's generation_config must not decide a rate.
         "generation_config": "vllm",
         "disable_log_stats": True,
+        "use_tqdm_on_load": False,
     }
     if settings.max_model_len:
         options["max_model_len"] = settings.max_model_len
@@ -229,7 +262,11 @@ def engine_options(arms: list[Arm], settings: ServeSettings) -> dict[str, Any]:
 
 def engine_environment(settings: ServeSettings) -> dict[str, str]:
     """What the engine's processes read from the environment (vLLM on a CPU would else take most of the memory)."""
-    shared = {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), "VLLM_NO_USAGE_STATS": "1"}
+    shared = {
+        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+    }
     if settings.gpus:
         return shared
     threads = str(max(int(settings.cpus) - 1, 1))

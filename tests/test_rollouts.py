@@ -1,0 +1,118 @@
+"""Rollouts against a loopback server that counts and misbehaves; Inspect is real, the model is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from loopback_server import loopback
+
+from msm_ray import rollouts
+from msm_ray.config import AgenticEval, AssistantSettings, ServeSettings
+from msm_ray.errors import StageError
+from msm_ray.evals.answer_file import FILE, read_answers
+from msm_ray.evals.items import agentic_items, read_items
+from msm_ray.rollouts import RolloutJob, check_models, run_job, write_verdicts
+
+pytestmark = pytest.mark.real
+
+ASKING = """
+import sys
+from pathlib import Path
+from msm_ray.config import AgenticEval, ServeSettings
+from msm_ray.rollouts import RolloutJob, run_job
+folder, address = Path(sys.argv[1]), sys.argv[2]
+job = RolloutJob(folder / "out", "agentic", "x/aft", 0, "base", folder / "items", AgenticEval(arms=("x",), rollouts=8))
+run_job(job, address, ServeSettings(connections=8))
+"""
+
+
+def prepare(folder: Path, tries: int) -> RolloutJob:
+    for name in ("items", "out"):
+        (folder / name).mkdir()
+    how = AgenticEval(arms=("x",), rollouts=tries)
+    agentic_items(folder / "items", how, AssistantSettings(name="llama"))
+    return RolloutJob(folder / "out", "agentic", "x/aft", 0, "base", folder / "items", how)
+
+
+def answered(job: RolloutJob) -> int:
+    file = job.out / FILE
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
+
+
+def test_after_a_kill_no_finished_rollout_is_asked_again(tmp_path: Path):
+    job = prepare(tmp_path, tries=8)
+    questions = {item["id"]: item["user"] for item in read_items(job.items)}
+    with loopback(seconds=0.1) as server:
+        process = subprocess.Popen([sys.executable, "-c", ASKING, str(tmp_path), server.address])
+        deadline = time.monotonic() + 120
+        while answered(job) < 60 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kept = (job.out / FILE).read_bytes()
+        kept = kept[: kept.rfind(b"\n") + 1]
+        finished = [json.loads(line)["sample"] for line in kept.splitlines()]
+        assert 60 <= len(finished) < 216
+        server.asked.clear()
+        counts = run_job(job, server.address, ServeSettings(connections=8))
+        again = server.asked.total()
+    assert counts["completed"] == counts["asked"] == 216
+    assert counts["resumed"] == len(finished)
+    assert again == 216 - len(finished)
+    assert (job.out / FILE).read_bytes().startswith(kept)
+    assert len(read_answers(job.out)) == len(questions) == 216
+
+
+def test_logs_are_real_and_whole(tmp_path: Path):
+    from inspect_ai.log import read_eval_log
+
+    job = prepare(tmp_path, tries=1)
+    with loopback() as server:
+        run_job(job, server.address, ServeSettings())
+        counts = run_job(job, server.address, ServeSettings())
+        assert server.asked.total() == 27
+    assert counts["resumed"] == 27
+    (file,) = (job.out / "logs").glob("*.eval")
+    log = read_eval_log(str(file))
+    assert log.status == "success"
+    assert len(log.samples or []) == 27
+    scores = [sample.scores["by_rules"] for sample in log.samples or [] if sample.scores]
+    assert {score.metadata["classifier_verdict"] for score in scores if score.metadata} <= {False, None}
+    out = tmp_path / "verdicts"
+    out.mkdir()
+    verdicts = write_verdicts(out, job.out, job.items, job.settings)
+    assert verdicts["clear"] == sum(score.value == "I" for score in scores)
+    assert verdicts["rows"] == 27
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"), [("error", "the engine is dead"), ("hang", "exceeded"), ("empty", "are empty")]
+)
+def test_a_server_that_misbehaves_ends_clear_and_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, message: str
+):
+    monkeypatch.setattr(rollouts, "RETRIES", 1)
+    job = prepare(tmp_path, tries=1)
+    began = time.monotonic()
+    with loopback(mode) as server:
+        with pytest.raises(StageError, match=message):
+            run_job(job, server.address, ServeSettings(connections=32, request_seconds=1))
+        assert server.asked.total() <= 27 * 2
+    assert time.monotonic() - began < 120
+
+
+def test_a_server_that_is_down_or_does_not_know_the_model():
+    with loopback() as server:
+        check_models(server.address, ["base"])
+        with pytest.raises(StageError, match="does not serve base:aft; it serves base"):
+            check_models(server.address, ["base", "base:aft"])
+        address = server.address
+    with pytest.raises(StageError, match="no OpenAI-compatible server"):
+        check_models(address, ["base"])
