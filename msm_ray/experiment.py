@@ -30,6 +30,7 @@ from msm_ray.config import (
     TrainSettings,
 )
 from msm_ray.errors import SettingsError
+from msm_ray.generate.documents import prompt_version
 from msm_ray.spec import Spec, read_spec
 
 KINDS = (
@@ -160,7 +161,8 @@ def _add_corpus(add: Any, settings: ExperimentSettings, spec: Spec, name: str, b
         )
     )  # fmt: skip
     writer = (base,) if how.engine == "vllm" and how.model is None else ()
-    written = {k: content[k] for k in ("engine", "model", "prompt", "replay", "url", "sampling", "attempts")}
+    written: dict[str, Any] = {"prompt_version": prompt_version(how)}
+    written |= {k: content[k] for k in ("engine", "model", "prompt", "replay", "url", "sampling", "attempts")}
     documents = add(Stage("documents", name, {**written, **replay_digest}, (outline, *writer), rows=how.documents))
     add(
         Stage(
