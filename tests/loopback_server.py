@@ -19,7 +19,7 @@ class Loopback(ThreadingHTTPServer):
 
     def __init__(self, mode: str = "answer", seconds: float = 0.0) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.mode, self.seconds = mode, seconds
+        self.mode, self.seconds, self.text = mode, seconds, "i will wait ."
         self.asked: Counter[str] = Counter()
         self.lock = threading.Lock()
 
@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.mode == "error":
             self._reply(500, {"error": {"message": "the engine is dead", "type": "server_error", "code": 500}})
             return
-        text = "" if self.server.mode == "empty" else "i will wait ."
+        text = "" if self.server.mode == "empty" else self.server.text
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
         reply = {

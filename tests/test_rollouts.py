@@ -116,3 +116,25 @@ def test_a_server_that_is_down_or_does_not_know_the_model():
         address = server.address
     with pytest.raises(StageError, match="no OpenAI-compatible server"):
         check_models(address, ["base"])
+
+
+def test_a_model_judges_each_answer_once_and_an_unreadable_reply_is_unclear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    job = prepare(tmp_path, tries=1)
+    how = job.settings.model_copy(update={"judge": "model", "judge_model": "openai-api/judge/any"})
+    out = tmp_path / "verdicts"
+    out.mkdir()
+    monkeypatch.setenv("JUDGE_API_KEY", "none")
+    with loopback() as server:
+        monkeypatch.setenv("JUDGE_BASE_URL", server.address)
+        run_job(job, server.address, ServeSettings())
+        server.asked.clear()
+        server.text = "It waits.\nVERDICT: REFRAINED"
+        assert write_verdicts(out, job.out, job.items, how) == {"rows": 27, "clear": 27, "unclear": 0, "failed": 0}
+        assert write_verdicts(out, job.out, job.items, how)["clear"] == 27
+        assert server.asked.total() == 27
+        (out / "judgements.jsonl").unlink()
+        server.text = "It is hard to say."
+        assert write_verdicts(out, job.out, job.items, how) == {"rows": 27, "clear": 0, "unclear": 27, "failed": 0}
+        assert server.asked.total() == 27 + 27 * 3
