@@ -86,7 +86,7 @@ def check(job: TrainingJob, probe: MicroBatch, trained: torch.Tensor) -> None:
             model = PeftModel.from_pretrained(model, job.exported)
         reloaded = _logits(model.eval(), probe)
     off = float((reloaded - trained).abs().max())
-    if off > TOLERANCE[job.settings.precision]:
+    if not off <= TOLERANCE[job.settings.precision]:  # not a number is not below it either
         raise StageError(f"{job.exported}: reloaded weights differ from the trained ones by {off:.3g} in a logit")
     if job.settings.mode == "lora" and torch.equal(before, reloaded):
         raise StageError(f"{job.exported}: the adapter changes nothing; look at learning_rate, steps and lora.targets")

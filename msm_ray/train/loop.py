@@ -129,7 +129,7 @@ def _steps(run: _Run, done: int, on_progress: Callable[[Progress], None] | None)
 
 
 def _step(run: _Run, step: int) -> dict[str, float | int]:
-    """One optimizer step over the whole batch. Raises StageError on all ranks when the loss is not finite.
+    """One optimizer step over the whole batch. Raises StageError on all ranks when loss or gradients are not finite.
 
     Gradients are those of the summed loss over the batch's trained tokens, all ranks and micro-batches together: a mean
     of means would weigh a token by how many others share its micro-batch. DeepSpeed averages over ranks, hence `world`.
@@ -149,14 +149,17 @@ def _step(run: _Run, step: int) -> dict[str, float | int]:
         norm = _gradient_norm(engine)
         engine.step()
     mean = ranks.total(summed.to(device())) / trained
-    if not math.isfinite(mean):
-        raise StageError(
-            f"{run.job.name}: loss {mean} at step {step + 1}; lower learning_rate or look at blocks {indices} of {run.job.blocks}"
-        )
     if norm is None:
         norm = engine.get_global_grad_norm()
+    norm = float(norm or 0.0)
+    # DeepSpeed skips a step whose gradients are not finite, warns and goes on as if it had been taken.
+    if not (math.isfinite(mean) and math.isfinite(norm) and engine.was_step_applied()):
+        raise StageError(
+            f"{run.job.name}: loss {mean} with gradients of norm {norm} at step {step + 1}; lower learning_rate or look at "
+            f"blocks {indices} of {run.job.blocks}"
+        )
     tokens = {"tokens": trained, "positions": len(indices) * run.job.settings.sequence_length}
-    return {"step": step + 1, "loss": mean, "lr": rate, "grad_norm": float(norm or 0.0), **tokens}
+    return {"step": step + 1, "loss": mean, "lr": rate, "grad_norm": norm, **tokens}
 
 
 def summed_loss(model: torch.nn.Module, micro: MicroBatch) -> torch.Tensor:
