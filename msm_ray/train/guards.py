@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
 from msm_ray.config import LoraSettings
 from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.tokens import tokenizer_digest
@@ -62,7 +64,8 @@ def checked_model(
         raise SettingsError(
             f"{job.weights}: the model takes {longest} tokens, and sequence_length is {job.settings.sequence_length}"
         )
-    highest = max(len(tokenizer) - 1, max(max(row) for row in blocks.table["input_ids"].to_pylist()))
+    used = blocks.table["input_ids"].combine_chunks().flatten()
+    highest = max(len(tokenizer) - 1, pc.max(used).as_py())
     if highest >= words:
         raise SettingsError(
             f"{job.weights}: the tokenizer has ids up to {highest} and the model knows {words}; they do not belong together"

@@ -91,7 +91,7 @@ def _start(job: TrainingJob) -> _Run:
     passes = batches.micro_steps(job.settings.batch, dist.get_world_size(), job.settings.micro_batch)
     _announce(job, blocks, schedule, tokenizer)
     key = ranks.from_first(lambda: identity(job, file_digest(job.blocks / BLOCKS)))
-    trained = [sum(label != NO_LOSS for label in row) for row in blocks.table["labels"].to_pylist()]
+    trained = [int((row.values.to_numpy() != NO_LOSS).sum()) for row in blocks.table["labels"]]
     return _Run(job, blocks, trained, schedule, tokenizer, wrap(model, job.settings, passes), key, passes)
 
 
