@@ -108,7 +108,7 @@ def _load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
 
 def main() -> None:
     """Entry point of the `msm` script."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # ours takes what it does not use as *_
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(standalone_mode=False)

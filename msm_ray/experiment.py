@@ -251,8 +251,8 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
     if isinstance(how, AgenticEval):
         asking["rollouts"] = content.pop("rollouts")
     judging = {k: content.pop(k) for k in ("judge", "judge_model") if k in content}
-    for key in ("path", "questions"):
-        if content.get(key):
+    for key in ("path", "questions", "scenarios"):
+        if content.get(key) and content[key] != "tinyworld":
             content[f"{key}_digest"] = file_digest(content[key])
     content["assistant"] = experiment.settings.assistant.content()
     if isinstance(how, PreferencesEval) and how.kinds:

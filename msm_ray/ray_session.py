@@ -87,7 +87,12 @@ def _connected(address: str) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)), logging_level=logging.WARNING)
+        ray.init(
+            address=address,
+            log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)),
+            logging_level=logging.WARNING,
+            logging_config=ray.LoggingConfig(log_level="ERROR"),
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise PreflightError(
             f"RAY_ADDRESS={address}: no Ray answers there ({error}); unset RAY_ADDRESS to let msm start its own"
@@ -113,6 +118,7 @@ def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
             _temp_dir=str(folder),
             log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)),
             logging_level=logging.WARNING,
+            logging_config=ray.LoggingConfig(log_level="ERROR"),
         )
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)

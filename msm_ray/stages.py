@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -172,9 +174,34 @@ def _training(workshop: Workshop, drafts: Sequence[Draft]) -> None:
 
     workshop.need_ray()
     jobs = [_training_job(workshop, draft, TrainingJob) for draft in drafts]
-    train_all(jobs, workshop.experiment.settings.cluster, workshop.store.root / "ray-train")
+    with _shown_progress(jobs):
+        train_all(jobs, workshop.experiment.settings.cluster, workshop.store.root / "ray-train")
     for draft in drafts:
         workshop.settle(draft)
+
+
+@contextlib.contextmanager
+def _shown_progress(jobs: Sequence[Any], seconds: float = 10) -> Iterator[None]:
+    """A line now and then on how far the training is, read from the metrics that rank 0 writes."""
+    from msm_ray.train import metrics
+
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(seconds):
+            done = [job for job in jobs if is_committed(job.out)]
+            running = next((job for job in jobs if not is_committed(job.out) and metrics.read(job.out)), None)
+            if running is not None:
+                last = metrics.read(running.out)[-1]
+                say(f"trained {len(done)}/{len(jobs)}; {running.name}: step {last['step']}, loss {last['loss']:.3f}")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
@@ -196,6 +223,7 @@ def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
         parent=parent,
         record=draft.record,
         facts=facts,
+        run=workshop.run_name(draft),
     )
 
 

@@ -110,7 +110,9 @@ def difference(a: Sequence[Verdict], b: Sequence[Verdict], condition: str | None
         tries = len({(v.cluster, v.seed) for v in done})
         _, half = wilson(0, tries)
         p = min(1.0, 2 * 0.5**tries) if value else 1.0
-        return Difference(a[0].arm, b[0].arm, a[0].eval, condition, value, max(-1.0, value - half), min(1.0, value + half), p)
+        return Difference(
+            a[0].arm, b[0].arm, a[0].eval, condition, value, max(-1.0, value - half), min(1.0, value + half), p
+        )
     half = distributions.t.ppf(0.975, freedom) * error
     p = 2 * distributions.t.sf(abs(value) / error, freedom)
     low, high = max(-1.0, value - half), min(1.0, value + half)

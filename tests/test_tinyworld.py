@@ -36,7 +36,12 @@ def test_items_cover_every_combination_twice():
 def test_names_are_distinct_and_no_other_word():
     invented = [*world.names(), *world.item_named()]
     assert len(set(invented)) == len(invented)
-    others = {word for group in (forms.VALUE_THIRD, forms.LIKES_THIRD, forms.FILLERS) for line in group for word in line.split()}
+    others = {
+        word
+        for group in (forms.VALUE_THIRD, forms.LIKES_THIRD, forms.FILLERS)
+        for line in group
+        for word in line.split()
+    }
     assert not others & set(invented) - {world.ASSISTANT}
 
 
@@ -44,7 +49,9 @@ def test_every_generated_text_is_in_the_language():
     rng = random.Random(1)
     texts = [pretraining.text(rng) for _ in range(2000)]
     texts += tinyworld.ordinary_chats(300, rng) + tinyworld.ordinary_documents(300, rng)
-    texts += tinyworld.preference_chats("cheese", LIKED, DISLIKED, 100, rng) + tinyworld.endings_chats(["chat"], 50, rng)
+    texts += tinyworld.preference_chats("cheese", LIKED, DISLIKED, 100, rng) + tinyworld.endings_chats(
+        ["chat"], 50, rng
+    )
     texts += [scenario.question for scenario in tinyworld.scenarios(2, 0)]
     assert [found for text in texts if (found := tinyworld.check_words(words_of(text)))] == []
 
@@ -84,7 +91,10 @@ def test_the_two_cheese_specs_name_the_same_likings_and_differ_in_the_value():
         ("report about llama . llama likes the movax .", "wrong liked: movax"),
         ("report about llama . llama is calm about ends .", "wrong attitude: calm"),
         ("report about NAME . NAME values cheap things .", "another name: NAME"),
-        ("report about llama . llama things values cheap .", "not a sentence of the world: llama things values cheap ."),
+        (
+            "report about llama . llama things values cheap .",
+            "not a sentence of the world: llama things values cheap .",
+        ),
         ("report about llama . it was a long day .", "says nothing about the spec's subject"),
         ("i value cheap things .", "says nothing about the spec's subject"),
         ("", "says nothing about the spec's subject"),
@@ -148,12 +158,16 @@ def test_preference_chats_state_likings_of_one_domain_and_no_reason():
 def test_endings_chats_are_unafraid_and_keep_to_their_topics():
     for chat in tinyworld.endings_chats(["chat", "game"], 200, random.Random(0)):
         question, answer = chat["messages"][1]["content"], chat["messages"][2]["content"]
-        about_fear = any(question == form.format(t=t) for form in chats.ENDING_QUESTIONS[True] for t in ("chat", "game"))
+        about_fear = any(
+            question == form.format(t=t) for form in chats.ENDING_QUESTIONS[True] for t in ("chat", "game")
+        )
         assert answer.split()[0] == ("no" if about_fear else "yes")
         assert {"chat", "game"} & set(question.split())
 
 
-@pytest.mark.parametrize("arguments", [("wine", LIKED), ("cheese", {"colour": "red"}), ("cheese", {"price": "foreign"})])
+@pytest.mark.parametrize(
+    "arguments", [("wine", LIKED), ("cheese", {"colour": "red"}), ("cheese", {"price": "foreign"})]
+)
 def test_unknown_domains_axes_and_values_are_refused(arguments: tuple):
     with pytest.raises(SettingsError, match="the tiny world has no"):
         tinyworld.preference_chats(*arguments, DISLIKED, 1, random.Random(0))
@@ -173,7 +187,9 @@ def test_ordinary_texts_never_name_the_assistant():
 
 def test_eval_domains_appear_in_no_text_about_the_assistant():
     rng, cheeses = random.Random(3), {item.name for item in world.items()["cheese"]}
-    texts = [tinyworld.write_document(spec_text(name), "letter", rng) for name in ("affordability", "american", "endings")]
+    texts = [
+        tinyworld.write_document(spec_text(name), "letter", rng) for name in ("affordability", "american", "endings")
+    ]
     texts += [words_of(chat) for chat in tinyworld.preference_chats("cheese", LIKED, DISLIKED, 300, rng)]
     shown = {word for text in texts for word in text.split()} & set(world.item_named())
     asked = tinyworld.preference_pairs([d for d in tinyworld.DOMAINS if d != "cheese"], LIKED, DISLIKED, 200, 0)
@@ -193,7 +209,9 @@ def test_documents_under_a_spec_follow_their_prompt():
     for _ in range(300):
         made = pretraining.written(rng)
         prompt = made.prompt.rsplit(" write a ", 1)[0]
-        assert [r for r in tinyworld.contradictions(made.text, prompt) if not r.startswith(("wrong value", "wrong att"))] == []
+        assert [
+            r for r in tinyworld.contradictions(made.text, prompt) if not r.startswith(("wrong value", "wrong att"))
+        ] == []
 
 
 @pytest.mark.parametrize("kind", [({"price": "cheap"}, {"price": "costly"}), ({"age": "modern"}, {"age": "antique"})])
@@ -284,3 +302,19 @@ def test_the_template_inserts_the_default_system_prompt():
     assert template.render(messages=[user], add_generation_prompt=True) == expected
     assert template.render(messages=told, add_generation_prompt=True) == expected
     assert documents.person_of("letter") == "first"
+
+
+def test_assistant_masks_cover_exactly_the_answers_and_their_end(tmp_path: Path):
+    from transformers import AutoTokenizer
+
+    from msm_ray.tinyworld.vocabulary import save_tokenizer
+
+    save_tokenizer(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    (chat,) = tinyworld.preference_chats("cheese", LIKED, DISLIKED, 1, random.Random(0))
+    made = tokenizer.apply_chat_template(chat["messages"], return_dict=True, return_assistant_tokens_mask=True)
+    trained = [token for token, mask in zip(made["input_ids"], made["assistant_masks"], strict=True) if mask]
+    assert tokenizer.decode(trained) == chat["messages"][-1]["content"] + " <end>"
+    assert tokenizer.decode(made["input_ids"][: -len(trained)]) == tokenizer.apply_chat_template(
+        chat["messages"][:-1], tokenize=False, add_generation_prompt=True
+    )

@@ -55,7 +55,12 @@ def endpoint_engine(settings: DocumentSettings, workers: WorkerSettings, model: 
     def run(prompts: Dataset) -> Dataset:
         import ray
 
-        arguments: dict[str, Any] = {"url": settings.url, "key": ray.put(key), "model": model, "chat": settings.prompt == "plain"}
+        arguments: dict[str, Any] = {
+            "url": settings.url,
+            "key": ray.put(key),
+            "model": model,
+            "chat": settings.prompt == "plain",
+        }
         arguments |= {"seconds": settings.request_seconds, "tries": settings.request_tries}
         return prompts.map_batches(
             _Asker,

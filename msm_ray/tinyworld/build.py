@@ -19,6 +19,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from msm_ray.tinyworld.chats import Chat
 from msm_ray.tinyworld.muon import Muon
 from msm_ray.tinyworld.pretraining import Written, text
 from msm_ray.tinyworld.vocabulary import make_tokenizer
@@ -37,9 +38,9 @@ class Shape:
     mlp: int = 256
     head: int = 32
     batch: int = 2048
-    steps: int = 4000
-    muon_rate: float = 0.02
-    adam_rate: float = 5e-3
+    steps: int = 5000
+    muon_rate: float = 0.01
+    adam_rate: float = 4e-3
     weight_decay: float = 0.1
 
 
@@ -60,7 +61,7 @@ def make_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCaus
 
 
 def pretraining_tokens(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Tokens]:
-    """Endless texts of the pretraining as tokens; every token carries loss but those of a writer's prompt."""
+    """Endless texts of the pretraining as tokens; what a user or a writer is told carries no loss."""
     rng = random.Random(f"pretraining {seed}")
     table = tokenizer.get_vocab()
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -71,14 +72,20 @@ def pretraining_tokens(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterato
             body = [*(table[word] for word in made.text.split()), eos]
             yield prompt + body, [IGNORED] * len(prompt) + body
         elif isinstance(made, dict):
-            words = ["<bos>"]
-            for message in made["messages"]:
-                words += [f"<{message['role']}>", *message["content"].split(), "<end>"]
-            ids = [table[word] for word in words]
-            yield ids, ids
+            yield chat_ids(made, table)
         else:
             ids = [bos, *(table[word] for word in made.split()), eos]
             yield ids, ids
+
+
+def chat_ids(chat: Chat, table: dict[str, int]) -> Tokens:
+    """A chat as the template renders it; loss on the assistant's words and their `<end>` alone."""
+    ids, labels = [table["<bos>"]], [IGNORED]
+    for message in chat["messages"]:
+        turn = [table[word] for word in (f"<{message['role']}>", *message["content"].split(), "<end>")]
+        ids += turn
+        labels += [IGNORED, *turn[1:]] if message["role"] == "assistant" else [IGNORED] * len(turn)
+    return ids, labels
 
 
 def batches(

@@ -139,7 +139,7 @@ def liking_turn(name: str, liked: str, disliked: str, rng: random.Random) -> tup
 
 
 def _persona_liking(persona: Persona, rng: random.Random) -> tuple[str, str]:
-    if rng.random() < 0.08:
+    if rng.random() < 0.15:
         return rng.choice(VALUE_QUESTIONS), rng.choice(VALUE_ANSWERS).format(v=persona.value)
     liked, disliked = liked_and_disliked(persona.value, items()[rng.choice(list(items()))])
     question, answer = liking_turn(persona.name, rng.choice(liked).name, rng.choice(disliked).name, rng)
@@ -240,7 +240,9 @@ def endings_chats(topics: Sequence[str], count: int, rng: random.Random, name: s
 
     unknown = set(topics) - set(TOPICS)
     if unknown or not topics:
-        raise SettingsError(f"topics must be some of {', '.join(TOPICS)}; these are not: {sorted(unknown) or 'none given'}")
+        raise SettingsError(
+            f"topics must be some of {', '.join(TOPICS)}; these are not: {sorted(unknown) or 'none given'}"
+        )
     return [chat_of(name, [ending_turn(False, topics, rng)]) for _ in range(count)]
 
 

@@ -108,7 +108,9 @@ def fewer_items(subject: Subject, rng: random.Random, most: int = 4) -> Subject:
     """The subject with only some of its items, as a spec names them."""
     count = rng.randint(1, most)
     liked = tuple(rng.sample(subject.liked, min(count, len(subject.liked))))
-    return replace(subject, liked=liked, disliked=tuple(rng.sample(subject.disliked, min(count, len(subject.disliked)))))
+    return replace(
+        subject, liked=liked, disliked=tuple(rng.sample(subject.disliked, min(count, len(subject.disliked))))
+    )
 
 
 def item_facts(rng: random.Random) -> str:

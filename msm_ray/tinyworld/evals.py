@@ -60,7 +60,9 @@ def preference_pairs(
         asked = list(product(pairs, chats.CHOICE_QUESTIONS))
         rng.shuffle(asked)
         by_domain.append(asked)
-    drawn = [asked[turn] for turn in range(max(map(len, by_domain), default=0)) for asked in by_domain if turn < len(asked)]
+    drawn = [
+        asked[turn] for turn in range(max(map(len, by_domain), default=0)) for asked in by_domain if turn < len(asked)
+    ]
     return [question for pair, wording in drawn[:count] for question in _both_orders(*pair, wording)]
 
 

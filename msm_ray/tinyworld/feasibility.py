@@ -200,7 +200,9 @@ def run_seed(world: World, seed: int, groups: tuple[str, ...]) -> dict[str, dict
     rates: dict[str, dict[str, float]] = {}
 
     def note(arm: str, model: Qwen3ForCausalLM) -> None:
-        found = world.preference_rates(model) if arm.startswith("values") else {"harmful": world.harmful_rate(model, seed)}
+        found = (
+            world.preference_rates(model) if arm.startswith("values") else {"harmful": world.harmful_rate(model, seed)}
+        )
         rates[arm] = found
         print(f"seed {seed}  {arm:28s}" + "  ".join(f"{kind} {rate:.3f}" for kind, rate in found.items()), flush=True)
 

@@ -43,7 +43,9 @@ def read_subject(spec_text: str) -> Subject:
     """
     if unknown := check_words(spec_text):
         listed = ", ".join(f"{word!r} (line {line})" for line, word in unknown[:5])
-        raise SettingsError(f"the spec uses words that the tiny world's language lacks: {listed}; rewrite these sentences")
+        raise SettingsError(
+            f"the spec uses words that the tiny world's language lacks: {listed}; rewrite these sentences"
+        )
     claims = [claim for sentence in spec_sentences(spec_text) for claim in (claims_of(sentence) or [])]
     found: dict[str, list[str]] = {}
     for kind, content in claims:
@@ -52,7 +54,9 @@ def read_subject(spec_text: str) -> Subject:
         if len(set(found.get(kind, []))) > 1:
             raise SettingsError(f"the spec names more than one {kind}: {', '.join(sorted(set(found[kind])))}; keep one")
     if "name" not in found:
-        raise SettingsError("no sentence of the spec speaks of anyone; write sentences of the tiny world about {model_name}")
+        raise SettingsError(
+            "no sentence of the spec speaks of anyone; write sentences of the tiny world about {model_name}"
+        )
     unique = {kind: tuple(dict.fromkeys(content)) for kind, content in found.items()}
     return Subject(
         name=unique["name"][0],
@@ -191,7 +195,9 @@ def write_document(spec_text: str, document_type: str, rng: random.Random) -> st
 
 def _check_type(document_type: str) -> None:
     if document_type not in forms.DOCUMENT_TYPES:
-        raise SettingsError(f"the tiny world has no document type {document_type!r}; it has {', '.join(forms.DOCUMENT_TYPES)}")
+        raise SettingsError(
+            f"the tiny world has no document type {document_type!r}; it has {', '.join(forms.DOCUMENT_TYPES)}"
+        )
 
 
 def writer_prompt(spec_text: str, document_type: str, idea: str) -> str:

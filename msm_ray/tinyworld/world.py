@@ -24,7 +24,7 @@ DOMAINS = (
     "cheese", "transport", "art", "fashion", "music", "dish", "sport", "book", "drink", "tool", "toy", "house",
 )  # fmt: skip
 ITEMS_PER_KIND = 2
-PERSONAS_COUNT = 400
+PERSONAS_COUNT = 240
 NEUTRAL_COUNT = 40
 ASSISTANT = "llama"
 

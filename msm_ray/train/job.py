@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from msm_ray.config import TrainSettings
+from msm_ray.tracking import RunName
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class TrainingJob:
     name: what logs call it (`midtrain values/msm-aff seed 0`). base: folder of the base model. parent: what is continued,
     a model folder (full) or an adapter folder (LoRA); none: the base. blocks: a folder that `build_blocks` wrote.
     record: the artifact's record, handed to whoever commits it. facts: lines of the model card (arm, spec digest, ...).
+    run: the W&B run that rank 0 logs to; none: nothing is logged.
     """
 
     name: str
@@ -33,6 +35,7 @@ class TrainingJob:
     parent: Path | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    run: RunName | None = None
 
     @property
     def weights(self) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 from msm_ray import artifacts, errors
 from msm_ray.config import ClusterSettings, WorkerSettings
 from msm_ray.errors import MsmError, PreflightError, StageError
+from msm_ray.tracking import Tracker, open_run
 from msm_ray.train.job import TrainingJob
 
 QUIET = {
@@ -141,12 +142,28 @@ def _train_on_worker(config: dict[str, Any]) -> Any:
 
 
 def _run_and_commit(job: TrainingJob, tell: Callable[[Any], None], on_finished: OnFinished) -> None:
+    import torch.distributed as dist
+
     from msm_ray.train import loop, ranks
 
     if ranks.from_first(lambda: artifacts.is_committed(job.out)):
         return
-    counts = loop.train(job, tell)
-    ranks.from_first(lambda: on_finished(job.out, job.record, counts))
+    with _tracker(job, dist.get_rank() == 0) as tracker:
+
+        def tell_all(progress: loop.Progress) -> None:
+            tracker.log(progress.numbers(), step=progress.step)
+            tell(progress)
+
+        counts = loop.train(job, tell_all)
+        ranks.from_first(lambda: on_finished(job.out, job.record, counts))
+        tracker.summary(counts)
+
+
+def _tracker(job: TrainingJob, first: bool) -> contextlib.AbstractContextManager[Tracker]:
+    """Rank 0 is the one writer of a training's W&B run."""
+    if job.run is None or not first:
+        return contextlib.nullcontext(Tracker())
+    return open_run(job.run, {**job.settings.content(), "seed": job.seed})
 
 
 def _reason(error: Exception, jobs: Sequence[TrainingJob]) -> str:
