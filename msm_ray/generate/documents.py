@@ -8,6 +8,7 @@ call after a kill goes on with the rest. A rejected answer (truncated, refused, 
 from __future__ import annotations
 
 import hashlib
+import logging
 import itertools
 import time
 from collections import Counter
@@ -161,7 +162,9 @@ def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> None:
         if not rows:
             return
         engine = build_engine(first, workers, jobs[0].model, specs, first.sampling.seed + attempt)
-        finished = engine(_prompt_dataset(rows, jobs))
+        dataset = _prompt_dataset(rows, jobs)
+        logging.getLogger("ray.data").setLevel(logging.WARNING)  # Ray Data sets its own level when it is imported
+        finished = engine(dataset)
         _collect(stream_rows(finished, first.no_progress_minutes, lambda: _tick(tables)), tables)
 
 

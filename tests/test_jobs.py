@@ -1,0 +1,95 @@
+"""`ray job submit` against a local head does what the command does, and passes its exit code on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+
+RAY = str(Path(sys.executable).parent / "ray")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Ray head of our own; yields the environment in which `ray job submit` finds it."""
+    port, dashboard = free_port(), free_port()
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_worker_niceness": "0",
+    }
+    started = subprocess.Popen(
+        [RAY, "start", "--head", "--block", "--num-cpus=4", f"--port={port}", "--node-ip-address=127.0.0.1",
+         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--include-dashboard=true",
+         f"--temp-dir={tmp_path_factory.mktemp('r')}", "--object-store-memory=300000000"],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait_for(dashboard, started)
+        yield environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+    finally:
+        below = psutil.Process(started.pid).children(recursive=True)
+        started.terminate()
+        started.wait(timeout=60)
+        for process in psutil.wait_procs(below, timeout=10)[1]:
+            process.kill()
+
+
+def _wait_for(port: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "ray start ended"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(1)
+    raise AssertionError("the dashboard did not come up")
+
+
+def submit(head: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
+    address = head["RAY_API_SERVER_ADDRESS"]
+    return subprocess.run(
+        [RAY, "job", "submit", "--address", address, "--working-dir", ".", "--", "msm", *arguments],
+        env=head, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+
+
+def test_a_submitted_job_makes_the_same_artifacts_on_the_cluster_that_runs_it(
+    head: dict[str, str], tmp_path: Path
+) -> None:
+    small = ["documents.engine=offline", "documents.documents=40", "chats.cheese.count=20", "chats.endings.count=20"]
+    root = tmp_path / "root"
+    ended = submit(head, "generate", "jobs/quickstart.yaml", f"root={root}", "cluster.training.workers=1", *small)
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    assert (root / "corpus" / "endings@1" / "COMMITTED").exists()
+
+
+def test_too_few_logical_cpus_is_an_error_that_says_how_many(head: dict[str, str], tmp_path: Path) -> None:
+    ended = submit(
+        head, "generate", "jobs/quickstart.yaml", f"root={tmp_path / 'root'}", "documents.engine=offline",
+        "cluster.training.workers=7",
+    )  # fmt: skip
+    assert ended.returncode != 0
+    assert "needs 8" in ended.stdout + ended.stderr
+
+
+def test_a_wrong_setting_fails_the_job(head: dict[str, str], tmp_path: Path) -> None:
+    ended = submit(head, "generate", "jobs/quickstart.yaml", f"root={tmp_path / 'root'}", "documents.engin=offline")
+    assert ended.returncode != 0
+    assert "did you mean 'engine'" in ended.stdout + ended.stderr
