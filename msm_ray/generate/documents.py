@@ -8,8 +8,8 @@ call after a kill goes on with the rest. A rejected answer (truncated, refused, 
 from __future__ import annotations
 
 import hashlib
-import logging
 import itertools
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
