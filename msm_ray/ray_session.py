@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -87,12 +89,13 @@ def _connected(address: str) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(
-            address=address,
-            log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)),
-            logging_level=logging.WARNING,
-            logging_config=ray.LoggingConfig(log_level="ERROR"),
-        )
+        with _own_signals():
+            ray.init(
+                address=address,
+                log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)),
+                logging_level=logging.WARNING,
+                logging_config=ray.LoggingConfig(log_level="ERROR"),
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise PreflightError(
             f"RAY_ADDRESS={address}: no Ray answers there ({error}); unset RAY_ADDRESS to let msm start its own"
@@ -110,16 +113,17 @@ def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="msm-ray-"))  # short: Ray puts sockets below it (107 bytes at most)
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     try:
-        ray.init(
-            address="local",
-            num_cpus=cluster.cpus,
-            object_store_memory=int(cluster.object_store_gib * 2**30),
-            include_dashboard=False,
-            _temp_dir=str(folder),
-            log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)),
-            logging_level=logging.WARNING,
-            logging_config=ray.LoggingConfig(log_level="ERROR"),
-        )
+        with _own_signals():
+            ray.init(
+                address="local",
+                num_cpus=cluster.cpus,
+                object_store_memory=int(cluster.object_store_gib * 2**30),
+                include_dashboard=False,
+                _temp_dir=str(folder),
+                log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)),
+                logging_level=logging.WARNING,
+                logging_config=ray.LoggingConfig(log_level="ERROR"),
+            )
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise PreflightError(f"Ray did not start on this machine: {error}") from error
@@ -177,6 +181,17 @@ def _end(processes: list[psutil.Process]) -> None:
     for process in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray puts handlers of its own over SIGTERM's when it starts, and ends the process at once; ours tidies up first."""
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and ours is not None:
+            signal.signal(signal.SIGTERM, ours)
 
 
 @contextlib.contextmanager
