@@ -111,13 +111,17 @@ def main() -> None:
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # ours takes what it does not use as *_
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # typer turns a KeyboardInterrupt into the code 130 here
+        if code == 130:
+            raise KeyboardInterrupt
     except MsmError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _fail(f"interrupted; go on with: {command_line()}", 130)
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
+    except SystemExit:  # nothing of ours: Ray's own SIGTERM handler, while it starts
+        _fail(f"interrupted; go on with: {command_line()}", 130)
     except Exception as error:
         show = getattr(error, "show", None)  # a usage error of the command line
         if show is not None:

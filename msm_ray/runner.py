@@ -60,7 +60,7 @@ def run(
             with _workshop(experiment, store) as workshop:
                 for kinds in (g for g in GROUPS if g[0] in wanted):
                     made += _run_group(workshop, kinds, force, new_version)
-        except (Exception, KeyboardInterrupt):
+        except BaseException:
             _say_what_is_left(experiment, store, wanted)
             raise
         stages.say(f"done: {len(made)} stages in {time.monotonic() - started:.0f} s")
