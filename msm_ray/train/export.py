@@ -95,7 +95,12 @@ def check(job: TrainingJob, probe: MicroBatch, trained: torch.Tensor) -> None:
 def model_card(job: TrainingJob, counts: Mapping[str, Any]) -> str:
     """The README of the exported folder: what it is, what it was made of, how the training went."""
     settings = json.dumps(job.settings.content(), indent=1)
-    facts = {"base": job.base.name, "continued from": job.parent or "the base", "data": job.blocks, "seed": job.seed}
+    facts = {
+        "base": _artifact(job.base),
+        "continued from": _artifact(job.parent) if job.parent else "the base",
+        "data": _artifact(job.blocks / "blocks.arrow"),
+        "seed": job.seed,
+    }
     rows = {**facts, **job.facts, **counts}
     table = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
     library = "peft" if job.settings.mode == "lora" else "transformers"
@@ -145,3 +150,8 @@ def _save_adapter(model: PreTrainedModel, folder: Path, state: State) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     config["target_modules"] = sorted(config["target_modules"])
     write_whole(path, json.dumps(config, indent=2, sort_keys=True))
+
+
+def _artifact(inside: Path) -> str:
+    """`midtrain/x-s0@1` for a folder or file inside that artifact: a card names no machine's folders."""
+    return "/".join(inside.parent.parts[-2:])
