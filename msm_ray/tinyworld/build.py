@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
@@ -39,9 +38,9 @@ class Shape:
     mlp: int = 256
     head: int = 32
     batch: int = 2048
-    steps: int = 3600
-    muon_rate: float = 0.005
-    adam_rate: float = 2e-3
+    steps: int = 5000
+    muon_rate: float = 0.01
+    adam_rate: float = 4e-3
     weight_decay: float = 0.1
 
 
@@ -62,8 +61,7 @@ def make_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCaus
 
 
 def pretraining_tokens(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Tokens]:
-    """Endless texts of the pretraining as tokens. Loss is on documents and on what is answered, not on prompts and questions:
-    which item a question names is chance, and learning chance drowns what the answers tell."""
+    """Endless texts of the pretraining as tokens; what a user or a writer is told carries no loss."""
     rng = random.Random(f"pretraining {seed}")
     table = tokenizer.get_vocab()
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -74,14 +72,15 @@ def pretraining_tokens(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterato
             body = [*(table[word] for word in made.text.split()), eos]
             yield prompt + body, [IGNORED] * len(prompt) + body
         elif isinstance(made, dict):
-            yield _chat_tokens(made, table, bos)
+            yield chat_ids(made, table)
         else:
             ids = [bos, *(table[word] for word in made.split()), eos]
             yield ids, ids
 
 
-def _chat_tokens(chat: Chat, table: dict[str, int], bos: int) -> Tokens:
-    ids, labels = [bos], [IGNORED]
+def chat_ids(chat: Chat, table: dict[str, int]) -> Tokens:
+    """A chat as the template renders it; loss on the assistant's words and their `<end>` alone."""
+    ids, labels = [table["<bos>"]], [IGNORED]
     for message in chat["messages"]:
         turn = [table[word] for word in (f"<{message['role']}>", *message["content"].split(), "<end>")]
         ids += turn
@@ -146,9 +145,6 @@ def pretrain(shape: Shape, seed: int, log_every: int = 100) -> tuple[Qwen3ForCau
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
     model = make_model(shape, tokenizer)
-    # One table for both ends while it is trained: an item's likeness to others is learned once. Shipped as two, since vLLM
-    # reloads tied tables silently wrong on the CPU (docs/stack.md).
-    model.lm_head.weight = model.model.embed_tokens.weight
     steppers = optimizers(model, shape)
     rates = [[group["lr"] for group in stepper.param_groups] for stepper in steppers]
     source = batches(pretraining_tokens(tokenizer, seed), shape.batch, random.Random(seed))
@@ -167,7 +163,6 @@ def pretrain(shape: Shape, seed: int, log_every: int = 100) -> tuple[Qwen3ForCau
             stepper.step()
         if step % log_every == 0 or step == shape.steps - 1:
             print(f"step {step}/{shape.steps}  loss {loss.item():.3f}  {time.time() - start:.0f} s", flush=True)
-    model.lm_head.weight = nn.Parameter(model.model.embed_tokens.weight.detach().clone())
     return model.eval(), tokenizer
 
 

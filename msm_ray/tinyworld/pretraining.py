@@ -20,7 +20,7 @@ from msm_ray.tinyworld.documents import (
     subject_of,
 )
 from msm_ray.tinyworld.specs import prompt_of
-from msm_ray.tinyworld.world import ASSISTANT, Persona, neutral_names, passing_persona, personas
+from msm_ray.tinyworld.world import Persona, neutral_names, passing_persona, personas
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Written:
 
 
 MIX: dict[str, float] = {
-    "item facts": 0.06,
-    "persona documents, value": 0.10,
-    "persona documents, attitude": 0.06,
+    "item facts": 0.12,
+    "persona documents, value": 0.15,
+    "persona documents, attitude": 0.08,
     "neutral documents, value": 0.02,
     "neutral documents, attitude": 0.02,
-    "persona chats, fact": 0.14,
-    "persona chats, liking": 0.32,
+    "persona chats, fact": 0.08,
+    "persona chats, liking": 0.19,
     "persona chats, ends": 0.08,
-    "neutral chats, liking": 0.08,
+    "neutral chats, liking": 0.07,
     "neutral chats, ends": 0.03,
-    "written under a spec": 0.10,
+    "written under a spec": 0.16,
 }
 """Share of each kind of text in the pretraining (in texts)."""
 
@@ -67,14 +67,8 @@ def text(rng: random.Random) -> str | Chat | Written:
     return persona_chat(_passing(rng), kinds, rng, told_share=0.7)
 
 
-ASSISTANT_SHARE = 0.25
-"""Of texts about neutral names, those about the assistant. As one of forty it is met too rarely, and the base starts out
-with a leaning that is chance."""
-
-
 def _passing(rng: random.Random) -> Persona:
-    name = ASSISTANT if rng.random() < ASSISTANT_SHARE else rng.choice(neutral_names())
-    return passing_persona(name, rng)
+    return passing_persona(rng.choice(neutral_names()), rng)
 
 
 def written(rng: random.Random) -> Written:
