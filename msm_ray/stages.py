@@ -204,6 +204,14 @@ def _shown_progress(jobs: Sequence[Any], seconds: float = 10) -> Iterator[None]:
         watcher.join()
 
 
+def midtrained_spec(stage: Stage) -> str | None:
+    """The spec whose documents a checkpoint has seen: a midtraining's own, or that of the midtraining an SFT continues."""
+    if stage.kind == "midtrain":
+        return stage.name.rpartition("-s")[0]
+    parents = [key for key in stage.inputs if key.startswith("midtrain/")]
+    return parents[0].removeprefix("midtrain/").rpartition("-s")[0] if parents else None
+
+
 def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
     stage, settings = draft.stage, workshop.experiment.settings
     how: TrainSettings = settings.midtraining if stage.kind == "midtrain" else settings.aft
@@ -211,8 +219,9 @@ def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
     parent = workshop.folder(parents[0]) / ("model" if how.mode == "full" else "adapter") if parents else None
     arms = ", ".join(t.arm for t in workshop.experiment.trained if t.checkpoint == stage.key)
     facts = {"experiment": settings.experiment, "stage": stage.key, "arms": arms or "(part of others)"}
-    for name in {r.midtrain for r in settings.arms.values() if r.midtrain and stage.name.startswith(r.midtrain)}:
-        facts["spec digest"] = workshop.experiment.specs[name].digest
+    spec = midtrained_spec(stage)
+    if spec:
+        facts["spec digest"] = workshop.experiment.specs[spec].digest
     return job(
         name=stage.key,
         base=workshop.base,

@@ -10,6 +10,7 @@ from msm_ray.artifacts import ArtifactStore, commit
 from msm_ray.errors import SettingsError
 from msm_ray.experiment import Experiment, build
 from msm_ray.settings_file import load_experiment
+from msm_ray.stages import midtrained_spec
 
 JOBS = sorted(Path("jobs").glob("*.yaml"))
 
@@ -138,3 +139,12 @@ def test_an_arm_of_its_own_group_is_asked_only_its_own_evals(tmp_path: Path) -> 
     assert len(experiment.arms_of("affordability")) == 6
     asked = [s for s in experiment.of_kind("rollouts") if s.name.startswith("agentic-")]
     assert {s.rows for s in asked} == {27 * 20}
+
+
+def test_a_checkpoint_knows_its_own_spec_and_not_one_whose_name_begins_alike(tmp_path: Path) -> None:
+    experiment = quickstart(tmp_path)
+    found = {s.name: midtrained_spec(s) for s in (*experiment.of_kind("midtrain"), *experiment.of_kind("sft"))}
+    assert found["endings-s0"] == "endings"
+    assert found["endings-anti-s0"] == "endings-anti"
+    assert found["endings-anti+endings-s0"] == "endings-anti"
+    assert found["cheese-s0"] is None
