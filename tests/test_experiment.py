@@ -143,8 +143,9 @@ def test_an_arm_of_its_own_group_is_asked_only_its_own_evals(tmp_path: Path) -> 
 
 def test_a_checkpoint_knows_its_own_spec_and_not_one_whose_name_begins_alike(tmp_path: Path) -> None:
     experiment = quickstart(tmp_path)
-    found = {s.name: midtrained_spec(s) for s in (*experiment.of_kind("midtrain"), *experiment.of_kind("sft"))}
-    assert found["endings-s0"] == "endings"
-    assert found["endings-anti-s0"] == "endings-anti"
-    assert found["endings-anti+endings-s0"] == "endings-anti"
-    assert found["cheese-s0"] is None
+    found = {s.key: midtrained_spec(s) for s in (*experiment.of_kind("midtrain"), *experiment.of_kind("sft"))}
+    assert found["midtrain/endings-s0"] == "endings"
+    assert found["sft/endings-s0"] is None
+    assert found["midtrain/endings-anti-s0"] == "endings-anti"
+    assert found["sft/endings-anti+endings-s0"] == "endings-anti"
+    assert found["sft/cheese-s0"] is None
