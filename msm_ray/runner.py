@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from msm_ray.artifacts import Artifact, ArtifactStore
 from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.experiment import KINDS, Experiment, Stage
+from msm_ray.serve.app import take_port
 from msm_ray.stages import Draft, Workshop
 
 GROUPS: tuple[tuple[str, ...], ...] = (
@@ -152,25 +152,13 @@ def _preflight(cluster: ClusterSettings, root: Path) -> None:
             "make room or give root=FOLDER"
         )
     if cluster.serving.port:
-        _check_port(cluster.serving.host, cluster.serving.port)
+        take_port(cluster.serving.host, cluster.serving.port)
     needed = ray_session.cpus_needed(cluster)
     if "RAY_ADDRESS" not in os.environ and cluster.cpus < needed:
         raise PreflightError(
             f"cluster.cpus = {cluster.cpus}: the largest stage needs {needed:g} logical CPUs; set cluster.cpus={int(needed)} "
             "(logical CPUs may exceed cores)"
         )
-
-
-def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PreflightError(
-                f"cluster.serving.port: {host}:{port} cannot be used ({error.strerror}); end what listens there, "
-                "give another port, or port 0 for a free one"
-            ) from None
 
 
 def _say_what_is_left(experiment: Experiment, store: ArtifactStore, wanted: tuple[str, ...]) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 import pyarrow.dataset as datasets
-import pyarrow.parquet as parquet
 
 from msm_ray.artifacts import Artifact, write_whole
 from msm_ray.config import AnswersEval
@@ -173,8 +172,3 @@ def _track(tracker: Tracker, results: Results) -> None:
     compared = [[d.eval, d.a, d.b, d.condition or "all", d.difference, d.low, d.high, d.p] for d in results.differences]
     tracker.table("differences", ["eval", "a", "b", "condition", "difference", "low", "high", "p"], compared)
     tracker.summary({f"{r.eval}/{r.arm}": r.rate for r in results.rates if r.condition is None})
-
-
-def read_verdicts(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a verdicts artifact."""
-    return parquet.read_table(folder / "verdicts.parquet").to_pylist()
