@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +64,8 @@ class Workshop:
         )
 
     def finish(self, draft: Draft, counts: Mapping[str, Any]) -> None:
-        """Commit a draft (unless its worker did) and log its counts."""
+        """Commit a draft (unless its worker did) and log its counts; fewer rows than asked for are warned about."""
+        warn_of_fewer(draft.stage.key, counts)
         if not is_committed(draft.folder):
             commit(draft.folder, draft.record, counts)
         self.settle(draft)
@@ -75,6 +77,17 @@ class Workshop:
         record = json.loads((draft.folder / "artifact.json").read_text(encoding="utf-8"))
         stage = draft.stage
         self.artifacts[stage.key] = Artifact(stage.kind, stage.name, record["version"], draft.folder, record)
+
+
+def warn_of_fewer(key: str, counts: Mapping[str, Any]) -> None:
+    """A stage goes on with fewer rows than its settings ask for, but never silently: the dose differs from the plan."""
+    missing = counts.get("asked", 0) - counts.get("rows", 0)
+    if missing > 0:
+        why = "; ".join(f"{name}: {n}" for name, n in counts.items() if name.startswith("rejected: "))
+        warnings.warn(
+            f"{key}: {counts['rows']:,} rows of the {counts['asked']:,} asked for ({why or 'the source has no more'})",
+            stacklevel=2,
+        )
 
 
 def say(text: str) -> None:
@@ -122,7 +135,9 @@ def _documents(workshop: Workshop, drafts: Sequence[Draft]) -> None:
     for draft, counts in zip(
         drafts, write_all_documents(jobs, workshop.experiment.settings.cluster.generation), strict=True
     ):
-        workshop.finish(draft, {"rows": counts["documents"], "tokens": counts["tokens_written"], **counts})
+        asked = document_settings(workshop.experiment.settings, draft.stage.name).documents
+        rows, tokens = counts["documents"], counts["tokens_written"]
+        workshop.finish(draft, {"rows": rows, "asked": asked, "tokens": tokens, **counts})
 
 
 def _make_corpus(workshop: Workshop, draft: Draft) -> dict[str, Any]:
@@ -138,7 +153,7 @@ def _make_replay(workshop: Workshop, draft: Draft) -> dict[str, Any]:
     from msm_ray.generate.replayed import write_replay
 
     settings = draft.stage.settings
-    return write_replay(draft.folder, settings["source"], settings["count"])
+    return write_replay(draft.folder, settings["source"], settings["count"]) | {"asked": settings["count"]}
 
 
 def _make_chats(workshop: Workshop, draft: Draft) -> dict[str, Any]:
@@ -146,7 +161,7 @@ def _make_chats(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
     settings = workshop.experiment.settings
     counts = write_chats(draft.folder, draft.stage.name, settings.chats[draft.stage.name], settings.assistant)
-    return {"rows": counts["chats"], **counts}
+    return {"rows": counts["chats"], "asked": settings.chats[draft.stage.name].count, **counts}
 
 
 def _make_blocks(workshop: Workshop, draft: Draft) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """The graph: what arms share, what a change touches, what a plan says; nothing is started."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
 
-from msm_ray import plan
+from msm_ray import plan, stages
 from msm_ray.artifacts import ArtifactStore, commit
 from msm_ray.errors import SettingsError
 from msm_ray.experiment import Experiment, build
@@ -149,3 +150,12 @@ def test_a_checkpoint_knows_its_own_spec_and_not_one_whose_name_begins_alike(tmp
     assert found["midtrain/endings-anti-s0"] == "endings-anti"
     assert found["sft/endings-anti+endings-s0"] == "endings-anti"
     assert found["sft/cheese-s0"] is None
+
+
+def test_fewer_rows_than_asked_for_are_warned_about() -> None:
+    """24 chats where 10,000 are asked for is another dose: that must not pass silently."""
+    with pytest.warns(UserWarning, match="chats/spec: 24 rows of the 10,000 asked for"):
+        stages.warn_of_fewer("chats/spec", {"rows": 24, "asked": 10_000})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stages.warn_of_fewer("chats/spec", {"rows": 24, "asked": 24})

@@ -44,8 +44,9 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        _wait_for(dashboard, started)
-        yield environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+        environment["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{dashboard}"
+        _wait_until_it_takes_jobs(environment, started)
+        yield environment
     finally:
         below = psutil.Process(started.pid).children(recursive=True)
         started.terminate()
@@ -54,15 +55,20 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             process.kill()
 
 
-def _wait_for(port: int, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
+def _wait_until_it_takes_jobs(environment: dict[str, str], head_process: subprocess.Popen) -> None:
+    """The dashboard listens before a node's agent has registered; until then, submitting is a server error 500."""
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        assert process.poll() is None, "ray start ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(1)
-    raise AssertionError("the dashboard did not come up")
+        assert head_process.poll() is None, "ray start ended"
+        address = environment["RAY_API_SERVER_ADDRESS"]
+        tried = subprocess.run(
+            [RAY, "job", "submit", "--address", address, "--", "true"],
+            env=environment, capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+        if tried.returncode == 0:
+            return
+        time.sleep(2)
+    raise AssertionError(f"the head took no job: {tried.stdout[-500:]}{tried.stderr[-500:]}")
 
 
 def submit(head: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
