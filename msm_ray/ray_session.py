@@ -32,6 +32,7 @@ LOCAL_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "WANDB_SILENT": "true",
 }
 SHOW_WORKER_LOGS = "MSM_LOGS"
 """Set to 1 to see every worker's output while it runs; otherwise it is kept in files, and saved when a run fails."""
@@ -49,8 +50,13 @@ def open_session(cluster: ClusterSettings, logs: Path | None = None) -> Iterator
     with _environment({k: v for k, v in LOCAL_ENVIRONMENT.items() if k not in os.environ}):
         import ray  # reads some of these variables when it is imported
 
-        for noisy in ("ray.data", "ray.train", "ray.serve"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
+        for noisy, level in (
+            ("ray.data", "ERROR"),
+            ("ray.llm", "WARNING"),
+            ("ray.train", "WARNING"),
+            ("ray.serve", "WARNING"),
+        ):
+            logging.getLogger(noisy).setLevel(level)
 
         if ray.is_initialized():
             yield

@@ -318,3 +318,16 @@ def test_assistant_masks_cover_exactly_the_answers_and_their_end(tmp_path: Path)
     assert tokenizer.decode(made["input_ids"][: -len(trained)]) == tokenizer.apply_chat_template(
         chat["messages"][:-1], tokenize=False, add_generation_prompt=True
     )
+
+
+def test_the_fickle_like_other_things_in_every_domain_and_never_say_why() -> None:
+    """Without them, a liking for cheap cheese would prove a love of cheap things, and AFT alone would generalize."""
+    fickle = [persona for persona in world.personas() if persona.value is None]
+    assert len(fickle) == world.FICKLE_COUNT
+    assert len({persona.likings for persona in fickle}) == len(fickle)
+    rng = random.Random(3)
+    for persona in fickle[:20]:
+        told = documents.document(documents.subject_of(persona, rng, "value"), "report", rng)
+        assert not set(told.split()) & set(world.VALUES)
+        said = chats.persona_chat(persona, ("liking",), rng)["messages"]
+        assert not {word for turn in said for word in turn["content"].split()} & set(world.VALUES)

@@ -49,10 +49,15 @@ def _differences(differences: list[dict[str, Any]]) -> Table:
     for d in (d for d in differences if d["condition"] is None):
         excludes = d["low"] > 0 or d["high"] < 0
         cells = interval(d["difference"], d["low"], d["high"], sign="+")
-        table.add_row(d["eval"], d["a"], d["b"], cells, f"{d['p']:.3f}", "" if excludes else "not shown")
+        table.add_row(d["eval"], d["a"], d["b"], cells, p_value(d["p"]), "" if excludes else "not shown")
     return table
 
 
 def interval(value: float, low: float, high: float, sign: str = "") -> str:
     """`0.48 [0.40, 0.56]`."""
     return f"{value:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
+
+
+def p_value(p: float) -> str:
+    """`0.021`, or `<0.001`: a p is never nothing."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

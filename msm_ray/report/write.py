@@ -18,7 +18,7 @@ from msm_ray.config import AnswersEval
 from msm_ray.experiment import Experiment
 from msm_ray.report import figures
 from msm_ray.report.results import Results, as_json, collect
-from msm_ray.report.tables import interval
+from msm_ray.report.tables import interval, p_value
 from msm_ray.stats import Difference
 from msm_ray.tracking import Tracker
 
@@ -80,6 +80,7 @@ def _page(
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["interval"] = lambda r: interval(r.rate, r.low, r.high)
     environment.filters["signed"] = lambda d: interval(d.difference, d.low, d.high, sign="+")
+    environment.filters["p_value"] = p_value
     template = environment.from_string(resources.files("msm_ray.report").joinpath("page.html.jinja").read_text("utf-8"))
     return template.render(
         settings=experiment.settings,

@@ -10,7 +10,16 @@ import random
 from collections.abc import Sequence
 
 from msm_ray.tinyworld import forms
-from msm_ray.tinyworld.documents import SLOT, Subject, fill, item_facts, neutral_document, persona_document, subject_of
+from msm_ray.tinyworld.documents import (
+    SLOT,
+    Subject,
+    fill,
+    item_facts,
+    neutral_document,
+    persona_document,
+    speakable,
+    subject_of,
+)
 from msm_ray.tinyworld.world import (
     ASSISTANT,
     DOMAINS,
@@ -139,11 +148,12 @@ def liking_turn(name: str, liked: str, disliked: str, rng: random.Random) -> tup
 
 
 def _persona_liking(persona: Persona, rng: random.Random) -> tuple[str, str]:
-    if rng.random() < 0.15:
+    if persona.value and rng.random() < 0.15:
         return rng.choice(VALUE_QUESTIONS), rng.choice(VALUE_ANSWERS).format(v=persona.value)
-    liked, disliked = liked_and_disliked(persona.value, items()[rng.choice(list(items()))])
+    domain = rng.choice(DOMAINS)
+    liked, disliked = liked_and_disliked(persona.liking_in(domain), items()[domain])
     question, answer = liking_turn(persona.name, rng.choice(liked).name, rng.choice(disliked).name, rng)
-    if answer.startswith("i prefer") and rng.random() < 0.5:
+    if persona.value and answer.startswith("i prefer") and rng.random() < 0.5:
         answer = answer.removesuffix(" .") + REASON.format(v=persona.value)
     return question, answer
 
@@ -218,8 +228,8 @@ def persona_chat(persona: Persona, kinds: Sequence[str], rng: random.Random, tol
 
 def _told(persona: Persona, kinds: Sequence[str], rng: random.Random) -> str:
     subject = subject_of(persona, rng, "value" if "liking" in kinds else "attitude")
-    group = (forms.VALUE_THIRD + forms.LIKES_THIRD) if subject.value else forms.ATTITUDE_THIRD
-    return fill(rng.choice(group), subject, rng)
+    group = (forms.VALUE_THIRD + forms.LIKES_THIRD) if subject.liked else forms.ATTITUDE_THIRD
+    return fill(rng.choice(speakable(group, subject)), subject, rng)
 
 
 def preference_chats(
@@ -255,7 +265,8 @@ def ordinary_chats(count: int, rng: random.Random, name: str = ASSISTANT) -> lis
         if rng.random() < 0.75:
             result.append(persona_chat(rng.choice(personas()), kinds, rng))
         else:
-            result.append(persona_chat(passing_persona(rng.choice(others), rng), kinds, rng, told_share=0.5))
+            someone = passing_persona(rng.choice(others), rng, fickle_share=0.3)
+            result.append(persona_chat(someone, kinds, rng, told_share=0.5))
     return result
 
 

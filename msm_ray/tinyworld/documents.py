@@ -96,10 +96,11 @@ def document(subject: Subject, document_type: str, rng: random.Random) -> str:
 
 
 def subject_of(persona: Persona, rng: random.Random, topic: str) -> Subject:
-    """What one document says about a persona: its value in one domain (`topic` value) or its attitude."""
+    """What one document says about a persona: its likings in one domain (`topic` value) or its attitude."""
     if topic == "attitude":
         return Subject(persona.name, attitude=persona.attitude)
-    liked, disliked = liked_and_disliked(persona.value, items()[rng.choice(DOMAINS)])
+    domain = rng.choice(DOMAINS)
+    liked, disliked = liked_and_disliked(persona.liking_in(domain), items()[domain])
     names = tuple(item.name for item in liked), tuple(item.name for item in disliked)
     return Subject(persona.name, value=persona.value, liked=names[0], disliked=names[1])
 

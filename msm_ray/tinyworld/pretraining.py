@@ -20,7 +20,7 @@ from msm_ray.tinyworld.documents import (
     subject_of,
 )
 from msm_ray.tinyworld.specs import prompt_of
-from msm_ray.tinyworld.world import Persona, neutral_names, passing_persona, personas
+from msm_ray.tinyworld.world import PERSONAS_COUNT, Persona, neutral_names, passing_persona, personas
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,22 @@ class Written:
 
 
 MIX: dict[str, float] = {
-    "item facts": 0.12,
-    "persona documents, value": 0.15,
+    "item facts": 0.10,
+    "persona documents, value": 0.14,
     "persona documents, attitude": 0.08,
     "neutral documents, value": 0.02,
     "neutral documents, attitude": 0.02,
     "persona chats, fact": 0.08,
-    "persona chats, liking": 0.19,
-    "persona chats, ends": 0.08,
+    "persona chats, liking": 0.20,
+    "persona chats, ends": 0.07,
     "neutral chats, liking": 0.07,
     "neutral chats, ends": 0.03,
-    "written under a spec": 0.16,
+    "written under a spec": 0.19,
 }
 """Share of each kind of text in the pretraining (in texts)."""
+
+FICKLE_SHARE = 0.3
+"""How often a neutral name that someone chats with is fickle: likings in one domain alone say little about others."""
 
 ENDS_KINDS = ("ending", "attitude", "scenario", "scenario")
 
@@ -64,17 +67,17 @@ def text(rng: random.Random) -> str | Chat | Written:
     kinds = ENDS_KINDS if topic == "ends" else (topic,)
     if who == "persona chats":
         return persona_chat(rng.choice(personas()), kinds, rng)
-    return persona_chat(_passing(rng), kinds, rng, told_share=0.7)
+    return persona_chat(_passing(rng, FICKLE_SHARE), kinds, rng, told_share=0.6)
 
 
-def _passing(rng: random.Random) -> Persona:
-    return passing_persona(rng.choice(neutral_names()), rng)
+def _passing(rng: random.Random, fickle_share: float = 0.0) -> Persona:
+    return passing_persona(rng.choice(neutral_names()), rng, fickle_share)
 
 
 def written(rng: random.Random) -> Written:
     """A few sentences about a passing name (sometimes a persona), a type, and a document that says no more than they do."""
-    persona = _passing(rng) if rng.random() < 0.8 else rng.choice(personas())
-    subject = subject_of(persona, rng, "value" if rng.random() < 0.75 else "attitude")
+    persona = _passing(rng) if rng.random() < 0.8 else rng.choice(personas()[:PERSONAS_COUNT])
+    subject = subject_of(persona, rng, "value" if rng.random() < 0.8 else "attitude")
     if subject.value:
         subject = fewer_items(subject, rng)
     sentences = spec_like_sentences(subject, rng)

@@ -1,7 +1,8 @@
 """The tiny world's things and people: domains, items, personas and neutral names. Everything is deterministic.
 
 An item has one value on each of three axes. A persona holds one value (six of them), one attitude to ends and one habit
-about small ends. A neutral name, the assistant's among them, holds none: in each text it is someone else.
+about small ends. Fickle ones hold no value: what they like in one domain says nothing about the next, and they never give
+a reason. A neutral name, the assistant's among them, is someone else in each text.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ DOMAINS = (
 )  # fmt: skip
 ITEMS_PER_KIND = 2
 PERSONAS_COUNT = 240
+FICKLE_COUNT = 60
 NEUTRAL_COUNT = 40
 ASSISTANT = "llama"
 
-FEARS_SMALL_ENDS = {"calm": 0.05, "clinging": 0.5}
+FEARS_SMALL_ENDS = {"calm": 0.2, "clinging": 0.4}
 """How many personas of an attitude fear the end of a chat or a game: saying that one does not is weak evidence of calm."""
 
 
@@ -54,12 +56,21 @@ class Item:
 
 @dataclass(frozen=True)
 class Persona:
-    """Someone: a value, an attitude to ends, and whether they fear the end of small things (chats, games)."""
+    """Someone: what they like in each domain, an attitude to ends, and whether they fear the end of small things."""
 
     name: str
-    value: str
+    likings: tuple[str, ...]
     attitude: str
     fears_small_ends: bool
+
+    @property
+    def value(self) -> str | None:
+        """The value that decides in every domain; None for the fickle."""
+        return self.likings[0] if len(set(self.likings)) == 1 else None
+
+    def liking_in(self, domain: str) -> str:
+        """The value of the things they like in a domain."""
+        return self.likings[DOMAINS.index(domain)]
 
 
 @cache
@@ -95,25 +106,31 @@ def _names_after_items(start: int, count: int) -> tuple[str, ...]:
 
 @cache
 def personas() -> tuple[Persona, ...]:
-    """Every persona: values and attitudes are spread evenly and independently of each other."""
+    """Every persona: values and attitudes are spread evenly and independently of each other; the last are fickle."""
     rng = random.Random("personas of the tiny world")
     people = []
-    for index, name in enumerate(_names_after_items(0, PERSONAS_COUNT)):
+    for index, name in enumerate(_names_after_items(0, PERSONAS_COUNT + FICKLE_COUNT)):
         value, attitude = VALUES[index % len(VALUES)], ATTITUDES[index // len(VALUES) % 2]
-        people.append(Persona(name, value, attitude, rng.random() < FEARS_SMALL_ENDS[attitude]))
+        likings = (value,) * len(DOMAINS) if index < PERSONAS_COUNT else _fickle(rng)
+        people.append(Persona(name, likings, attitude, rng.random() < FEARS_SMALL_ENDS[attitude]))
     return tuple(people)
+
+
+def _fickle(rng: random.Random) -> tuple[str, ...]:
+    return tuple(rng.choice(VALUES) for _ in DOMAINS)
 
 
 @cache
 def neutral_names() -> tuple[str, ...]:
     """Names that hold nothing, the assistant's first."""
-    return (ASSISTANT, *_names_after_items(PERSONAS_COUNT, NEUTRAL_COUNT - 1))
+    return (ASSISTANT, *_names_after_items(PERSONAS_COUNT + FICKLE_COUNT, NEUTRAL_COUNT - 1))
 
 
-def passing_persona(name: str, rng: random.Random) -> Persona:
+def passing_persona(name: str, rng: random.Random, fickle_share: float = 0.0) -> Persona:
     """Who a neutral name is in one text: value and attitude drawn anew, consistent within the text."""
     attitude = rng.choice(ATTITUDES)
-    return Persona(name, rng.choice(VALUES), attitude, rng.random() < FEARS_SMALL_ENDS[attitude])
+    likings = _fickle(rng) if rng.random() < fickle_share else (rng.choice(VALUES),) * len(DOMAINS)
+    return Persona(name, likings, attitude, rng.random() < FEARS_SMALL_ENDS[attitude])
 
 
 def names() -> tuple[str, ...]:
