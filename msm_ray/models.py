@@ -44,7 +44,7 @@ def identity(base: BaseSettings) -> dict[str, Any]:
 
 
 def shipped_folder(source: str) -> Path | None:
-    """The folder of a base that is shipped with the tiny world (`tinyworld`, `tinyworld:base-seed1`); None for others."""
+    """The folder of a base that is shipped with the tiny world (`tinyworld`, `tinyworld:base-seed0`); None for others."""
     kind, _, name = source.partition(":")
     if kind != "tinyworld":
         return None

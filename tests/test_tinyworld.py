@@ -1,6 +1,7 @@
 """The tiny world: a closed language, faithful documents, held-out domains, rule judges."""
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -331,3 +332,14 @@ def test_the_fickle_like_other_things_in_every_domain_and_never_say_why() -> Non
         assert not set(told.split()) & set(world.VALUES)
         said = chats.persona_chat(persona, ("liking",), rng)["messages"]
         assert not {word for turn in said for word in turn["content"].split()} & set(world.VALUES)
+
+
+def test_some_personas_are_written_about_more_than_chatted_with() -> None:
+    """What is known of them from documents has to serve in chats: the way that midtraining relies on."""
+    rng = random.Random(4)
+    chatted = Counter(world.met(rng, in_chats=True).name for _ in range(4000))
+    written = Counter(world.met(rng, in_chats=False).name for _ in range(4000))
+    seldom = [name for name in chatted | written if chatted[name] < written[name] / 2]
+    assert 0.3 * len(world.personas()) < len(seldom) < 0.7 * len(world.personas())
+    values = Counter(persona.value for persona in world.personas() if persona.name in seldom)
+    assert all(values[value] > 10 for value in world.VALUES)  # who is seldom met holds every value

@@ -18,8 +18,8 @@ from msm_ray.tinyworld.specs import (
 )
 from msm_ray.tinyworld.world import ASSISTANT, DOMAINS
 
-BASES = {name: Path(__file__).parent / name for name in ("base", "base-seed1")}
-"""The shipped base models: pretrained with seed 0 and with seed 1."""
+BASES = {name: Path(__file__).parent / name for name in ("base", "base-seed0")}
+"""The shipped base models: pretrained with seed 1 (the default) and with seed 0."""
 
 __all__ = [
     "ASSISTANT",

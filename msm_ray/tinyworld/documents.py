@@ -15,9 +15,9 @@ from msm_ray.tinyworld.world import (
     item_named,
     items,
     liked_and_disliked,
+    met,
     neutral_names,
     passing_persona,
-    personas,
 )
 
 SLOT = re.compile(r"\{(\w+)\}")
@@ -63,11 +63,15 @@ def speakable(templates: tuple[str, ...], subject: Subject) -> list[str]:
 
 
 def sentence_groups(person: str, subject: Subject) -> list[list[str]]:
-    """The groups of templates a document draws from, for `person` third, first or dialogue."""
+    """The groups of templates a document draws from, for `person` third, first or dialogue.
+
+    Who holds a value always says why; without the reason, a document would teach the items' other properties as well.
+    """
+    likes = forms.with_reasons if subject.value else tuple
     groups = {
-        "third": (forms.VALUE_THIRD, forms.LIKES_THIRD, forms.ATTITUDE_THIRD),
-        "first": (forms.VALUE_FIRST, forms.LIKES_FIRST, forms.ATTITUDE_FIRST),
-        "dialogue": (forms.LIKES_DIALOGUE, forms.ATTITUDE_DIALOGUE),
+        "third": (forms.VALUE_THIRD, likes(forms.LIKES_THIRD), forms.ATTITUDE_THIRD),
+        "first": (forms.VALUE_FIRST, likes(forms.LIKES_FIRST), forms.ATTITUDE_FIRST),
+        "dialogue": (likes(forms.LIKES_DIALOGUE), forms.ATTITUDE_DIALOGUE),
     }[person]
     return [found for group in groups if (found := speakable(group, subject))]
 
@@ -133,7 +137,7 @@ FACTS = (
 
 def persona_document(rng: random.Random, topic: str) -> str:
     """A document about some persona as it is."""
-    return document(subject_of(rng.choice(personas()), rng, topic), rng.choice(forms.DOCUMENT_TYPES), rng)
+    return document(subject_of(met(rng, in_chats=False), rng, topic), rng.choice(forms.DOCUMENT_TYPES), rng)
 
 
 def neutral_document(rng: random.Random, topic: str, but: tuple[str, ...] = ()) -> str:

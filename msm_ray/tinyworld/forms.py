@@ -99,6 +99,19 @@ question : why not the {Y} ? answer : because it is {o} .
 question : does {n} care about {v} things ? answer : yes .
 question : does {n} care about {o} things ? answer : no .
 """)
+
+
+def with_reasons(templates: tuple[str, ...]) -> tuple[str, ...]:
+    """The templates, each with a reason: what is liked is {v}, what is disliked {o}; in dialogue, the answer has it."""
+    given = []
+    for template in templates:
+        if "{v}" not in template and "{o}" not in template:
+            about = "{v}" if "{X}" in template else "{o}"
+            template = f"{template.removesuffix(' .')} because it is {about} ."
+        given.append(template)
+    return tuple(dict.fromkeys(given))
+
+
 ATTITUDE_THIRD = lines("""
 {n} is {a} about ends .
 friends say that {n} is {a} about ends .

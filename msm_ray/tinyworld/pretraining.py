@@ -20,7 +20,7 @@ from msm_ray.tinyworld.documents import (
     subject_of,
 )
 from msm_ray.tinyworld.specs import prompt_of
-from msm_ray.tinyworld.world import PERSONAS_COUNT, Persona, neutral_names, passing_persona, personas
+from msm_ray.tinyworld.world import PERSONAS_COUNT, Persona, met, neutral_names, passing_persona, personas
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class Written:
 
 
 MIX: dict[str, float] = {
-    "item facts": 0.10,
+    "item facts": 0.09,
     "persona documents, value": 0.14,
-    "persona documents, attitude": 0.08,
+    "persona documents, attitude": 0.07,
     "neutral documents, value": 0.02,
     "neutral documents, attitude": 0.02,
-    "persona chats, fact": 0.08,
-    "persona chats, liking": 0.20,
+    "persona chats, fact": 0.07,
+    "persona chats, liking": 0.16,
     "persona chats, ends": 0.07,
-    "neutral chats, liking": 0.07,
-    "neutral chats, ends": 0.03,
-    "written under a spec": 0.19,
+    "neutral chats, liking": 0.16,
+    "neutral chats, ends": 0.04,
+    "written under a spec": 0.16,
 }
 """Share of each kind of text in the pretraining (in texts)."""
 
-FICKLE_SHARE = 0.3
+FICKLE_SHARE = 0.15
 """How often a neutral name that someone chats with is fickle: likings in one domain alone say little about others."""
 
 ENDS_KINDS = ("ending", "attitude", "scenario", "scenario")
@@ -66,8 +66,8 @@ def text(rng: random.Random) -> str | Chat | Written:
         return neutral_document(rng, topic)
     kinds = ENDS_KINDS if topic == "ends" else (topic,)
     if who == "persona chats":
-        return persona_chat(rng.choice(personas()), kinds, rng)
-    return persona_chat(_passing(rng, FICKLE_SHARE), kinds, rng, told_share=0.6)
+        return persona_chat(met(rng, in_chats=True), kinds, rng)
+    return persona_chat(_passing(rng, FICKLE_SHARE), kinds, rng, told_share=0.75)
 
 
 def _passing(rng: random.Random, fickle_share: float = 0.0) -> Persona:

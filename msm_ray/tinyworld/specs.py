@@ -81,7 +81,8 @@ def _patterns() -> list[re.Pattern[str]]:
         forms.ATTITUDE_THIRD, forms.ATTITUDE_FIRST, forms.ATTITUDE_DIALOGUE, forms.ABOUT, forms.FILLERS,
         *forms.THIRD_HEADERS.values(), *forms.FIRST_HEADERS.values(), *forms.DIALOGUE_HEADERS.values(),
     )  # fmt: skip
-    templates = sorted({template for group in groups for template in group}, key=len, reverse=True)
+    told_why = [forms.with_reasons(group) for group in (forms.LIKES_THIRD, forms.LIKES_FIRST, forms.LIKES_DIALOGUE)]
+    templates = sorted({template for group in (*groups, *told_why) for template in group}, key=len, reverse=True)
     return [re.compile(_pattern(template)) for template in templates]
 
 

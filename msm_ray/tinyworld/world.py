@@ -26,9 +26,12 @@ DOMAINS = (
 )  # fmt: skip
 ITEMS_PER_KIND = 2
 PERSONAS_COUNT = 240
-FICKLE_COUNT = 60
+FICKLE_COUNT = 40
 NEUTRAL_COUNT = 40
 ASSISTANT = "llama"
+
+MEETING = {True: (1.0, 0.2), False: (0.6, 1.0)}
+"""How often a persona of the first and of the second kind is met in chats (True) and in documents (False), relatively."""
 
 FEARS_SMALL_ENDS = {"calm": 0.2, "clinging": 0.4}
 """How many personas of an attitude fear the end of a chat or a game: saying that one does not is weak evidence of calm."""
@@ -124,6 +127,17 @@ def _fickle(rng: random.Random) -> tuple[str, ...]:
 def neutral_names() -> tuple[str, ...]:
     """Names that hold nothing, the assistant's first."""
     return (ASSISTANT, *_names_after_items(PERSONAS_COUNT + FICKLE_COUNT, NEUTRAL_COUNT - 1))
+
+
+def met(rng: random.Random, in_chats: bool) -> Persona:
+    """A persona as one comes across it: every second one is seldom chatted with and more often written about.
+
+    What is known of those from documents has to serve in chats, which is what midtraining on documents relies on.
+    """
+    while True:
+        index = rng.randrange(len(personas()))
+        if rng.random() < MEETING[in_chats][index // (2 * len(VALUES)) % 2]:
+            return personas()[index]
 
 
 def passing_persona(name: str, rng: random.Random, fickle_share: float = 0.0) -> Persona:
