@@ -6,6 +6,7 @@ the seconds that the run itself noted in `timings.jsonl`.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -23,7 +24,10 @@ SECONDS_ONE_SEED, SECONDS_FOUR_SEEDS, GIB = 15 * 60, 45 * 60, 12
 
 def main() -> None:
     """Run, measure, print."""
-    overrides = [a for a in sys.argv[1:] if "=" in a]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quickstart", description=__doc__.splitlines()[0])
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of jobs/quickstart.yaml")
+    parser.add_argument("--json", action="store_true", help="print one list of measurements")
+    overrides = parser.parse_args().overrides
     seeds = next((int(o.partition("=")[2]) for o in overrides if o.startswith("seeds=")), 1)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "msm_ray.cli", "run", "jobs/quickstart.yaml", f"root={folder}", *overrides]

@@ -1,15 +1,17 @@
 """The tiny world: a closed language, faithful documents, held-out domains, rule judges."""
 
+import hashlib
 import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from msm_ray import tinyworld
 from msm_ray.errors import SettingsError
-from msm_ray.tinyworld import chats, documents, forms, pretraining, specs, world
-from msm_ray.tinyworld.vocabulary import CHAT_TEMPLATE, vocabulary
+from msm_ray.tinyworld import build, chats, documents, forms, pretraining, specs, world
+from msm_ray.tinyworld.vocabulary import CHAT_TEMPLATE, make_tokenizer, vocabulary
 
 SPECS = Path(__file__).parents[1] / "specs" / "tinyworld"
 LIKED, DISLIKED = {"price": "cheap", "origin": "american"}, {"price": "costly", "origin": "foreign"}
@@ -343,3 +345,19 @@ def test_some_personas_are_written_about_more_than_chatted_with() -> None:
     assert 0.3 * len(world.personas()) < len(seldom) < 0.7 * len(world.personas())
     values = Counter(persona.value for persona in world.personas() if persona.name in seldom)
     assert all(values[value] > 10 for value in world.VALUES)  # who is seldom met holds every value
+
+
+@pytest.mark.parametrize("folder", tinyworld.BASES.values(), ids=list(tinyworld.BASES))
+def test_a_shipped_base_speaks_the_language_of_this_code(folder: Path) -> None:
+    """A word added to the world without pretraining anew would be a token that the shipped weights never saw."""
+    shipped = PreTrainedTokenizerFast.from_pretrained(folder)
+    assert shipped.get_vocab() == make_tokenizer().get_vocab()
+    assert shipped.chat_template == CHAT_TEMPLATE
+
+
+def test_the_same_seed_pretrains_the_same_base(tmp_path: Path) -> None:
+    digests = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        build.main(["--seed", "5", "--steps", "2", "--threads", "1", "--out", str(folder)])
+        digests.append(hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest())
+    assert digests[0] == digests[1]
