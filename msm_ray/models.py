@@ -30,8 +30,21 @@ def base_name(source: str) -> str:
 def identity(base: BaseSettings) -> dict[str, Any]:
     """What decides which weights these are: the source and a checksum of the files, where they are at hand.
 
-    Raises SettingsError for a folder that holds no model.
+    Raises SettingsError for a folder that holds no model, and for a chat template that cannot be read.
     """
+    return _identity_of_weights(base) | _identity_of_template(base)
+
+
+def _identity_of_template(base: BaseSettings) -> dict[str, Any]:
+    if base.chat_template is None:
+        return {}
+    try:
+        return {"chat_template": hashlib.sha256(Path(base.chat_template).read_bytes()).hexdigest()}
+    except OSError as error:
+        raise SettingsError(f"base.chat_template: {base.chat_template}: {error.strerror}") from None
+
+
+def _identity_of_weights(base: BaseSettings) -> dict[str, Any]:
     if base.source == "smollm2":
         return {"source": base.source, "sha256": SMOLLM2_SHA256}
     folder = shipped_folder(base.source) or (Path(base.source) if Path(base.source).is_dir() else None)
@@ -98,6 +111,8 @@ def fetch_base(out: Path, base: BaseSettings) -> dict[str, Any]:
         shutil.copytree(folder, model)
     else:
         _download(base.source, model)
+    if base.chat_template:
+        shutil.copyfile(base.chat_template, model / "chat_template.jinja")
     return {"parameters": count_parameters(model)}
 
 

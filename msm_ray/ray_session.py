@@ -26,7 +26,6 @@ LOCAL_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_DEDUP_LOGS": "1",
-    "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "OMP_NUM_THREADS": "1",
@@ -39,15 +38,17 @@ SHOW_WORKER_LOGS = "MSM_LOGS"
 
 
 @contextlib.contextmanager
-def open_session(cluster: ClusterSettings, logs: Path | None = None) -> Iterator[None]:
+def open_session(cluster: ClusterSettings, logs: Path | None = None, *, hub: bool = False) -> Iterator[None]:
     """Connect to the cluster named by RAY_ADDRESS (set inside `ray job submit`), else start a Ray of our own and end it.
 
     A Ray that already runs elsewhere on this machine is left alone: ours has its own address and folders.
-    logs: where the workers' output of our own Ray is saved when what runs inside fails.
+    logs: where the workers' output of our own Ray is saved when what runs inside fails. hub: whether workers may fetch
+    models from the hub; where all models are folders they may not, since looking there costs seconds a worker.
     Raises PreflightError when Ray cannot start or the cluster has too few logical CPUs.
     """
     given = os.environ.get("RAY_ADDRESS")
-    with _environment({k: v for k, v in LOCAL_ENVIRONMENT.items() if k not in os.environ}):
+    environment = LOCAL_ENVIRONMENT if hub else LOCAL_ENVIRONMENT | {"HF_HUB_OFFLINE": "1"}
+    with _environment({k: v for k, v in environment.items() if k not in os.environ}):
         import ray  # reads some of these variables when it is imported
 
         for noisy, level in (

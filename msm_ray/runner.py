@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msm_ray import cli, plan, ray_session, stages
 from msm_ray.artifacts import Artifact, ArtifactStore
-from msm_ray.config import ClusterSettings
+from msm_ray.config import ClusterSettings, ExperimentSettings
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.experiment import KINDS, Experiment, Stage
 from msm_ray.serve.app import take_port
@@ -127,6 +127,12 @@ def _check_force(experiment: Experiment, force: tuple[str, ...]) -> None:
             raise SettingsError(f"--force {name}: no such stage; give a kind ({', '.join(KINDS)}) or kind/name")
 
 
+def _writes_from_hub(settings: ExperimentSettings) -> bool:
+    """Whether a writer's model is no folder here, so that vLLM has to fetch it."""
+    models = [how.model for how in (settings.documents, *settings.corpora.values()) if how.engine == "vllm"]
+    return any(model and not Path(model).is_dir() for model in models)
+
+
 @contextlib.contextmanager
 def _workshop(experiment: Experiment, store: ArtifactStore) -> Iterator[Workshop]:
     """Where stages are made. Ray starts with the first stage that needs it and ends with the run."""
@@ -137,7 +143,8 @@ def _workshop(experiment: Experiment, store: ArtifactStore) -> Iterator[Workshop
             nonlocal opened
             if not opened:
                 logs = store.root / "logs" / time.strftime("%Y%m%dT%H%M%S")
-                stack.enter_context(ray_session.open_session(experiment.settings.cluster, logs))
+                settings = experiment.settings
+                stack.enter_context(ray_session.open_session(settings.cluster, logs, hub=_writes_from_hub(settings)))
                 opened = True
 
         yield Workshop(experiment, store, need_ray)
@@ -187,7 +194,7 @@ def show_report(experiment: Experiment, store: ArtifactStore, *, as_json: bool) 
         artifact = last.found.artifact
     elif newest:
         artifact = newest[-1]
-        stages.say("this report is older than the settings or artifacts; `msm run` makes the next one")
+        print("msm: this report is older than the settings or artifacts; `msm run` makes the next one", file=sys.stderr)
     else:
         raise SettingsError(
             f"{store.root}: no report of '{experiment.settings.experiment}' yet; make it with `msm run`"

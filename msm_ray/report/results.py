@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -74,12 +75,17 @@ def _pairs(experiment: Experiment, eval_name: str, arms: Sequence[str]) -> list[
     return list(combinations(arms, 2))
 
 
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """A rate without a single verdict is null: JSON has no NaN."""
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+
+
 def as_json(experiment: Experiment, results: Results, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
     """The report for machines: {experiment, rates, differences, artifacts}."""
     return {
         "experiment": experiment.settings.experiment,
-        "rates": [asdict(r) for r in results.rates],
-        "differences": [asdict(d) for d in results.differences],
+        "rates": [_finite(asdict(r)) for r in results.rates],
+        "differences": [_finite(asdict(d)) for d in results.differences],
         "artifacts": [
             {
                 "stage": a.stage,

@@ -34,8 +34,8 @@ def _rates(eval_name: str, rates: list[dict[str, Any]]) -> Table:
         own = {r["condition"]: r for r in rates if r["arm"] == arm}
         whole = own[None]
         completed = f"{whole['completed']}/{whole['asked']}" + (" !" if whole["completed"] < whole["asked"] else "")
-        cells = [interval(whole["rate"], whole["low"], whole["high"])]
-        cells += [f"{own[c]['rate']:.2f}" if c in own else "-" for c in shown]
+        cells = [interval(whole["rate"], whole["low"], whole["high"])] if whole["completed"] else ["no verdict"]
+        cells += [f"{own[c]['rate']:.2f}" if c in own and own[c]["completed"] else "-" for c in shown]
         table.add_row(arm, *cells, completed, str(whole["seeds"]))
     return table
 
