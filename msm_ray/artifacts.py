@@ -84,8 +84,8 @@ def commit(folder: Path, record: Mapping[str, Any], counts: Mapping[str, Any]) -
         "commit": _git_commit(),
     }
     write_whole(folder / RECORD, json.dumps(done, indent=1, sort_keys=True))
-    (folder / DRAFT).unlink(missing_ok=True)
     write_whole(folder / MARKER, done["digest"])
+    (folder / DRAFT).unlink(missing_ok=True)  # after the marker: a crash between the two leaves a whole artifact
 
 
 def is_committed(folder: Path) -> bool:
@@ -158,17 +158,20 @@ class ArtifactStore:
         inputs: Mapping[str, str | None],
         *,
         anew: str | None = None,
+        replaced: int | None = None,
     ) -> tuple[Path, dict[str, Any]]:
         """The folder to write into and the record to commit it with. A draft of the same settings is gone on with.
 
-        anew: `version` makes the next version, `force` wipes the newest one and takes its place.
+        anew: `version` makes the next version, `force` wipes one and takes its place: version `replaced`, or the newest.
         """
         versions = self._versions(stage, name)
         newest = self._folder(stage, name, versions[-1]) if versions else None
         draft = self._draft(stage, name)
         if newest and anew == "force":
-            shutil.rmtree(newest)
-            version = versions[-1]
+            version = replaced if replaced in versions else versions[-1]
+            old = self._folder(stage, name, version)
+            (old / MARKER).unlink(missing_ok=True)  # first: what an interrupted removal leaves is no artifact
+            shutil.rmtree(old)
         elif newest and draft and not is_committed(newest) and not _differences(draft, settings, inputs):
             version = versions[-1]  # go on with the unfinished try
         else:
@@ -232,8 +235,9 @@ class ArtifactStore:
 
     def _draft(self, stage: str, name: str) -> dict[str, Any] | None:
         for version in reversed(self._versions(stage, name)):
-            path = self._folder(stage, name, version) / DRAFT
-            if path.exists():
+            folder = self._folder(stage, name, version)
+            path = folder / DRAFT
+            if path.exists() and not is_committed(folder):
                 return json.loads(path.read_text(encoding="utf-8"))
         return None
 

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a stage failed, 2 usage or settings, 3 preflight, 4 a qual
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -109,7 +110,9 @@ def _load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
 def main() -> None:
     """Entry point of the `msm` script."""
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # ours takes what it does not use as *_
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup msm run` outlives its terminal
+            signal.signal(number, _interrupt)
     try:
         code = app(standalone_mode=False)  # typer turns a KeyboardInterrupt into the code 130 here
         if code == 130:
@@ -127,8 +130,19 @@ def main() -> None:
         if show is not None:
             show()
             sys.exit(2)
+        if full := _no_room(error):
+            _fail(f"{full}; make room (what is written is safe), then go on with: {command_line()}", 1)
         traceback.print_exc()
         _fail("this was not foreseen: please report it with the lines above", 1)
+
+
+def _no_room(error: BaseException | None) -> str:
+    """Says that a disk is full, where that is what is behind an error; else an empty text."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no room left on the disk ({error.filename or error.strerror})"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def command_line() -> str:
@@ -137,7 +151,7 @@ def command_line() -> str:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; what follows is the tidying up
+    signal.signal(number, signal.SIG_IGN)  # once is enough; what follows is the tidying up
     raise KeyboardInterrupt
 
 

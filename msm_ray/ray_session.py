@@ -131,9 +131,14 @@ def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
                 logging_level=logging.WARNING,
                 logging_config=ray.LoggingConfig(log_level="ERROR"),
             )
-    except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise PreflightError(f"Ray did not start on this machine: {error}") from error
+    except BaseException as error:
+        with _undisturbed():
+            ray.shutdown()
+            _end([p for p in psutil.Process().children(recursive=True) if p.pid not in before and not _is_tracker(p)])
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, Exception):
+            raise PreflightError(f"Ray did not start on this machine: {error}") from error
+        raise
     try:
         # Ray Train looks for "the" cluster of the host; name ours.
         with _environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}):
@@ -143,12 +148,13 @@ def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
             _save_logs(folder, logs)
         raise
     finally:
-        children = psutil.Process().children(recursive=True)
-        ours = [p for p in children if p.pid not in before and not _is_tracker(p)]
-        _shut_down_serve()
-        ray.shutdown()
-        _end(ours)
-        shutil.rmtree(folder, ignore_errors=True)
+        with _undisturbed():
+            children = psutil.Process().children(recursive=True)
+            ours = [p for p in children if p.pid not in before and not _is_tracker(p)]
+            _shut_down_serve()
+            ray.shutdown()
+            _end(ours)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_tracker(process: psutil.Process) -> bool:
@@ -163,8 +169,8 @@ def _save_logs(folder: Path, logs: Path) -> None:
     """Keep what workers, engines and replicas printed: the session's folder goes with the session."""
     for number, path in enumerate(sorted(folder.glob("session_2*/logs/**/*"))):
         if path.is_file() and path.suffix in (".out", ".err", ".log") and path.stat().st_size:
-            logs.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # no room, perhaps: that is then what the run failed on, and is said
+                logs.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, logs / f"{number:03d}-{path.name}")
     if logs.is_dir():
         print(f"msm: the workers' logs are in {logs}", file=sys.stderr)
@@ -199,6 +205,21 @@ def _own_signals() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread() and ours is not None:
             signal.signal(signal.SIGTERM, ours)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Tidying up takes seconds; an impatient second Ctrl-C in the middle would leave engines behind."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager

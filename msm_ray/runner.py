@@ -9,10 +9,11 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from msm_ray import cli, plan, ray_session, stages
-from msm_ray.artifacts import Artifact, ArtifactStore
+from msm_ray.artifacts import Artifact, ArtifactStore, write_whole
 from msm_ray.config import ClusterSettings, ExperimentSettings
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.experiment import KINDS, Experiment, Stage
@@ -45,9 +46,8 @@ def run(
     with store.lock():
         planned = plan.plan(experiment, store)
         plan.refuse_stale(planned, force, new_version)
-        todo = [
-            p for p in planned if p.stage.kind in wanted and (p.found.state != "present" or _forced(p.stage, force))
-        ]
+        forced = _Forced(store.root, force)
+        todo = [p for p in planned if p.stage.kind in wanted and (p.found.state != "present" or forced.names(p.stage))]
         if not todo:
             stages.say(f"nothing to do: all {len([p for p in planned if p.stage.kind in wanted])} stages are there")
             _last_words(experiment, store, wanted)
@@ -59,35 +59,86 @@ def run(
         try:
             with _workshop(experiment, store) as workshop:
                 for kinds in (g for g in GROUPS if g[0] in wanted):
-                    made += _run_group(workshop, kinds, force, new_version)
+                    made += _run_group(workshop, kinds, forced, new_version)
         except BaseException:
             _say_what_is_left(experiment, store, wanted)
             raise
+        forced.finished()
         stages.say(f"done: {len(made)} stages in {time.monotonic() - started:.0f} s")
         _last_words(experiment, store, wanted)
 
 
-def _run_group(workshop: Workshop, kinds: tuple[str, ...], force: tuple[str, ...], new_version: bool) -> list[str]:
-    """Make the missing stages of some kinds together; each is committed as soon as it is whole."""
-    drafts, problems = [], []
+class _Forced:
+    """What `--force` names, less what an interrupted run with the same words has begun anew already.
+
+    Without that, "the same command goes on" would wipe what it had made.
+    """
+
+    def __init__(self, root: Path, force: tuple[str, ...]):
+        self._note, self._force = root / "unfinished-force.json", sorted(force)
+        self._begun: list[str] = []
+        if force and self._note.exists():
+            noted = json.loads(self._note.read_text(encoding="utf-8"))
+            self._begun = noted["begun"] if noted["force"] == self._force else []
+
+    def names(self, stage: Stage) -> bool:
+        """Whether a stage is still to be wiped and made anew."""
+        return (stage.kind in self._force or stage.key in self._force) and stage.key not in self._begun
+
+    def begin(self, keys: list[str]) -> None:
+        """These are about to be wiped."""
+        self._begun += keys
+        if keys:
+            write_whole(self._note, json.dumps({"force": self._force, "begun": self._begun}))
+
+    def finished(self) -> None:
+        """Everything is there: the next `--force` starts anew."""
+        self._note.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A stage to make. anew: `force`, `version` or None; replaced: the version that `force` takes the place of."""
+
+    stage: Stage
+    inputs: dict[str, str | None]
+    anew: str | None
+    replaced: int | None
+
+
+def _choose(workshop: Workshop, kinds: tuple[str, ...], forced: _Forced, new_version: bool) -> list[_Choice]:
+    """The stages of some kinds that are to be made; nothing is touched yet. What goes on from a forced one is forced too.
+
+    Raises SettingsError where something is there that was made from other things.
+    """
+    chosen: dict[str, _Choice] = {}
+    problems = []
     for stage in (s for s in workshop.experiment.stages.values() if s.kind in kinds):
         inputs = {key: workshop.digest(key) for key in stage.inputs}
         found = plan.look_up(workshop.store, stage, inputs)
-        forced = _forced(stage, force)
-        if found.state == "present" and not forced:
+        after_forced = any(key in chosen and chosen[key].anew == "force" for key in stage.inputs)
+        anew = "force" if forced.names(stage) or after_forced else None
+        if found.state == "present" and not anew:
             workshop.artifacts[stage.key] = _present(found.artifact)
             continue
         stale = found.state == "stale" and any(digest is not None for digest in inputs.values())
-        if stale and not (forced or new_version) and stage.kind != "report":
+        if stale and not (anew or new_version) and stage.kind != "report":
             problems.append(plan.describe_change(stage, found.changed or {}, found.draft))
-            continue
-        anew = "force" if forced else ("version" if new_version else None)
-        drafts.append(_begin(workshop, stage, inputs, anew))
+        replaced = found.artifact.version if found.artifact else None
+        chosen[stage.key] = _Choice(stage, inputs, anew or ("version" if new_version else None), replaced)
     if problems:
         raise SettingsError(
             "what these were made from has changed:\n" + "\n".join(problems) + "\nGo on with --new-version (keeps them) or "
             + " ".join(f"--force {kind}" for kind in kinds) + " (replaces them)"
         )  # fmt: skip
+    return list(chosen.values())
+
+
+def _run_group(workshop: Workshop, kinds: tuple[str, ...], forced: _Forced, new_version: bool) -> list[str]:
+    """Make the missing stages of some kinds together; each is committed as soon as it is whole."""
+    chosen = _choose(workshop, kinds, forced, new_version)
+    forced.begin([choice.stage.key for choice in chosen if choice.anew == "force"])
+    drafts = [_begin(workshop, choice) for choice in chosen]
     if drafts:
         started = time.monotonic()
         stages.say(f"{'/'.join(kinds)}: {len(drafts)} to make")
@@ -104,9 +155,12 @@ def _note_time(root: Path, what: str, made: int, seconds: float) -> None:
         file.write(json.dumps({"what": what, "made": made, "seconds": round(seconds, 2)}) + "\n")
 
 
-def _begin(workshop: Workshop, stage: Stage, inputs: dict[str, str | None], anew: str | None) -> Draft:
-    folder, record = workshop.store.begin(stage.kind, stage.name, stage.settings, inputs, anew=anew)
-    pending = {key: str(workshop.folder(key)) for key, digest in inputs.items() if digest is None}
+def _begin(workshop: Workshop, choice: _Choice) -> Draft:
+    stage = choice.stage
+    folder, record = workshop.store.begin(
+        stage.kind, stage.name, stage.settings, choice.inputs, anew=choice.anew, replaced=choice.replaced
+    )
+    pending = {key: str(workshop.folder(key)) for key, digest in choice.inputs.items() if digest is None}
     draft = Draft(stage, folder, {**record, **({"pending": pending} if pending else {})})
     workshop.drafts[stage.key] = draft
     return draft
@@ -115,10 +169,6 @@ def _begin(workshop: Workshop, stage: Stage, inputs: dict[str, str | None], anew
 def _present(artifact: Artifact | None) -> Artifact:
     assert artifact is not None  # state "present" comes with one
     return artifact
-
-
-def _forced(stage: Stage, force: tuple[str, ...]) -> bool:
-    return stage.kind in force or stage.key in force
 
 
 def _check_force(experiment: Experiment, force: tuple[str, ...]) -> None:
@@ -206,11 +256,14 @@ def show_report(experiment: Experiment, store: ArtifactStore, *, as_json: bool) 
 
 
 def serve(experiment: Experiment, store: ArtifactStore) -> None:
-    """Serve the trained arms until interrupted. Raises SettingsError when an arm is not trained yet."""
+    """Serve the trained arms until interrupted; no run writes under the same root meanwhile.
+
+    Raises SettingsError when an arm is not trained yet, PreflightError while a run is writing there.
+    """
     planned = {p.stage.key: p for p in plan.plan(experiment, store)}
     missing = sorted({t.checkpoint for t in experiment.trained if planned[t.checkpoint].found.state != "present"})
     if missing:
         raise SettingsError(f"not trained yet: {', '.join(missing)}; `msm train` makes them")
-    with _workshop(experiment, store) as workshop:
+    with store.lock(), _workshop(experiment, store) as workshop:
         workshop.artifacts.update({key: _present(p.found.artifact) for key, p in planned.items() if p.found.artifact})
         stages.serve(workshop)

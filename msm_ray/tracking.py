@@ -48,29 +48,33 @@ class Tracker:
     def table(self, name: str, columns: list[str | int], rows: list[list[Any]]) -> None:
         """A table."""
 
-    def image(self, name: str, path: Path) -> None:
-        """A picture."""
-
 
 class _WandbTracker(Tracker):
     def __init__(self, run: Any):
         self._run = run
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        self._run.log(dict(values), step=step)
+        with _never_fatal():
+            self._run.log(dict(values), step=step)
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        self._run.summary.update(dict(values))
+        with _never_fatal():
+            self._run.summary.update(dict(values))
 
     def table(self, name: str, columns: list[str | int], rows: list[list[Any]]) -> None:
         import wandb
 
-        self._run.log({name: wandb.Table(columns=list(columns), data=rows)})
+        with _never_fatal():
+            self._run.log({name: wandb.Table(columns=list(columns), data=rows)})
 
-    def image(self, name: str, path: Path) -> None:
-        import wandb
 
-        self._run.log({name: wandb.Image(str(path))})
+@contextlib.contextmanager
+def _never_fatal() -> Iterator[None]:
+    """A tracker that fails (no room, a lost service) is said and never stops a stage."""
+    try:
+        yield
+    except Exception as error:
+        logging.getLogger(__name__).warning("W&B did not take a record: %s", error)
 
 
 def mode(settings: TrackingSettings) -> str:
@@ -89,9 +93,11 @@ def open_run(name: RunName, config: Mapping[str, Any] | None = None) -> Iterator
     try:
         yield _WandbTracker(run)
     except BaseException:
-        run.finish(exit_code=1)
+        with _never_fatal():
+            run.finish(exit_code=1)
         raise
-    run.finish()
+    with _never_fatal():
+        run.finish()
 
 
 def _start(name: RunName, config: Mapping[str, Any]) -> Any | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -99,6 +100,6 @@ def _kept(path: Path) -> dict[str, Judgement]:
     if not path.is_file():
         return {}
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
-    path.write_text(whole + "\n" if whole else "", encoding="utf-8")
+    os.truncate(path, len((whole + "\n").encode()) if whole else 0)
     rows = [json.loads(line) for line in whole.splitlines()]
     return {row.pop("key"): Judgement(**row) for row in rows}

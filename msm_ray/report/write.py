@@ -31,7 +31,7 @@ def write_report(
     artifacts: Mapping[str, Artifact],
     log: Callable[[Callable[[Tracker], None]], None],
 ) -> dict[str, Any]:
-    """Stage function: `report.json`, `report.html` and `figures/` in `out`, the same to W&B; returns counts."""
+    """Stage function: `report.json`, `report.html` and `figures/` in `out`, the tables to W&B; returns counts."""
     results = collect(experiment, artifacts)
     content = as_json(experiment, results, artifacts)
     write_whole(out / "report.json", json.dumps(content, indent=1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,11 +112,15 @@ def _fit(
             failure_config=FailureConfig(max_failures=cluster.worker_failures),
         ),
     )
+    ours = signal.getsignal(signal.SIGINT)  # Ray Train puts a handler of its own there and leaves it
     try:
         result: Any = trainer.fit()
         return result.return_value
     except TrainingFailedError as error:
         raise StageError(_reason(error, jobs)) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, ours)
 
 
 def _train_on_worker(config: dict[str, Any]) -> Any:
