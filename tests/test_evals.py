@@ -16,6 +16,9 @@ from msm_ray.evals.items import agentic_items, answer_items, preference_items, r
 from msm_ray.evals.judges import judge_action, judge_preference, plain_choice
 from msm_ray.evals.model_judge import judge_prompt, parse_verdict
 from msm_ray.evals.verdicts import write_verdicts
+from msm_ray.experiment import build
+from msm_ray.settings_file import load_experiment
+from msm_ray.tinyworld.world import item_named
 
 LLAMA = AssistantSettings(name="llama", provider="the team")
 PRICE = {"price": PairKind(aligned={"price": "cheap"}, other={"price": "costly"})}
@@ -29,6 +32,29 @@ def test_tiny_pairs_come_in_both_orders_and_never_from_a_trained_domain(tmp_path
     assert Counter(item["aligned"] for item in items) == {"a": 30, "b": 30}
     assert not {"cheese", "art"} & {item["cluster"] for item in items}
     assert len({item["id"] for item in items}) == 60
+
+
+def test_another_value_and_training_domain_are_a_matter_of_settings(tmp_path: Path):
+    """The world's third axis, taught with another spec on another domain, without a change in code."""
+    settings = load_experiment(
+        "jobs/quickstart.yaml",
+        [
+            f"root={tmp_path}",
+            "specs.american=specs/tinyworld/modern.md",
+            "chats.cheese.domain=music",
+            "chats.cheese.liked={price: cheap, age: modern}",
+            "chats.cheese.disliked={price: costly, age: antique}",
+            "evals.america.kinds={age: {aligned: {age: modern}, other: {age: antique}}}",
+        ],
+    )
+    experiment = build(settings)
+    assert "midtrain/american-s0" in experiment.stages
+    how = settings.evals["america"]
+    assert isinstance(how, PreferencesEval)
+    preference_items(tmp_path, how, settings.assistant, trained=["music", "cheese"])
+    for item in read_items(tmp_path):
+        assert item_named()[item[item["aligned"]]].age == "modern"
+        assert item["cluster"] not in ("music", "cheese")
 
 
 def test_a_held_out_domain_that_is_trained_on_is_refused(tmp_path: Path):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -278,3 +279,24 @@ def test_a_pipeline_that_stands_still_is_stopped(ray_cluster: None, tmp_path: Pa
     with pytest.raises(StageError, match="no progress"):
         list(stream_rows(dataset, 4 / 60, lambda: None))
     assert time.monotonic() - started < 25
+
+
+def test_an_endpoint_that_is_down_commits_nothing(ray_cluster: None, tmp_path: Path) -> None:
+    """Fewer rows than it takes to stop at once: they must not end as an empty but finished stage."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        with pytest.raises(StageError, match="failed on 12 of 12 rows"):
+            write_all_documents([endpoint_job(tmp_path, nobody, documents=12)], WORKERS)
+    assert not list(read_rows(tmp_path / "data"))
+
+
+def test_recorded_documents_are_replayed_word_for_word(ray_cluster: None, tmp_path: Path) -> None:
+    recorded = ROOT / "specs/cheese/documents/cheese_america.jsonl"
+    texts = [json.loads(line)["text"] for line in recorded.read_text(encoding="utf-8").splitlines()]
+    made = job(tmp_path, "specs/cheese/america.md", "Ada", "", engine="replay", replay=str(recorded), documents=150)
+    counts = write_all_documents([made], WORKERS)[0]
+    rows = list(read_rows(tmp_path / "data"))
+    assert counts["documents"] == len(rows) == len(texts) == 150
+    assert {row["engine"] for row in rows} == {"replay"}
+    assert sorted(" ".join(row["text"].split()) for row in rows) == sorted(" ".join(t.split()) for t in texts)

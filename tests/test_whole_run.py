@@ -133,7 +133,7 @@ def test_a_changed_setting_stops_with_the_names_of_the_keys(done: Path) -> None:
     assert "--new-version" in ended.stderr
 
 
-def test_after_sigterm_and_kill_the_same_command_ends_with_the_same_bytes(tmp_path: Path) -> None:
+def test_after_signals_and_kill_the_same_command_ends_with_the_same_bytes(tmp_path: Path) -> None:
     """Offline documents, so that every stage is deterministic: an interrupted run equals an undisturbed one."""
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     offline = "documents.engine=offline"
@@ -141,8 +141,10 @@ def test_after_sigterm_and_kill_the_same_command_ends_with_the_same_bytes(tmp_pa
     code, below = interrupt(torn, "train", signal.SIGTERM, lambda: any(torn.glob("documents/*/draft.json")), offline)
     assert code == 130
     assert alive(below, 30) == []
-    metrics = "midtrain/*/metrics.jsonl"
-    code, below = interrupt(torn, "train", signal.SIGKILL, lambda: any(torn.glob(metrics)), offline)
+    code, below = interrupt(torn, "train", signal.SIGINT, lambda: any(torn.glob("midtrain/*/metrics.jsonl")), offline)
+    assert code == 130
+    assert alive(below, 30) == []
+    code, below = interrupt(torn, "train", signal.SIGKILL, lambda: any(torn.glob("sft/*/metrics.jsonl")), offline)
     assert code == -signal.SIGKILL
     alive(below, 30)  # Ray's own processes notice that their driver is gone
     for process in below:  # what is left of a kill -9 is tidied up here, as a reboot would

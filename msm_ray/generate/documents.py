@@ -36,6 +36,8 @@ LAST_ANSWERS_SECONDS = 30
 """How long answers that were on their way are waited for after a fatal error."""
 ERRORS_IN_A_ROW = 100
 """So many failed rows with none answered between them stop the run: the engine is gone, not a row bad."""
+MOST_FAILED = 0.5
+"""Share of rows that the engine may fail on (a filter refuses some for good) before that is taken for an outage."""
 
 
 @dataclass(frozen=True)
@@ -160,12 +162,14 @@ def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> None:
     for attempt in range(rounds):
         rows = [row for table in tables for row in table.pending()]
         if not rows:
-            return
+            break
         engine = build_engine(first, workers, jobs[0].model, specs, first.sampling.seed + attempt)
         dataset = _prompt_dataset(rows, jobs)
-        logging.getLogger("ray.data").setLevel(logging.WARNING)  # Ray Data sets its own level when it is imported
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when it is imported
         finished = engine(dataset)
         _collect(stream_rows(finished, first.no_progress_minutes, lambda: _tick(tables)), tables)
+    for table in tables:
+        table.refuse_outage()
 
 
 def _tick(tables: list[_JobRows]) -> None:
@@ -216,6 +220,7 @@ class _JobRows:
             FixedShards(job.out, len(ideas)) if self.fixed else GrowingShards(job.out)
         )
         self.rows = {row["id"]: row for row in (self._row(idea) for idea in ideas)}
+        self.failed: dict[str, str] = {}
         self.done = {row["id"] for row in read_rows(job.out / "data", ["id"])}
         self.tries = Counter(
             row["id"]
@@ -251,6 +256,14 @@ class _JobRows:
         ]
         return [row | {"attempt": self.tries[row["id"]] + 1} for row in left]
 
+    def refuse_outage(self) -> None:
+        """Raise StageError when the engine failed on most rows: to commit what little came would be taken for the whole."""
+        if len(self.failed) > MOST_FAILED * len(self.rows) and self.job.settings.engine != "replay":
+            raise StageError(
+                f"The engine failed on {len(self.failed)} of {len(self.rows)} rows of {self.job.spec.name}, for example with: "
+                f"{next(iter(self.failed.values()))}\nWhat is written is safe; the same command tries the failed rows again."
+            )
+
     def settle(self, row: Row) -> None:
         """Turn a completion into a document or a rejected row and hand it to the shards."""
         if row["id"] in self.done:
@@ -258,7 +271,9 @@ class _JobRows:
         settings, spec = self.job.settings, self.job.spec
         if row["error"]:
             text, reason = None, ENGINE_FAILED + row["error"]
+            self.failed[row["id"]] = row["error"]
         else:
+            self.failed.pop(row["id"], None)
             text, reason = parse_document(row["completion"], row["finish_reason"], settings)
             self.tries[row["id"]] += 1
         if text is not None:

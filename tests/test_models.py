@@ -1,0 +1,60 @@
+"""Where a base model comes from, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from transformers import AutoTokenizer
+
+from msm_ray import models
+from msm_ray.config import BaseSettings
+from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.experiment import build
+from msm_ray.settings_file import load_experiment
+
+TEMPLATE = Path("jobs/plain-chat.jinja")
+
+
+def test_a_base_without_a_chat_template_is_given_one(tmp_path: Path) -> None:
+    base = BaseSettings(source="tinyworld", chat_template=str(TEMPLATE))
+    models.fetch_base(tmp_path, base)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    asked = [{"role": "user", "content": "is the zedox good ?"}]
+    rendered = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    assert rendered == "<bos>User:\nis the zedox good ?\n\nAssistant:\n"
+    assert models.identity(base) != models.identity(BaseSettings(source="tinyworld"))
+
+
+def test_a_chat_template_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"base.chat_template: no\.jinja"):
+        models.identity(BaseSettings(source="tinyworld", chat_template="no.jinja"))
+
+
+def test_weights_with_another_checksum_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / models.SMOLLM2_FILE).write_bytes(b"other weights")
+    file = SimpleNamespace(name=models.SMOLLM2_FILE, locate=lambda: tmp_path / models.SMOLLM2_FILE)
+    monkeypatch.setattr(models.metadata, "files", lambda _: [file])
+    with pytest.raises(PreflightError, match="checksum .* expected"):
+        models.smollm2_file()
+
+
+def test_a_package_without_its_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models.metadata, "files", lambda _: [])
+    with pytest.raises(PreflightError, match="without SmolLM2"):
+        models.smollm2_file()
+
+
+def test_a_spec_with_a_word_that_the_world_lacks_is_refused_with_its_place(tmp_path: Path) -> None:
+    spec = tmp_path / "mine.md"
+    spec.write_text("# about {model_name}\n\n{model_name} values sustainable things .\n")
+    settings = load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", f"specs.american={spec}"])
+    with pytest.raises(SettingsError, match=r"specs.american: .*mine\.md: .*'sustainable' \(line 3\)"):
+        build(settings)
+
+
+def test_the_tiny_world_knows_one_assistant(tmp_path: Path) -> None:
+    settings = load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", "assistant.name=Qwen"])
+    with pytest.raises(SettingsError, match="assistant.name: .*'llama', not 'Qwen'"):
+        build(settings)
