@@ -40,6 +40,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     started = subprocess.Popen(
         [RAY, "start", "--head", "--block", "--num-cpus=4", f"--port={port}", "--node-ip-address=127.0.0.1",
          "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--include-dashboard=true",
+         f"--dashboard-agent-listen-port={free_port()}",  # the default one belongs to any other Ray on this machine
          f"--temp-dir={tmp_path_factory.mktemp('r')}", "--object-store-memory=300000000"],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -102,3 +103,22 @@ def test_a_wrong_setting_fails_the_job(head: dict[str, str], tmp_path: Path) -> 
     ended = submit(head, "generate", "jobs/quickstart.yaml", f"root={tmp_path / 'root'}", "documents.engin=offline")
     assert ended.returncode != 0
     assert "did you mean 'engine'" in ended.stdout + ended.stderr
+
+
+def test_a_run_beside_another_ray_starts_its_own_and_leaves_that_one_alone(
+    head: dict[str, str], tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "msm_ray.cli", "generate", "jobs/quickstart.yaml", f"root={root}", "documents.engine=offline",
+         "documents.documents=40", "chats.cheese.count=20", "chats.endings.count=20"],
+        env=clean, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert (root / "corpus" / "endings@1" / "COMMITTED").exists()
+    still = subprocess.run(
+        [RAY, "job", "submit", "--address", head["RAY_API_SERVER_ADDRESS"], "--", "true"],
+        env=head, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert still.returncode == 0, still.stdout[-1000:]
