@@ -14,6 +14,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +125,11 @@ def _with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
     """`specs.mine=my_spec.md` on the command line: a spec that no arm names gets arms of its own, where the file asks for it."""
     named = {recipe.midtrain for recipe in settings.arms.values()}
     new = [name for name in settings.specs if name not in named]
+    if new and settings.new_spec_arm is None:
+        warnings.warn(
+            f"specs: no arm is midtrained on {', '.join(new)}: nothing will be made of it; add an arm, or `new_spec_arm:`",
+            stacklevel=2,
+        )
     if not new or settings.new_spec_arm is None:
         return settings
     template = settings.new_spec_arm

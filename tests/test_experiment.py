@@ -159,3 +159,8 @@ def test_fewer_rows_than_asked_for_are_warned_about() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         stages.warn_of_fewer("chats/spec", {"rows": 24, "asked": 24})
+
+
+def test_a_spec_that_no_arm_is_trained_on_is_warned_about(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="no arm is midtrained on mine"):
+        quickstart(tmp_path, "specs.mine=specs/tinyworld/modern.md")
