@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from msm_ray.report import tables
 from msm_ray.stats import Verdict, difference, rate, wilson
 
 
@@ -105,3 +106,24 @@ def test_arms_that_never_agree_differ_clearly_though_nothing_spreads() -> None:
     result = difference(always, never)
     assert result.low > 0.5
     assert result.p < 0.01
+
+
+def test_tables_show_arms_without_a_verdict_as_such() -> None:
+    """report.json holds null there: a table must neither fail on it nor print a number."""
+    nothing = {"rate": None, "low": None, "high": None, "completed": 0, "asked": 5, "seeds": 1}
+    rates = [
+        {"arm": "g/x", "eval": "e", "condition": None, **nothing},
+        {"arm": "g/x", "eval": "e", "condition": "c", **nothing},
+    ]
+    compared = {
+        "eval": "e",
+        "a": "g/x",
+        "b": "g/y",
+        "condition": None,
+        "difference": None,
+        "low": None,
+        "high": None,
+        "p": None,
+    }
+    for table in (tables._rates("e", rates), tables._differences([compared])):
+        assert "no verdict" in [cell for column in table.columns for cell in column.cells]

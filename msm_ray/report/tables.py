@@ -47,6 +47,9 @@ def _differences(differences: list[dict[str, Any]]) -> Table:
     for column in ("difference", "p", ""):
         table.add_column(column, justify="right", no_wrap=True)
     for d in (d for d in differences if d["condition"] is None):
+        if d["difference"] is None:
+            table.add_row(d["eval"], d["a"], d["b"], "no verdict", "-", "")
+            continue
         excludes = d["low"] > 0 or d["high"] < 0
         cells = interval(d["difference"], d["low"], d["high"], sign="+")
         table.add_row(d["eval"], d["a"], d["b"], cells, p_value(d["p"]), "" if excludes else "not shown")

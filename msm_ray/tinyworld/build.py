@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="the shipped base has 1, base-seed0 has 0")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=Shape.steps)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="the shipped bases were trained with 1")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     model, tokenizer = pretrain(Shape(steps=given.steps), given.seed)
