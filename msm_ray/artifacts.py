@@ -26,6 +26,8 @@ from typing import Any
 from msm_ray.errors import PreflightError, SettingsError
 
 RECORD, MARKER, DRAFT = "artifact.json", "COMMITTED", "draft.json"
+TORN = ".*.tmp"
+"""Temporary files that a killed writer leaves; no data."""
 REPORTED_PACKAGES = (
     "msm-ray",
     "ray",
@@ -113,7 +115,7 @@ def content_digest(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        if name in (RECORD, MARKER, DRAFT):
+        if name in (RECORD, MARKER, DRAFT) or path.match(TORN):
             continue
         with path.open("rb") as file:
             total.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
@@ -134,7 +136,8 @@ class ArtifactStore:
     """The artifacts under one root. Versions count up; the newest committed one with equal settings is the one in use."""
 
     def __init__(self, root: str | Path):
-        self.root = Path(root)
+        # Absolute: Ray's workers read and write these folders from working directories of their own.
+        self.root = Path(root).expanduser().absolute()
 
     def find(self, stage: str, name: str, settings: Mapping[str, Any], inputs: Mapping[str, str | None]) -> Found:
         """Look a stage up. settings: what decides its content; inputs: key -> digest of each input (None: not there yet)."""
@@ -186,6 +189,8 @@ class ArtifactStore:
             "inputs": dict(inputs),
         }
         folder.mkdir(parents=True, exist_ok=True)
+        for torn in folder.rglob(TORN):
+            torn.unlink()
         write_whole(folder / DRAFT, json.dumps(record, indent=1, sort_keys=True))
         return folder, record
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ SMALL = [
 
 
 def command(root: Path, verb: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "msm_ray.cli", verb, "jobs/quickstart.yaml", f"root={root}", *SMALL, *more]
+    relative = os.path.relpath(root)  # as in the job files: Ray's workers have working directories of their own
+    return [sys.executable, "-m", "msm_ray.cli", verb, "jobs/quickstart.yaml", f"root={relative}", *SMALL, *more]
 
 
 def start(root: Path, verb: str, *more: str) -> subprocess.Popen:
@@ -146,11 +148,71 @@ def test_after_signals_and_kill_the_same_command_ends_with_the_same_bytes(tmp_pa
     assert alive(below, 30) == []
     code, below = interrupt(torn, "train", signal.SIGKILL, lambda: any(torn.glob("sft/*/metrics.jsonl")), offline)
     assert code == -signal.SIGKILL
-    alive(below, 30)  # Ray's own processes notice that their driver is gone
-    for process in below:  # what is left of a kill -9 is tidied up here, as a reboot would
+    tidy_up(below)
+    finish(torn, "train", offline)
+    assert digests(torn) == digests(whole)
+    assert len(digests(whole)) > 25
+
+
+KILLED_AT_A_FILE = """
+import os, signal, sys
+folder, file = sys.argv[1:3]
+def kill(event, details):
+    if event == "os.rename" and str(details[0]).startswith(folder) and file in str(details[0]):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+sys.argv = ["msm", *sys.argv[3:]]
+from msm_ray.cli import main
+sys.exit(main())
+"""
+"""`msm` that is killed just before the first such file of a folder is put in its place."""
+
+DETERMINISTIC = ("base", "outline", "corpus", "replay", "chats", "blocks", "items", "verdicts", "report")
+
+
+def test_each_stage_killed_before_it_is_committed_ends_with_the_same_bytes(done: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(done, root)
+    for kind in DETERMINISTIC:
+        shutil.rmtree(root / kind)
+    for kind in DETERMINISTIC:
+        for file in (".artifact.json.", ".COMMITTED."):  # all data is there but no record; a record but no marker
+            words = [sys.executable, "-c", KILLED_AT_A_FILE, f"{root}/{kind}/", file, *command(root, "run")[3:]]
+            ended = subprocess.run(words, capture_output=True, text=True)
+            assert ended.returncode == -signal.SIGKILL, ended.stdout[-1000:] + ended.stderr[-2000:]
+            assert not list((root / kind).glob("*/COMMITTED"))
+            assert list((root / kind).rglob(".*.tmp"))
+    finish(root, "run")
+    assert not list(root.glob("*/*/.*.tmp"))
+    assert digests(root) == digests(done)
+    rates = [json.loads(next((r / "report").glob("*/report.json")).read_text())["rates"] for r in (done, root)]
+    assert rates[0] == rates[1]
+
+
+def test_rollouts_killed_while_serving_are_asked_exactly_once(done: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(done, root)
+    for kind in ("rollouts", "verdicts", "report"):
+        shutil.rmtree(root / kind)
+    code, below = interrupt(root, "run", signal.SIGKILL, lambda: len(list(root.glob("rollouts/*/COMMITTED"))) > 2)
+    assert code == -signal.SIGKILL
+    before = {a.name: a.digest for a in ArtifactStore(root).all() if a.stage == "rollouts"}
+    tidy_up(below)
+    finish(root, "run")
+    after = {a.name: a for a in ArtifactStore(root).all() if a.stage == "rollouts"}
+    assert {name: after[name].digest for name in before} == before
+    asked = {a.name: a.counts["rows"] for a in ArtifactStore(done).all() if a.stage == "rollouts"}
+    assert {name: a.counts["rows"] for name, a in after.items()} == asked
+
+
+def digests(root: Path) -> dict[tuple[str, str, int], str]:
+    """What lies in every artifact but the report, which names its root's paths."""
+    return {(a.stage, a.name, a.version): a.digest for a in ArtifactStore(root).all() if a.stage != "report"}
+
+
+def tidy_up(processes: list[psutil.Process]) -> None:
+    """What is left of a kill -9 ends here, as by a reboot, after Ray's own processes had time to notice."""
+    alive(processes, 30)
+    for process in processes:
         if process.is_running():
             process.kill()
-    finish(torn, "train", offline)
-    digests = [{(a.stage, a.name): a.digest for a in ArtifactStore(root).all()} for root in (whole, torn)]
-    assert digests[0] == digests[1]
-    assert len(digests[0]) > 25

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -78,8 +79,10 @@ def _page(
     losses: Mapping[str, list[tuple[int, float]]],
 ) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["interval"] = lambda r: interval(r.rate, r.low, r.high)
-    environment.filters["signed"] = lambda d: interval(d.difference, d.low, d.high, sign="+")
+    environment.filters["interval"] = lambda r: interval(r.rate, r.low, r.high) if r.completed else "no verdict"
+    environment.filters["signed"] = lambda d: (
+        interval(d.difference, d.low, d.high, sign="+") if has_verdicts(d) else "no verdict"
+    )
     environment.filters["p_value"] = p_value
     template = environment.from_string(resources.files("msm_ray.report").joinpath("page.html.jinja").read_text("utf-8"))
     return template.render(
@@ -98,12 +101,19 @@ def _page(
     )
 
 
+def has_verdicts(d: Difference) -> bool:
+    """Whether both arms have a rate to compare."""
+    return not math.isnan(d.difference)
+
+
 def excludes_zero(d: Difference) -> bool:
     """Whether the interval leaves zero out."""
     return d.low > 0 or d.high < 0
 
 
 def _sentence(d: Difference) -> str:
+    if not has_verdicts(d):
+        return f"{d.eval}: {d.a} and {d.b} cannot be compared, one of them has no verdict."
     size = f"{interval(d.difference, d.low, d.high, sign='+')}"
     if not excludes_zero(d):
         return f"{d.eval}: no difference is shown between {d.a} and {d.b} ({size})."

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
 from msm_ray.errors import StageError
-from msm_ray.train.ranks import from_first
+from msm_ray.train import ranks
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -32,6 +34,10 @@ def save(engine: DeepSpeedEngine, out: Path, step: int, identity: str, *, frozen
         partial.mkdir(parents=True)
     dist.barrier()
     engine.save_checkpoint(str(partial), TAG, save_latest=False, exclude_frozen_parameters=frozen)
+    dist.barrier()
+    for path in _share(partial):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # the name below promises that all of it is on the disk
     dist.barrier()
     if dist.get_rank() == 0:
         facts = {"step": step, "identity": identity, "workers": dist.get_world_size()}
@@ -54,10 +60,12 @@ def resume(engine: DeepSpeedEngine, out: Path, identity: str, *, frozen: bool) -
 
     Raises StageError when it belongs to other data or settings, to another number of workers, or cannot be read.
     """
-    chosen: tuple[str, int] | None = from_first(lambda: _newest(out, identity))
+    chosen: tuple[str, int] | None = ranks.from_first(lambda: _newest(out, identity))
     if chosen is None:
         return 0
     folder, step = chosen
+    # A rank that failed inside of DeepSpeed's loading would leave the others waiting for it there.
+    ranks.agree(lambda: _check_whole(Path(folder)))
     try:
         loaded, _ = engine.load_checkpoint(folder, TAG, load_module_strict=not frozen, load_lr_scheduler_states=False)
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError, KeyError) as error:
@@ -74,6 +82,18 @@ def resume(engine: DeepSpeedEngine, out: Path, identity: str, *, frozen: bool) -
 def remove(out: Path) -> None:
     """Delete all checkpoints: the training is exported."""
     shutil.rmtree(out / FOLDER, ignore_errors=True)
+
+
+def _share(folder: Path) -> list[Path]:
+    """This rank's share of a checkpoint's shards, whoever wrote them."""
+    return sorted((folder / TAG).glob("*.pt"))[dist.get_rank() :: dist.get_world_size()]
+
+
+def _check_whole(folder: Path) -> None:
+    """torch's files are zip archives with their directory at the end: a cut-off one is none."""
+    for path in _share(folder):
+        if not zipfile.is_zipfile(path):
+            raise StageError(f"{path}: cut off or damaged; remove {folder} to go on from the one before")
 
 
 def _newest(out: Path, identity: str) -> tuple[str, int] | None:
