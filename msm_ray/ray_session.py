@@ -32,6 +32,7 @@ LOCAL_ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "WANDB_SILENT": "true",
+    "WANDB_DISABLE_WEAVE": "true",  # it advertises itself wherever openai is imported
 }
 SHOW_WORKER_LOGS = "MSM_LOGS"
 """Set to 1 to see every worker's output while it runs; otherwise it is kept in files, and saved when a run fails."""
@@ -56,6 +57,7 @@ def open_session(cluster: ClusterSettings, logs: Path | None = None, *, hub: boo
             ("ray.llm", "WARNING"),
             ("ray.train", "WARNING"),
             ("ray.serve", "WARNING"),
+            ("vllm", "ERROR"),  # Ray Serve LLM imports it here and lets it write to our terminal
         ):
             logging.getLogger(noisy).setLevel(level)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -80,14 +81,35 @@ def submit(head: dict[str, str], *arguments: str) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-def test_a_submitted_job_makes_the_same_artifacts_on_the_cluster_that_runs_it(
-    head: dict[str, str], tmp_path: Path
+@pytest.fixture
+def two_arms(tmp_path: Path) -> Path:
+    """The quickstart cut down to two arms, one eval and a few steps: small, and through every kind of stage."""
+    whole = yaml.safe_load(Path("jobs/quickstart.yaml").read_text(encoding="utf-8"))
+    arms = {name: whole["arms"][name] for name in ("agentic/aft", "agentic/msm+aft")}
+    small = {
+        "specs": {"endings": whole["specs"]["endings"]},
+        "documents": whole["documents"] | {"engine": "offline", "documents": 40, "least_share": 0},
+        "chats": {name: whole["chats"][name] | {"count": 200} for name in ("endings", "ordinary")},
+        "midtraining": whole["midtraining"] | {"steps": 2, "least_steps": 1},
+        "aft": whole["aft"] | {"steps": 2, "least_steps": 1},
+        "arms": arms,
+        "evals": {"agentic": whole["evals"]["agentic"] | {"arms": list(arms), "rollouts": 1}},
+        "report": {},
+    }
+    path = tmp_path / "two-arms.yaml"
+    path.write_text(yaml.safe_dump(whole | small), encoding="utf-8")
+    return path
+
+
+def test_a_submitted_job_runs_the_whole_experiment_on_the_cluster_that_runs_it(
+    head: dict[str, str], two_arms: Path, tmp_path: Path
 ) -> None:
-    small = ["documents.engine=offline", "documents.documents=40", "chats.cheese.count=20", "chats.endings.count=20"]
     root = tmp_path / "root"
-    ended = submit(head, "generate", "jobs/quickstart.yaml", f"root={root}", "cluster.training.workers=1", *small)
+    ended = submit(head, "run", str(two_arms), f"root={root}")
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
-    assert (root / "corpus" / "endings@1" / "COMMITTED").exists()
+    assert "agentic/msm+aft" in ended.stdout
+    assert len(list(root.glob("sft/*/COMMITTED"))) == 2
+    assert list(root.glob("report/*/COMMITTED"))
 
 
 def test_too_few_logical_cpus_is_an_error_that_says_how_many(head: dict[str, str], tmp_path: Path) -> None:

@@ -266,6 +266,12 @@ def test_a_checkpoint_of_other_settings_or_workers_is_refused(world: Path, ray_c
     with pytest.raises(StageError, match="written by 1 workers, and there are 2") as caught:
         train_all([begun], CLUSTER, world / "storage")
     assert "Traceback" not in str(caught.value)
+    shard = next((begun.out / checkpoint.FOLDER / "step-000002").rglob("*optim_states.pt"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StageError, match="cut off"):
+        loop.train(begun)
+    shard.write_bytes(whole)
     (begun.out / checkpoint.FOLDER / "step-000002" / checkpoint.FACTS).write_text("")
     with pytest.raises(StageError, match="not a checkpoint"):
         loop.train(begun)
