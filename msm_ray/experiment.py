@@ -94,7 +94,9 @@ class Experiment:
 def build(settings: ExperimentSettings) -> Experiment:
     """Read the specs and lay out every stage. Raises SettingsError for a spec that cannot be read and for impossible recipes."""
     settings = _with_new_spec_arms(settings)
-    specs = {name: read_spec(Path(path).expanduser(), settings.assistant, name=name) for name, path in settings.specs.items()}
+    specs = {
+        name: read_spec(Path(path).expanduser(), settings.assistant, name=name) for name, path in settings.specs.items()
+    }
     _check_tiny_world(settings, specs)
     stages: dict[str, Stage] = {}
 
