@@ -137,7 +137,7 @@ class ArtifactStore:
 
     def __init__(self, root: str | Path):
         # Absolute: Ray's workers read and write these folders from working directories of their own.
-        self.root = Path(os.path.abspath(Path(root).expanduser()))
+        self.root = Path(root).expanduser().resolve()
 
     def find(self, stage: str, name: str, settings: Mapping[str, Any], inputs: Mapping[str, str | None]) -> Found:
         """Look a stage up. settings: what decides its content; inputs: key -> digest of each input (None: not there yet)."""
