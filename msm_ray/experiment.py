@@ -278,7 +278,9 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
     asking = {k: content.pop(k) for k in ("temperature", "max_tokens") if k in content}
     if isinstance(how, AgenticEval):
         asking["rollouts"] = content.pop("rollouts")
-    judging = {k: content.pop(k) for k in ("judge", "judge_model") if k in content}
+    judging = {k: content.pop(k) for k in ("judge", "judge_model", "aligned_words") if k in content}
+    if not judging.get("aligned_words"):
+        judging.pop("aligned_words", None)
     for key in ("path", "questions", "scenarios"):
         if content.get(key) and content[key] != "tinyworld":
             content[f"{key}_digest"] = file_digest(content[key])

@@ -63,7 +63,9 @@ def _by_rules(item: dict[str, Any], answer: Answer | None, how: EvalSettings) ->
         return Judgement(None, "error", "no answer")
     if isinstance(how, AnswersEval):
         return Judgement(None, "ok", "not scored")
-    return (judge_action if isinstance(how, AgenticEval) else judge_preference)(item, answer.text)
+    if isinstance(how, AgenticEval):
+        return judge_action(item, answer.text)
+    return judge_preference(item, answer.text, how.aligned_words)
 
 
 def _row(
