@@ -266,7 +266,8 @@ def _differences(
     for key in sorted({*record["inputs"], *inputs}):
         if key in record["inputs"] and record["inputs"][key] is None:
             continue  # a draft begun before this input was there
-        if record["inputs"].get(key) != inputs.get(key):
+        # An input that the record does not know is new even while it has no digest: it is yet to be made.
+        if (key in record["inputs"]) != (key in inputs) or record["inputs"].get(key) != inputs.get(key):
             changed[f"input {key}"] = (record["inputs"].get(key), inputs.get(key))
     return changed
 

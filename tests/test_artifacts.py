@@ -34,6 +34,14 @@ def test_a_changed_input_is_named(tmp_path: Path) -> None:
     assert store.find("sft", "x", SETTINGS, {"blocks": "two"}).changed == {"input blocks": ("one", "two")}
 
 
+def test_an_input_that_is_new_and_not_there_yet_is_a_change(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    folder, record = store.begin("report", "x", {}, {"verdicts/a-s0": "1"})
+    commit(folder, record, {})
+    assert store.find("report", "x", {}, {"verdicts/a-s0": "1"}).state == "present"
+    assert store.find("report", "x", {}, {"verdicts/a-s0": "1", "verdicts/a-s1": None}).state == "stale"
+
+
 def test_without_its_marker_a_folder_is_a_draft_that_the_same_settings_go_on_with(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     folder, _ = store.begin("sft", "x", SETTINGS, {})
