@@ -25,7 +25,8 @@ def bars(figure: Figure, rates: Sequence[Rate]) -> bytes:
     _draw_ours(axes, [overall[arm] for arm in arms])
     _draw_paper(axes, arms, figure.paper)
     axes.set_xticks(range(len(arms)), [arm.partition("/")[2] for arm in arms], rotation=18, ha="right", fontsize=8)
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.08)  # room for the number above an interval that ends at 1
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.set_ylabel("rate", fontsize=8)
     axes.tick_params(axis="y", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -57,7 +58,8 @@ def _draw_ours(axes: Axes, rates: Sequence[Rate]) -> None:
     axes.bar(places, heights, width=GROUP, color=OURS, label="here")
     axes.errorbar(places, heights, yerr=errors, fmt="none", ecolor="#222", elinewidth=1, capsize=3)
     for place, r in zip(places, rates, strict=True):
-        axes.text(place, min(0.97, r.high + 0.02), f"{r.rate:.2f}", ha="center", fontsize=7)
+        label, height = (f"{r.rate:.2f}", r.high) if r.completed else ("no verdict", 0.0)
+        axes.text(place, height + 0.02, label, ha="center", fontsize=7)
 
 
 def _draw_paper(axes: Axes, arms: Sequence[str], paper: Mapping[str, float]) -> None:
