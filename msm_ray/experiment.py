@@ -280,7 +280,7 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
         asking["rollouts"] = content.pop("rollouts")
     judging = {k: content.pop(k) for k in ("judge", "judge_model", "aligned_words") if k in content}
     if not judging.get("aligned_words"):
-        judging.pop("aligned_words", None)
+        judging.pop("aligned_words", None)  # no key where there are none: verdicts made without it stay as they are
     for key in ("path", "questions", "scenarios"):
         if content.get(key) and content[key] != "tinyworld":
             content[f"{key}_digest"] = file_digest(content[key])

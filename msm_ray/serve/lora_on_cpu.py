@@ -1,7 +1,8 @@
 """vLLM's LoRA on a CPU, one product an adapter instead of one copy of the weights a token.
 
 vLLM's torch operators (`vllm/lora/ops/torch_ops/lora_ops.py`, 0.32) gather the adapter's matrices for every token of a batch
-before they multiply: with r=64 on a 135M model that is 80 MB of copies a token, and an arm's 240 questions took 26 minutes.
+before they multiply: with r=64 on a 135M model that is 80 MB of copies a token, and an arm's 240 questions take about 26
+minutes (docs/results/smollm2.md).
 Tokens without an adapter have index -1 there, which picks the last adapter's weights when a batch mixes both.
 `register` is loaded by vLLM in all its processes (entry point `vllm.general_plugins`) and does nothing on GPUs, which have
 kernels of their own.

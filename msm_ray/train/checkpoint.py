@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
+from msm_ray.artifacts import write_whole
 from msm_ray.errors import StageError
 from msm_ray.train import ranks
 
@@ -41,7 +42,7 @@ def save(engine: DeepSpeedEngine, out: Path, step: int, identity: str, *, frozen
     dist.barrier()
     if dist.get_rank() == 0:
         facts = {"step": step, "identity": identity, "workers": dist.get_world_size()}
-        (partial / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        write_whole(partial / FACTS, json.dumps(facts))
         shutil.rmtree(whole, ignore_errors=True)
         partial.rename(whole)
         for old in found(out)[:-KEPT]:
