@@ -9,15 +9,15 @@ import errno
 import json
 import os
 import shlex
-import signal
 import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from msm_ray import interruption
 from msm_ray.errors import MsmError
 
 app = typer.Typer(
@@ -110,9 +110,7 @@ def _load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
 def main() -> None:
     """Entry point of the `msm` script."""
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # ours takes what it does not use as *_
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup msm run` outlives its terminal
-            signal.signal(number, _interrupt)
+    interruption.watch()
     try:
         code = app(standalone_mode=False)  # typer turns a KeyboardInterrupt into the code 130 here
         if code == 130:
@@ -120,11 +118,11 @@ def main() -> None:
     except MsmError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail(f"interrupted; go on with: {command_line()}", 130)
+        _interrupted()
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
     except SystemExit:  # nothing of ours: Ray's own SIGTERM handler, while it starts
-        _fail(f"interrupted; go on with: {command_line()}", 130)
+        _interrupted()
     except Exception as error:
         show = getattr(error, "show", None)  # a usage error of the command line
         if show is not None:
@@ -150,12 +148,12 @@ def command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def _interrupt(number: int, frame: object) -> None:
-    signal.signal(number, signal.SIG_IGN)  # once is enough; what follows is the tidying up
-    raise KeyboardInterrupt
+def _interrupted() -> NoReturn:
+    print(f"msm: interrupted; go on with: {command_line()}", file=sys.stderr, flush=True)
+    interruption.leave(130)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"msm: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
 

@@ -6,15 +6,14 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
+from msm_ray import interruption
 from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError
 
@@ -98,7 +97,7 @@ def _connected(address: str) -> Iterator[None]:
     import ray
 
     try:
-        with _own_signals():
+        with interruption.kept():
             ray.init(
                 address=address,
                 log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)),
@@ -122,7 +121,7 @@ def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="msm-ray-"))  # short: Ray puts sockets below it (107 bytes at most)
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     try:
-        with _own_signals():
+        with interruption.kept():
             ray.init(
                 address="local",
                 num_cpus=cluster.cpus,
@@ -134,7 +133,7 @@ def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
                 logging_config=ray.LoggingConfig(log_level="ERROR"),
             )
     except BaseException as error:
-        with _undisturbed():
+        with interruption.held_off():
             ray.shutdown()
             _end([p for p in psutil.Process().children(recursive=True) if p.pid not in before and not _is_tracker(p)])
             shutil.rmtree(folder, ignore_errors=True)
@@ -150,7 +149,7 @@ def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
             _save_logs(folder, logs)
         raise
     finally:
-        with _undisturbed():
+        with interruption.held_off():
             children = psutil.Process().children(recursive=True)
             ours = [p for p in children if p.pid not in before and not _is_tracker(p)]
             _shut_down_serve()
@@ -196,32 +195,6 @@ def _end(processes: list[psutil.Process]) -> None:
     for process in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-
-
-@contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Ray puts handlers of its own over SIGTERM's when it starts, and ends the process at once; ours tidies up first."""
-    ours = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread() and ours is not None:
-            signal.signal(signal.SIGTERM, ours)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Tidying up takes seconds; an impatient second Ctrl-C in the middle would leave engines behind."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager

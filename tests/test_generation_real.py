@@ -160,7 +160,7 @@ class Misbehaving(BaseHTTPRequestHandler):
         if fault == 2 and first:
             return self.reply(500, "oops")
         if fault == 3 and first:
-            time.sleep(2)  # longer than a request may take
+            time.sleep(6)  # longer than a request may take
             return None
         if fault == 4:
             return self.reply(400, '{"error": {"message": "prompt is too long"}}')
@@ -211,7 +211,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def endpoint_job(out: Path, address: str, documents: int = 60) -> DocumentJob:
-    settings = {"documents": documents, "batch_size": 8, "request_seconds": 1, "request_tries": 3, "attempts": 2}
+    settings = {"documents": documents, "batch_size": 8, "request_seconds": 4, "request_tries": 3, "attempts": 2}
     asked = {"engine": "endpoint", "url": address, "model": "m", "key_variable": "TEST_KEY"}
     return job(out, "specs/cheese/america.md", "Ada", "m", **asked, **settings)
 
