@@ -69,11 +69,13 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 def commit(folder: Path, record: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
-    """Make a draft an artifact: record first, marker last, both flushed to disk. Called once, when all data is there.
+    """Make a draft an artifact: data, record, marker, each on the disk before the next. Called once, when all data is there.
 
     An input whose digest was not known when the stage was planned (a checkpoint trained by the same worker group) stands
     in `record["pending"]` as key -> folder, and is committed by now.
     """
+    for path in (*folder.rglob("*"), folder):
+        settle(path)
     pending = record.get("pending", {})
     inputs = {key: digest or committed_digest(Path(pending[key])) for key, digest in record["inputs"].items()}
     done = {
@@ -108,6 +110,16 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    settle(path.parent)
+
+
+def settle(path: Path) -> None:
+    """Have the bytes of a file, or the names in a folder, put on the disk now, so that a power cut does not take them."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def content_digest(folder: Path) -> str:

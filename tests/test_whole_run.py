@@ -17,6 +17,7 @@ import pyarrow.dataset as datasets
 import pytest
 
 from msm_ray.artifacts import ArtifactStore
+from msm_ray.generate.shards import read_rows
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
 
@@ -189,11 +190,30 @@ def test_each_stage_killed_before_it_is_committed_ends_with_the_same_bytes(done:
     assert rates[0] == rates[1]
 
 
+def test_sigterm_while_vllm_writes_leaves_no_process_and_every_row_once(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    more = ("documents.documents=300", "documents.batch_size=8")
+    code, below = interrupt(root, "generate", signal.SIGTERM, lambda: any(root.glob("documents/*/data/*")), *more)
+    assert code == 130
+    assert alive(below, 30) == []
+    assert not list(root.glob("documents/*/COMMITTED"))
+    before = {path: path.read_bytes() for path in root.glob("documents/*/data/*")}
+    assert before
+    finish(root, "generate", *more)
+    assert all(path.read_bytes() == written for path, written in before.items())
+    for folder in root.glob("documents/*/"):
+        ids = [row["id"] for part in ("data", "rejected") for row in read_rows(folder / part)]
+        assert len(ids) == len(set(ids)) == 300
+
+
 def test_rollouts_killed_while_serving_are_asked_exactly_once(done: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     shutil.copytree(done, root)
     for kind in ("rollouts", "verdicts", "report"):
         shutil.rmtree(root / kind)
+    code, below = interrupt(root, "run", signal.SIGTERM, lambda: any(root.glob("rollouts/*/COMMITTED")))
+    assert code == 130
+    assert alive(below, 30) == []  # Serve and its engine among them
     code, below = interrupt(root, "run", signal.SIGKILL, lambda: len(list(root.glob("rollouts/*/COMMITTED"))) > 2)
     assert code == -signal.SIGKILL
     before = {a.name: a.digest for a in ArtifactStore(root).all() if a.stage == "rollouts"}

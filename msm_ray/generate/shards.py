@@ -6,7 +6,6 @@ shard is whole or absent. This needs a file system with atomic rename: local dis
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from msm_ray.artifacts import settle
 from msm_ray.errors import StageError
 
 Row = dict[str, Any]
@@ -59,9 +59,9 @@ def write_table(path: Path, rows: list[Row], schema: pa.Schema) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        settle(temporary)
         temporary.replace(path)
+        settle(path.parent)
     except OSError as error:
         raise StageError(
             f"{path} cannot be written: {error.strerror or error}. What was written before is safe; make room (or set another "

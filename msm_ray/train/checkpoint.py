@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import zipfile
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-from msm_ray.artifacts import write_whole
+from msm_ray.artifacts import settle, write_whole
 from msm_ray.errors import StageError
 from msm_ray.train import ranks
 
@@ -37,14 +36,14 @@ def save(engine: DeepSpeedEngine, out: Path, step: int, identity: str, *, frozen
     engine.save_checkpoint(str(partial), TAG, save_latest=False, exclude_frozen_parameters=frozen)
     dist.barrier()
     for path in _share(partial):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())  # the name below promises that all of it is on the disk
+        settle(path)  # the name below promises that all of it is on the disk
     dist.barrier()
     if dist.get_rank() == 0:
         facts = {"step": step, "identity": identity, "workers": dist.get_world_size()}
         write_whole(partial / FACTS, json.dumps(facts))
         shutil.rmtree(whole, ignore_errors=True)
         partial.rename(whole)
+        settle(whole.parent)
         for old in found(out)[:-KEPT]:
             shutil.rmtree(old)
     dist.barrier()
