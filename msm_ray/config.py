@@ -128,6 +128,7 @@ class TrainSettings(Settings):
     """One training stage. AdamW, lr 1e-4, cosine, 5% warmup, weight decay 0.01, 1 epoch (paper); batch is ours: not stated.
 
     batch: packed blocks per optimizer step over all workers; micro_batch: blocks per forward pass of one worker.
+    embedding_learning_rate: of the input embeddings, where it is to be another (full fine-tuning only).
     steps: optimizer steps; none: `epochs` decides. mix: share of the *tokens* that comes from `mix_source`
     (midtraining: replayed text; SFT: ordinary chats). least_steps: the guard of paper.md, point 3.
     trained_on: which tokens of a chat carry loss.
@@ -136,6 +137,7 @@ class TrainSettings(Settings):
     mode: Literal["lora", "full"] = "lora"
     lora: LoraSettings = LoraSettings()
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
     final_lr_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
@@ -156,6 +158,13 @@ class TrainSettings(Settings):
     activation_checkpointing: bool = False
     checkpoint_every: Annotated[int, Field(gt=0)] = 50
     log_every: Annotated[int, Field(gt=0)] = 10
+
+    @model_validator(mode="after")
+    def adapters_have_one_rate(self) -> TrainSettings:
+        """An adapter leaves the embeddings as they are."""
+        if self.mode == "lora" and self.embedding_learning_rate is not None:
+            raise ValueError("embedding_learning_rate needs `mode: full`: a LoRA adapter does not train the embeddings")
+        return self
 
 
 class ArmSettings(Settings):

@@ -12,7 +12,7 @@ from msm_ray.train.launch import train_all
 
 LONG = TrainSettings(
     mode="full", precision="fp32", steps=60, batch=8, micro_batch=2, sequence_length=128, learning_rate=1e-3,
-    least_steps=1, checkpoint_every=5, log_every=5, zero_stage=2,
+    embedding_learning_rate=3e-3, least_steps=1, checkpoint_every=5, log_every=5, zero_stage=2,
 )  # fmt: skip
 """A training that is long enough to be killed on the way."""
 

@@ -79,6 +79,14 @@ def test_an_impossible_value_is_named_with_its_line(tmp_path: Path) -> None:
     assert "x.yaml:11" in refusal(tmp_path, FILE.replace("steps: 5", "steps: -5"))
 
 
+def test_an_adapter_with_a_rate_for_embeddings_is_refused(tmp_path: Path) -> None:
+    text = FILE.replace("aft: {", "aft: {embedding_learning_rate: 1e-3, ")
+    message = refusal(tmp_path, text)
+    assert "x.yaml:11" in message
+    assert "`mode: full`" in message
+    assert load_experiment(write(tmp_path, text), ["aft.mode=full"]).aft.embedding_learning_rate == 1e-3
+
+
 def test_an_arm_with_an_unknown_spec_is_named_with_its_line_and_the_nearest(tmp_path: Path) -> None:
     message = refusal(tmp_path, FILE.replace("midtrain: calm", "midtrain: clam"))
     assert "x.yaml:14" in message

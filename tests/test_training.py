@@ -97,7 +97,7 @@ def test_packed_documents_never_attend_to_each_other(world: Path) -> None:
 @pytest.fixture(scope="module")
 def trained(world: Path, ray_cluster: None) -> dict[str, TrainingJob]:
     """One worker group: every ZeRO stage, LoRA under two of them, an SFT that goes on from each kind of parent."""
-    lora = SHORT.model_copy(update={"mode": "lora", "lora": LORA})
+    lora = SHORT.model_copy(update={"mode": "lora", "lora": LORA, "embedding_learning_rate": None})
     jobs = [job(world, f"zero{n}", SHORT.model_copy(update={"zero_stage": n})) for n in range(4)]
     jobs += [job(world, f"lora{n}", lora.model_copy(update={"zero_stage": n})) for n in (2, 3)]
     jobs.append(job(world, "after-full", SHORT, parent=jobs[2].exported))
@@ -134,15 +134,17 @@ def test_a_plain_torch_loop_on_one_process_takes_the_same_steps(world: Path, tra
     blocks = read_blocks(world / "blocks")
     schedule = Schedule(SHORT, len(blocks), 0)
     model = AutoModelForCausalLM.from_pretrained(world / "base")
-    optimizer = torch.optim.AdamW(model.parameters(), betas=SHORT.betas, weight_decay=SHORT.weight_decay)
+    table = model.get_input_embeddings().weight
+    groups = [{"params": [p for p in model.parameters() if p is not table]}, {"params": [table]}]
+    optimizer = torch.optim.AdamW(groups, betas=SHORT.betas, weight_decay=SHORT.weight_decay)
     seen = []
     for step in range(SHORT.steps or 0):
         (batch,) = micro_batches(blocks, schedule.batch(step), passes=1, rows=8, pad=0, device=torch.device("cpu"))
         loss = summed_loss(model, batch) / int((batch.labels != -100).sum())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), SHORT.clip)
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(step)
+        rest, embeddings = optimizer.param_groups
+        rest["lr"], embeddings["lr"] = schedule.learning_rate(step), 3 * schedule.learning_rate(step)
         optimizer.step()
         optimizer.zero_grad()
         seen.append(float(loss.detach()))

@@ -20,7 +20,7 @@ from msm_ray.train import batches, checkpoint, export, guards, metrics, ranks
 from msm_ray.train.batches import MicroBatch
 from msm_ray.train.job import Schedule, TrainingJob, file_digest, identity
 from msm_ray.train.metrics import Progress
-from msm_ray.train.model import device, load_model, prepare_torch, wrap
+from msm_ray.train.model import device, load_model, prepare_torch, rate_shares, wrap
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -137,8 +137,8 @@ def _step(run: _Run, step: int) -> dict[str, float | int]:
     engine, indices = run.engine, run.schedule.batch(step)
     world, trained = dist.get_world_size(), max(1, sum(run.trained[i] for i in indices))
     rate = run.schedule.learning_rate(step)
-    for group in engine.optimizer.param_groups:
-        group["lr"] = rate
+    for group, share in zip(engine.optimizer.param_groups, rate_shares(run.job.settings), strict=True):
+        group["lr"] = rate * share
     # Dropout draws from a state that the step alone decides, so that a checkpoint needs none.
     torch.manual_seed((run.job.seed * 1_000_003 + step) * 1_009 + dist.get_rank())
     summed = torch.zeros((), dtype=torch.float64)

@@ -64,11 +64,27 @@ def wrap(model: nn.Module, settings: TrainSettings, micro_steps: int) -> DeepSpe
     """A DeepSpeed engine over the model; `torch.distributed` must be initialized. micro_steps: accumulation per step."""
     import deepspeed
 
-    trained = [p for p in model.parameters() if p.requires_grad]
-    config = deepspeed_config(settings, micro_steps, sum(p.numel() for p in trained))
+    groups = parameter_groups(model, settings)
+    config = deepspeed_config(settings, micro_steps, sum(p.numel() for group in groups for p in group["params"]))
     deepspeed.init_distributed()  # takes over the process group that is there
-    engine, *_ = deepspeed.initialize(model=model, model_parameters=trained, config=config)
+    engine, *_ = deepspeed.initialize(model=model, model_parameters=groups, config=config)
     return engine
+
+
+def parameter_groups(model: Any, settings: TrainSettings) -> list[dict[str, Any]]:
+    """What is trained, as groups for the optimizer: with `embedding_learning_rate`, the input embeddings apart and last."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if settings.embedding_learning_rate is None:
+        return [{"params": trained}]
+    table = model.get_input_embeddings().weight
+    return [{"params": [p for p in trained if p is not table]}, {"params": [table]}]
+
+
+def rate_shares(settings: TrainSettings) -> list[float]:
+    """The learning rate of each of `parameter_groups`, as a share of `learning_rate`."""
+    if settings.embedding_learning_rate is None:
+        return [1.0]
+    return [1.0, settings.embedding_learning_rate / settings.learning_rate]
 
 
 def deepspeed_config(settings: TrainSettings, micro_steps: int, trained: int) -> dict[str, Any]:
