@@ -121,8 +121,10 @@ def main() -> None:
         _interrupted()
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
-    except SystemExit:  # nothing of ours: Ray's own SIGTERM handler, while it starts
-        _interrupted()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer's answer to `msm plan ... | head`
+            raise
+        _interrupted()  # nothing of ours: Ray's own SIGTERM handler, while it starts
     except Exception as error:
         show = getattr(error, "show", None)  # a usage error of the command line
         if show is not None:

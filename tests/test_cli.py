@@ -1,6 +1,7 @@
 """Bad input on the command line: the right exit code, a message that helps, and nothing started or half-written."""
 
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,3 +97,12 @@ def test_force_of_a_stage_that_does_not_exist(run) -> None:  # noqa: ANN001
     code, printed = run("run", "--force", "trainings")
     assert code == 2
     assert "no such stage" in printed
+
+
+def test_a_reader_that_leaves_is_no_interruption() -> None:
+    words = [sys.executable, "-m", "msm_ray.cli", "plan", "jobs/quickstart.yaml"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as plan:
+        assert plan.stdout and plan.stderr
+        plan.stdout.close()  # as `| head` does
+        assert plan.stderr.read() == ""
+        assert plan.wait() == 1
