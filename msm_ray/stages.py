@@ -146,7 +146,7 @@ def _make_corpus(workshop: Workshop, draft: Draft) -> dict[str, Any]:
     name = draft.stage.name
     settings = document_settings(workshop.experiment.settings, name)
     counts = check_corpus(draft.folder, workshop.folder(f"documents/{name}"), workshop.experiment.specs[name], settings)
-    return {"rows": counts["documents"], **counts}
+    return {"rows": counts["documents"], "tokens": counts["tokens_written"] or None, **counts}
 
 
 def _make_replay(workshop: Workshop, draft: Draft) -> dict[str, Any]:
