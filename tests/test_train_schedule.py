@@ -37,6 +37,7 @@ def test_every_block_is_seen_exactly_once_an_epoch(epochs: int) -> None:
 
 def test_a_given_number_of_steps_has_full_batches_and_the_order_is_the_seeds() -> None:
     schedule = Schedule(changed(steps=10), blocks=21, seed=5)
+    assert schedule.epochs == pytest.approx(80 / 21)
     order = [schedule.batch(step) for step in range(schedule.steps)]
     assert [len(batch) for batch in order] == [8] * 10
     assert set(Counter(b for batch in order for b in batch).values()) == {3, 4}

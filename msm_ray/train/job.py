@@ -74,6 +74,11 @@ class Schedule:
         return math.ceil(self.length / self.settings.batch)
 
     @property
+    def epochs(self) -> float:
+        """How often each block is seen, on average; more than the settings' epochs where `steps` asks for it."""
+        return self.length / self.blocks
+
+    @property
     def warmup_steps(self) -> int:
         """Steps over which the learning rate rises."""
         return math.ceil(self.settings.warmup * self.steps)

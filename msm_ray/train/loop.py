@@ -103,7 +103,8 @@ def _announce(job: TrainingJob, blocks: Blocks, schedule: Schedule, tokenizer: P
     mask = shown_mask(tokenizer, first["input_ids"], first["labels"], most=48)
     print(
         f"{job.name}: {s.mode}, {schedule.steps} steps of {s.batch} blocks of {s.sequence_length}, {s.precision} on "
-        f"{dist.get_world_size()} x {device().type}, ZeRO-{s.zero_stage}; trained tokens stand in [[ ]]: {mask}",
+        f"{dist.get_world_size()} x {device().type}, ZeRO-{s.zero_stage}; each of {len(blocks)} blocks is seen "
+        f"{schedule.epochs:.1f} times; trained tokens stand in [[ ]]: {mask}",
         flush=True,
     )
 
@@ -193,6 +194,7 @@ def _counts(run: _Run) -> Counts:
         "tokens": sum(row["tokens"] for row in rows),
         "positions": sum(row["positions"] for row in rows),
         "blocks": len(run.blocks),
+        "epochs": round(run.schedule.epochs, 3),
         "first_loss": round(rows[0]["loss"], 6),
         "final_loss": round(sum(row["loss"] for row in last) / len(last), 6),
         "workers": dist.get_world_size(),
