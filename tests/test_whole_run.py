@@ -143,11 +143,19 @@ def test_a_changed_setting_stops_with_the_names_of_the_keys(done: Path) -> None:
     assert "--new-version" in ended.stderr
 
 
-def test_after_signals_and_kill_the_same_command_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    """Offline documents, so that every stage is deterministic: an interrupted run equals an undisturbed one."""
-    whole, torn = tmp_path / "whole", tmp_path / "torn"
-    offline = "documents.engine=offline"
-    finish(whole, "train", offline)
+OFFLINE = "documents.engine=offline"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a training with offline documents, every stage of which is deterministic."""
+    root = tmp_path_factory.mktemp("undisturbed") / "root"
+    finish(root, "train", OFFLINE)
+    return root
+
+
+def test_after_signals_and_kill_the_same_command_ends_with_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
+    torn, offline = tmp_path / "torn", OFFLINE
     code, below = interrupt(torn, "train", signal.SIGTERM, lambda: any(torn.glob("documents/*/draft.json")), offline)
     assert code == 130
     assert alive(below, 30) == []
@@ -158,8 +166,38 @@ def test_after_signals_and_kill_the_same_command_ends_with_the_same_bytes(tmp_pa
     assert code == -signal.SIGKILL
     tidy_up(below)
     finish(torn, "train", offline)
-    assert digests(torn) == digests(whole)
-    assert len(digests(whole)) > 25
+    assert digests(torn) == digests(undisturbed)
+    assert len(digests(undisturbed)) > 25
+
+
+ON_A_SMALL_DISK = """
+root=$1; shift
+mkdir -p "$root" && mount -t tmpfs -o size=2200k none "$root" || exit 77
+"$@"; echo "first run ended with $?"
+mount -o remount,size=1g "$root"
+"$@"; echo "second run ended with $?"
+cp -r "$root" "$root.kept"
+"""
+"""A command on a disk that has room for the base model and little more, and again when there is room."""
+
+
+def test_a_disk_that_fills_up_is_named_and_the_same_command_goes_on(undisturbed: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    words = command(root, "generate", OFFLINE, "cluster.least_disk_gib=0")
+    script = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK, "sh", str(root), *words]
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare here: a disk cannot be made small")
+    ended = subprocess.run(script, capture_output=True, text=True)
+    if ended.returncode == 77 or "unshare:" in ended.stderr:
+        pytest.skip(f"this machine lets no one mount: {ended.stderr}")
+    told = ended.stdout + ended.stderr
+    assert "first run ended with 1" in told, told[-3000:]
+    assert "no space left" in told.lower() or "no room left" in told.lower()
+    assert "make room" in told
+    assert "second run ended with 0" in told, told[-3000:]
+    made, expected = digests(Path(f"{root}.kept")), digests(undisturbed)
+    assert {stage for stage, _, _ in made} == {"base", "outline", "documents", "corpus", "replay", "chats"}
+    assert made == {key: expected[key] for key in made}
 
 
 KILLED_AT_A_FILE = """
