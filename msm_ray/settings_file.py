@@ -83,25 +83,39 @@ def _collect_lines(node: yaml.Node, at: Path_, lines: dict[Path_, int], path: st
 
 
 def _apply(tree: dict, lines: dict[Path_, int], override: str) -> None:
-    """Set `a.b.c=value` in the tree; the value is read as YAML. Line 0 stands for the command line."""
+    """Set `a.b.c=value` (`a.0=value` in a list) in the tree; the value is read as YAML. Line 0 stands for the command line."""
     name, equals, value = override.partition("=")
     if not equals or not name:
         raise SettingsError(f"'{override}': an override is key=value or section.key=value, e.g. aft.learning_rate=1e-4")
-    keys = name.split(".")
-    inner = tree
-    for key in keys[:-1]:
-        if inner.get(key) is None:
-            inner[key] = {}
-        inner = inner[key]
-        if not isinstance(inner, dict):
-            raise SettingsError(f"'{override}': '{key}' holds a value, not a section")
+    inner: Any = tree
+    at: list[str | int] = []
+    for word in name.split("."):
+        if at:
+            inner = _section(inner, at[-1], override)
+        at.append(_index(word, inner, override) if isinstance(inner, list) else word)
+        lines.setdefault(tuple(at), 0)
     try:
-        inner[keys[-1]] = _number(yaml.safe_load(value))
+        inner[at[-1]] = _number(yaml.safe_load(value))
     except yaml.YAMLError:
         raise SettingsError(f"'{override}': the value is not valid YAML") from None
-    for depth in range(1, len(keys) + 1):
-        lines.setdefault(tuple(keys[:depth]), 0)
-    lines[tuple(keys)] = 0
+    lines[tuple(at)] = 0
+
+
+def _section(tree: Any, key: str | int, override: str) -> dict | list:
+    """What `key` holds; a section that is not there yet is made."""
+    if isinstance(tree, dict) and tree.get(key) is None:
+        tree[key] = {}
+    if not isinstance(tree[key], dict | list):
+        raise SettingsError(f"'{override}': '{key}' holds a value, not a section")
+    return tree[key]
+
+
+def _index(word: str, elements: list, override: str) -> int:
+    """The place of a list's element, counted from 0."""
+    if word.isdecimal() and int(word) < len(elements):
+        return int(word)
+    last = f"from 0 to {len(elements) - 1}" if elements else "and it is empty"
+    raise SettingsError(f"'{override}': '{word}' is no element of the list; they are numbered, {last}")
 
 
 def _number(value: Any) -> Any:

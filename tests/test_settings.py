@@ -56,6 +56,21 @@ def test_overrides_change_one_setting_and_leave_its_neighbours(tmp_path: Path) -
     assert settings.cluster.serving.port == 8123
 
 
+def test_elements_of_a_list_are_overridden_by_their_number() -> None:
+    changes = ["report.comparisons.1.b=values/msm-am", "evals.america.arms.0=values/aft"]
+    before, settings = load_experiment("jobs/quickstart.yaml"), load_experiment("jobs/quickstart.yaml", changes)
+    assert settings.report.comparisons[1].b == "values/msm-am"
+    assert settings.report.comparisons[1].a == before.report.comparisons[1].a
+    assert settings.report.comparisons[2:] == before.report.comparisons[2:]
+    assert settings.evals["america"].arms == ("values/aft",)
+
+
+@pytest.mark.parametrize("key", ["report.comparisons.99.a", "evals.america.arms.first", "evals.america.arms.1"])
+def test_an_element_that_a_list_lacks_is_named(key: str) -> None:
+    with pytest.raises(SettingsError, match=f"'{key}=x'.* no element of the list"):
+        load_experiment("jobs/quickstart.yaml", [f"{key}=x"])
+
+
 def test_a_misspelt_key_is_named_with_its_line_and_the_nearest_key(tmp_path: Path) -> None:
     message = refusal(tmp_path, FILE.replace("documents: {engine", "documents: {engin"))
     assert "x.yaml:6" in message
