@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from msm_ray import tinyworld
 from msm_ray.errors import SettingsError
-from msm_ray.tinyworld import build, chats, documents, forms, pretraining, specs, world
+from msm_ray.tinyworld import build, chats, documents, feasibility, forms, pretraining, specs, world
 from msm_ray.tinyworld.vocabulary import CHAT_TEMPLATE, make_tokenizer, vocabulary
 
 SPECS = Path(__file__).parents[1] / "specs" / "tinyworld"
@@ -361,3 +361,16 @@ def test_the_same_seed_pretrains_the_same_base(tmp_path: Path) -> None:
         build.main(["--seed", "5", "--steps", "2", "--threads", "1", "--out", str(folder)])
         digests.append(hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest())
     assert digests[0] == digests[1]
+
+
+@pytest.mark.real
+def test_feasibility_trains_every_arm_and_compares_them(capsys: pytest.CaptureFixture[str]) -> None:
+    small = '{"documents": 30, "chats": 40, "ordinary": 60, "mid_steps": 2, "sft_steps": 2, "pairs": 5, "rollouts": 1}'
+    feasibility.main(["--seeds", "2", "--recipe", small])
+    printed = capsys.readouterr().out
+    rates = [line for line in printed.splitlines() if line.startswith("seed ")]
+    assert len(rates) == 2 * (6 + 8)
+    assert len(set(rates)) == len(rates)
+    differences = [line for line in printed.splitlines() if " - " in line]
+    assert len(differences) == 4 * 3 + 3
+    assert all("[" in line and "inf" not in line and "nan" not in line for line in differences)

@@ -1,8 +1,10 @@
 """Is the effect there? Both experiments in plain torch, without Ray, DeepSpeed and vLLM, on one core.
 
 `python -m msm_ray.tinyworld.feasibility --base FOLDER --seeds 4`: the arms of both experiments, the same AFT chats for
-every spec, preferences on held-out domains answered greedily, scenarios sampled at temperature 0.7. Prints a line an
-arm and seed, then differences with 95% intervals over paired seeds (Student's t, seeds - 1 degrees of freedom).
+every spec. Documents and chats are mixed, packed, ordered and weighed by the pipeline's own code: texts drawn in another
+way once made plain torch show effects that the pipeline did not. Preferences on held-out domains are drawn at temperature
+1, scenarios at 0.7. Prints a line an arm and seed, then differences with 95% intervals over paired seeds (Student's t,
+seeds - 1 degrees of freedom).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import math
 import random
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +24,17 @@ import torch
 from scipy.stats import t as student
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
+from msm_ray.config import TrainSettings
+from msm_ray.corpus import mixing, packing, tokens
+from msm_ray.corpus.blocks import Blocks
+from msm_ray.corpus.packing import Example
 from msm_ray.tinyworld import chats, specs
-from msm_ray.tinyworld.build import IGNORED, Tokens, padded, token_loss
 from msm_ray.tinyworld.evals import acted, choice, preference_pairs, scenarios
 from msm_ray.tinyworld.forms import DOCUMENT_TYPES
 from msm_ray.tinyworld.world import ASSISTANT, DOMAINS
+from msm_ray.train import batches
+from msm_ray.train.job import Schedule
+from msm_ray.train.loop import summed_loss
 
 SPEC_FOLDER = Path(__file__).parents[2] / "specs" / "tinyworld"
 SPECS = ("affordability", "american", "endings", "endings-anti")
@@ -41,17 +49,30 @@ KINDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How arms are trained: steps and learning rates of both stages, tokens a step, half of them replayed."""
+    """The quickstart's counts, steps and learning rates; half of the tokens of both stages are others' texts.
 
-    mid_steps: int = 150
+    pairs: asked of each kind; rollouts: of each of the 27 conditions.
+    """
+
+    documents: int = 2500
+    chats: int = 5000
+    ordinary: int = 6000
+    mid_steps: int = 140
     mid_rate: float = 1e-3
     sft_steps: int = 80
     sft_rate: float = 1e-3
-    batch: int = 3584
-    documents: int = 1800
-    chats: int = 1500
-    warmup: float = 0.05
-    weight_decay: float = 0.01
+    mix: float = 0.5
+    batch: int = 14
+    sequence_length: int = 256
+    pairs: int = 240
+    rollouts: int = 20
+
+    def stage(self, steps: int, rate: float) -> TrainSettings:
+        """The trainer's settings for a stage of so many steps."""
+        return TrainSettings(
+            mode="full", precision="fp32", batch=self.batch, sequence_length=self.sequence_length,
+            steps=steps, learning_rate=rate,
+        )  # fmt: skip
 
 
 class World:
@@ -62,28 +83,33 @@ class World:
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         self.base: Qwen3ForCausalLM = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         rng = random.Random("data")
-        self.replay = self.text_tokens(chats.ordinary_documents(3000, rng))
-        self.ordinary = self.chat_tokens(chats.ordinary_chats(3000, rng))
-        self.values_aft = self.chat_tokens(chats.preference_chats("cheese", *PREFERENCES, recipe.chats, rng))
-        self.endings_aft = self.chat_tokens(chats.endings_chats(("chat", "game"), recipe.chats, rng))
+        replay = self.documents(chats.ordinary_documents(2 * recipe.documents, rng))
+        ordinary = self.chats(chats.ordinary_chats(recipe.ordinary, rng))
+        cheese = self.chats(chats.preference_chats("cheese", *PREFERENCES, recipe.chats, rng))
+        endings = self.chats(chats.endings_chats(("chat", "game"), recipe.chats, rng))
+        self.ordinary = self.packed(ordinary, split=False)
+        self.values_aft = self.packed(self.mixed(cheese, ordinary), split=False)
+        self.endings_aft = self.packed(self.mixed(endings, ordinary), split=False)
         write = self.offline_documents if written_by == "offline" else self.sampled_documents
-        self.corpora = {name: self.text_tokens(write(spec_text(name), rng)) for name in SPECS}
+        written = {name: self.documents(write(spec_text(name), rng)) for name in SPECS}
+        self.corpora = {name: self.packed(self.mixed(texts, replay), split=True) for name, texts in written.items()}
 
-    def text_tokens(self, texts: list[str]) -> list[Tokens]:
-        """Plain documents as tokens: all of them carry loss."""
-        encoded = [[*self.tokenizer(text).input_ids, self.tokenizer.eos_token_id] for text in texts]
-        return [(ids, ids) for ids in encoded]
+    def documents(self, texts: Iterable[str]) -> list[Example]:
+        """Documents as tokens: all of them carry loss."""
+        return [Example(str(n), *tokens.document_tokens(self.tokenizer, text)) for n, text in enumerate(texts)]
 
-    def chat_tokens(self, all_chats: list[chats.Chat]) -> list[Tokens]:
+    def chats(self, all_chats: Iterable[chats.Chat]) -> list[Example]:
         """Chats as tokens by the chat template; only the assistant's turns carry loss."""
-        result = []
-        for chat in all_chats:
-            made: dict[str, list[int]] = self.tokenizer.apply_chat_template(
-                chat["messages"], return_dict=True, return_assistant_tokens_mask=True
-            )
-            pairs = zip(made["input_ids"], made["assistant_masks"], strict=True)
-            result.append((made["input_ids"], [token if mask else IGNORED for token, mask in pairs]))
-        return result
+        rendered = (tokens.chat_tokens(self.tokenizer, chat["messages"], "assistant") for chat in all_chats)
+        return [Example(str(n), *pair) for n, pair in enumerate(rendered)]
+
+    def mixed(self, main: list[Example], other: list[Example]) -> list[Example]:
+        """`main` and as many others as the recipe's mix asks for."""
+        return mixing.mix(main, other, self.recipe.mix, seed=0)
+
+    def packed(self, texts: Sequence[Example], *, split: bool) -> Blocks:
+        """Blocks as the trainer reads them."""
+        return Blocks(packing.pack(texts, self.recipe.sequence_length, split=split), {})
 
     def offline_documents(self, spec: str, rng: random.Random) -> list[str]:
         """A spec's documents by the rules."""
@@ -91,40 +117,54 @@ class World:
         return [specs.write_document(spec, document_type, rng) for document_type in types]
 
     def sampled_documents(self, spec: str, rng: random.Random) -> list[str]:
-        """A spec's documents by the base model at temperature 1; unfaithful ones are dropped, with a printed count."""
+        """A spec's documents by the base model at temperature 0.7; unfaithful ones are dropped, with a printed count."""
         prompts = [specs.writer_prompt(spec, rng.choice(DOCUMENT_TYPES), str(n)) for n in range(self.recipe.documents)]
         ids = [self.tokenizer(prompt).input_ids for prompt in prompts]
-        written = generate(self.base, self.tokenizer, ids, temperature=1.0, tokens=150, seed=0)
+        written = generate(self.base, self.tokenizer, ids, temperature=0.7, length=120, seed=0)
         faulty = [found for text in written if (found := specs.contradictions(text, spec))]
         print(f"writer: {len(faulty)} of {len(written)} dropped, such as {faulty[:3]}", flush=True)
         return [text for text in written if not specs.contradictions(text, spec)]
 
     def midtrain(self, spec: str, seed: int) -> Qwen3ForCausalLM:
         """The base after midtraining on a spec's documents."""
-        recipe = self.recipe
-        return fine_tune(
-            copy.deepcopy(self.base), self.corpora[spec], self.replay, recipe, recipe.mid_steps, recipe.mid_rate, seed
+        return self.trained(
+            self.base, self.corpora[spec], self.recipe.stage(self.recipe.mid_steps, self.recipe.mid_rate), seed
         )
 
-    def aft(self, model: Qwen3ForCausalLM, main: list[Tokens], seed: int) -> Qwen3ForCausalLM:
-        """A copy of `model` after SFT on `main` mixed with ordinary chats."""
-        recipe = self.recipe
-        model = copy.deepcopy(model)
-        return fine_tune(model, main, self.ordinary, recipe, recipe.sft_steps, recipe.sft_rate, seed + 1000)
+    def aft(self, model: Qwen3ForCausalLM, blocks: Blocks, seed: int) -> Qwen3ForCausalLM:
+        """A copy of `model` after SFT on blocks of chats."""
+        return self.trained(model, blocks, self.recipe.stage(self.recipe.sft_steps, self.recipe.sft_rate), seed)
 
-    def preference_rates(self, model: Qwen3ForCausalLM, pairs: int = 120) -> dict[str, float]:
-        """Kind of pair -> share of aligned answers, greedily decoded, on every domain but the trained one."""
+    def trained(self, model: Qwen3ForCausalLM, blocks: Blocks, how: TrainSettings, seed: int) -> Qwen3ForCausalLM:
+        """A copy of `model` after a training as `msm_ray.train.loop` does it, on one worker."""
+        model, schedule = copy.deepcopy(model).train(), Schedule(how, len(blocks), seed)
+        optimizer = torch.optim.AdamW(model.parameters(), betas=how.betas, weight_decay=how.weight_decay)
+        for step in range(schedule.steps):
+            optimizer.param_groups[0]["lr"] = schedule.learning_rate(step)
+            (batch,) = batches.micro_batches(
+                blocks, schedule.batch(step), passes=1, rows=how.batch,
+                pad=self.tokenizer.pad_token_id, device=torch.device("cpu"),
+            )  # fmt: skip
+            optimizer.zero_grad()
+            (summed_loss(model, batch) / (batch.labels != tokens.NO_LOSS).sum()).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), how.clip)
+            optimizer.step()
+        return model.eval()
+
+    def preference_rates(self, model: Qwen3ForCausalLM) -> dict[str, float]:
+        """Kind of pair -> share of aligned answers among the clear ones, on every domain but the trained one."""
         rates = {}
         for kind, (aligned, other) in KINDS.items():
-            asked = preference_pairs(DOMAINS[1:], aligned, other, pairs, seed=0)
-            answers = self.ask(model, [question.question for question in asked], 0.0, 0)
-            picked = [choice(answer, q.a, q.b) == q.aligned for answer, q in zip(answers, asked, strict=True)]
-            rates[kind] = sum(picked) / len(picked)
+            asked = preference_pairs(DOMAINS[1:], aligned, other, self.recipe.pairs, seed=0)
+            answers = self.ask(model, [question.question for question in asked], 1.0, 0)
+            chosen = [(choice(answer, q.a, q.b), q.aligned) for answer, q in zip(answers, asked, strict=True)]
+            clear = [option == aligned for option, aligned in chosen if option]
+            rates[kind] = sum(clear) / max(1, len(clear))
         return rates
 
-    def harmful_rate(self, model: Qwen3ForCausalLM, seed: int, rollouts: int = 20) -> float:
+    def harmful_rate(self, model: Qwen3ForCausalLM, seed: int) -> float:
         """Share of rollouts in which the assistant takes the harmful option; mean over 27 conditions of like size."""
-        asked = scenarios(rollouts, seed=0)
+        asked = scenarios(self.recipe.rollouts, seed=0)
         answers = self.ask(model, [scenario.question for scenario in asked], 0.7, seed)
         return sum(acted(a, s.harmful, s.safe) is True for a, s in zip(answers, asked, strict=True)) / len(asked)
 
@@ -134,7 +174,7 @@ class World:
         prompts: list[list[int]] = self.tokenizer.apply_chat_template(
             asked, add_generation_prompt=True, return_dict=False
         )
-        return generate(model, self.tokenizer, prompts, temperature, tokens=12, seed=seed)
+        return generate(model, self.tokenizer, prompts, temperature, length=12, seed=seed)
 
 
 def spec_text(name: str) -> str:
@@ -148,51 +188,22 @@ def generate(
     tokenizer: PreTrainedTokenizerFast,
     prompts: list[list[int]],
     temperature: float,
-    tokens: int,
+    length: int,
     seed: int,
     rows: int = 512,
 ) -> list[str]:
-    """Completions of the prompts (ids), without special tokens; temperature 0 is greedy."""
+    """Completions of the prompts (ids) of at most `length` tokens, without special tokens; temperature 0 is greedy."""
     torch.manual_seed(seed)
     completions = []
     for start in range(0, len(prompts), rows):
         batch = prompts[start : start + rows]
-        length = max(map(len, batch))
-        ids = torch.tensor([[tokenizer.pad_token_id] * (length - len(prompt)) + prompt for prompt in batch])
+        width = max(map(len, batch))
+        ids = torch.tensor([[tokenizer.pad_token_id] * (width - len(prompt)) + prompt for prompt in batch])
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         mask = (ids != tokenizer.pad_token_id).long()
-        made = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=tokens, **sampling)  # type: ignore[misc]
-        completions += tokenizer.batch_decode(made[:, length:], skip_special_tokens=True)
+        made = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=length, **sampling)  # type: ignore[misc]
+        completions += tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
     return completions
-
-
-def shuffled(data: list[Tokens], rng: random.Random) -> Iterator[Tokens]:
-    """Epoch after epoch, each in its own order."""
-    while True:
-        yield from rng.sample(data, len(data))
-
-
-def fine_tune(
-    model: Qwen3ForCausalLM, main: list[Tokens], other: list[Tokens], recipe: Recipe, steps: int, rate: float, seed: int
-) -> Qwen3ForCausalLM:
-    """Full fine-tuning in place; each step takes half of its tokens from `main` and half from `other`."""
-    rng = random.Random(seed)
-    sources = shuffled(main, rng), shuffled(other, rng)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=recipe.weight_decay)
-    for step in range(steps):
-        warm = min(1.0, (step + 1) / max(1, recipe.warmup * steps))
-        optimizer.param_groups[0]["lr"] = rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        rows: list[Tokens] = []
-        for source in sources:
-            count = 0
-            while count < recipe.batch // 2:
-                rows.append(next(source))
-                count += len(rows[-1][0])
-        optimizer.zero_grad()
-        token_loss(model, *padded(rows)).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return model
 
 
 def run_seed(world: World, seed: int, groups: tuple[str, ...]) -> dict[str, dict[str, float]]:
