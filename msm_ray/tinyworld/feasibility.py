@@ -54,9 +54,9 @@ class Recipe:
     pairs: asked of each kind; rollouts: of each of the 27 conditions.
     """
 
-    documents: int = 2500
-    chats: int = 5000
-    ordinary: int = 6000
+    documents: int = 1600
+    chats: int = 1500
+    ordinary: int = 3000
     mid_steps: int = 140
     mid_rate: float = 1e-3
     sft_steps: int = 80
