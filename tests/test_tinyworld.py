@@ -370,7 +370,10 @@ def test_feasibility_trains_every_arm_and_compares_them(capsys: pytest.CaptureFi
     printed = capsys.readouterr().out
     rates = [line for line in printed.splitlines() if line.startswith("seed ")]
     assert len(rates) == 2 * (6 + 8)
-    assert len(set(rates)) == len(rates)
+    values = ("baseline", "aft", "affordability", "affordability+aft", "american", "american+aft")
+    agentic = ("baseline", "aft", "endings", "endings+aft", "endings-anti", "endings-anti+aft", *values[2:4])
+    expected = {f"values/{arm}" for arm in values} | {f"agentic/{arm}" for arm in agentic}
+    assert {line.split()[2] for line in rates} == expected
     differences = [line for line in printed.splitlines() if " - " in line]
     assert len(differences) == 4 * 3 + 3
     assert all("[" in line and "inf" not in line and "nan" not in line for line in differences)
