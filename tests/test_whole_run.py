@@ -155,17 +155,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_after_signals_and_kill_the_same_command_ends_with_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
-    torn, offline = tmp_path / "torn", OFFLINE
-    code, below = interrupt(torn, "train", signal.SIGTERM, lambda: any(torn.glob("documents/*/draft.json")), offline)
+    torn = tmp_path / "torn"
+    code, below = interrupt(torn, "train", signal.SIGTERM, lambda: any(torn.glob("documents/*/draft.json")), OFFLINE)
     assert code == 130
     assert alive(below, 30) == []
-    code, below = interrupt(torn, "train", signal.SIGINT, lambda: any(torn.glob("midtrain/*/metrics.jsonl")), offline)
+    code, below = interrupt(torn, "train", signal.SIGINT, lambda: any(torn.glob("midtrain/*/metrics.jsonl")), OFFLINE)
     assert code == 130
     assert alive(below, 30) == []
-    code, below = interrupt(torn, "train", signal.SIGKILL, lambda: any(torn.glob("sft/*/metrics.jsonl")), offline)
+    code, below = interrupt(torn, "train", signal.SIGKILL, lambda: any(torn.glob("sft/*/metrics.jsonl")), OFFLINE)
     assert code == -signal.SIGKILL
     tidy_up(below)
-    finish(torn, "train", offline)
+    finish(torn, "train", OFFLINE)
     assert digests(torn) == digests(undisturbed)
     assert len(digests(undisturbed)) > 25
 
