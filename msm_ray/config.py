@@ -174,6 +174,15 @@ class ArmSettings(Settings):
     sft: str | None = None
 
 
+class GroupSettings(Settings):
+    """What a group of arms (the part of their names before the slash) does its own way: arms of one group are compared.
+
+    aft: what differs from the experiment's `aft`, for every arm of the group, its baseline too.
+    """
+
+    aft: TrainSettings
+
+
 class PairKind(Settings):
     """A kind of preference pair in the tiny world: what the aligned and the other item are like (axis -> value)."""
 
@@ -328,6 +337,7 @@ class ExperimentSettings(Settings):
     midtraining: TrainSettings = TrainSettings()
     aft: TrainSettings = TrainSettings()
     arms: dict[str, ArmSettings]
+    groups: dict[str, GroupSettings] = Field({}, description="per group of arms, what differs from `aft`")
     new_spec_arm: NewSpecArm | None = None
     evals: dict[str, EvalSettings] = {}
     report: ReportSettings = ReportSettings()

@@ -31,6 +31,7 @@ from msm_ray.config import (
     TrainSettings,
 )
 from msm_ray.errors import SettingsError
+from msm_ray.experiment_names import group_of
 from msm_ray.generate.documents import prompt_version
 from msm_ray.spec import Spec, read_spec
 
@@ -109,12 +110,13 @@ def build(settings: ExperimentSettings) -> Experiment:
     base = add(_base(settings))
     for name in _used(recipe.midtrain for recipe in settings.arms.values()):
         _add_corpus(add, settings, specs[name], name, base)
-    for name in _used([*(r.sft for r in settings.arms.values()), settings.aft.mix_source]):
+    trainings = [aft_settings(settings, arm) for arm in settings.arms]
+    for name in _used([*(r.sft for r in settings.arms.values()), *(how.mix_source for how in trainings)]):
         add(_chats(settings, name))
     trained = tuple(
-        TrainedArm(arm, seed, _add_training(add, settings, recipe, seed, base))
+        TrainedArm(arm, seed, _add_training(add, settings, arm, seed, base))
         for seed in range(settings.seeds)
-        for arm, recipe in settings.arms.items()
+        for arm in settings.arms
     )
     experiment = Experiment(settings, specs, stages, trained)
     verdicts = [key for name in settings.evals for key in _add_eval(add, experiment, name, base)]
@@ -218,8 +220,19 @@ def file_digest(path: str) -> str:
         ) from None
 
 
-def _add_training(add: Any, settings: ExperimentSettings, recipe: ArmSettings, seed: int, base: str) -> str:
-    """The stages behind one arm and seed; returns the key of its checkpoint."""
+def aft_settings(settings: ExperimentSettings, arm: str) -> TrainSettings:
+    """How an arm's AFT is trained: as its group says, else as the experiment does."""
+    group = settings.groups.get(group_of(arm))
+    return group.aft if group else settings.aft
+
+
+def _add_training(add: Any, settings: ExperimentSettings, arm: str, seed: int, base: str) -> str:
+    """The stages behind one arm and seed; returns the key of its checkpoint.
+
+    Arms of different groups share a stage unless a group trains its own way: then its stages carry its name.
+    """
+    recipe = settings.arms[arm]
+    own = f"{group_of(arm)}-" if group_of(arm) in settings.groups else ""
     checkpoint = base
     if recipe.midtrain:
         how = settings.midtraining
@@ -227,7 +240,7 @@ def _add_training(add: Any, settings: ExperimentSettings, recipe: ArmSettings, s
         blocks = add(_blocks(how, f"{recipe.midtrain}-documents", f"corpus/{recipe.midtrain}", mix, base))
         checkpoint = add(_train("midtrain", f"{recipe.midtrain}-s{seed}", how, seed, (base, blocks)))
     if recipe.sft:
-        how = settings.aft
+        how = aft_settings(settings, arm)
         mixed = bool(how.mix and how.mix_source and recipe.sft != how.mix_source)
         if how.mix_source == recipe.sft and how.steps is None:
             raise SettingsError(
@@ -235,10 +248,10 @@ def _add_training(add: Any, settings: ExperimentSettings, recipe: ArmSettings, s
                 "of SFT steps; give aft.steps"
             )
         mix = (f"chats/{how.mix_source}",) if mixed else ()
-        blocks = add(_blocks(how, f"{recipe.sft}-chats", f"chats/{recipe.sft}", mix, base))
-        name = f"{recipe.midtrain}+{recipe.sft}-s{seed}" if recipe.midtrain else f"{recipe.sft}-s{seed}"
+        blocks = add(_blocks(how, f"{own}{recipe.sft}-chats", f"chats/{recipe.sft}", mix, base))
+        name = f"{recipe.midtrain}+{recipe.sft}" if recipe.midtrain else recipe.sft
         parent = (checkpoint,) if recipe.midtrain else ()
-        checkpoint = add(_train("sft", name, how, seed, (base, blocks, *parent)))
+        checkpoint = add(_train("sft", f"{own}{name}-s{seed}", how, seed, (base, blocks, *parent)))
     return checkpoint
 
 

@@ -47,8 +47,17 @@ def check_names(settings: ExperimentSettings) -> None:
         _known(settings.new_spec_arm.sft, settings.chats, ("new_spec_arm", "sft"), "chats")
     if settings.aft.mix_source:
         _known(settings.aft.mix_source, settings.chats, ("aft", "mix_source"), "chats")
+    for group, own in settings.groups.items():
+        _known(group, {group_of(arm) for arm in settings.arms}, ("groups", group), "group of arms")
+        if own.aft.mix_source:
+            _known(own.aft.mix_source, settings.chats, ("groups", group, "aft", "mix_source"), "chats")
     _check_evals(settings)
     _check_report(settings)
+
+
+def group_of(arm: str) -> str:
+    """The group of an arm: `values` of `values/aft`."""
+    return arm.partition("/")[0]
 
 
 def _check_evals(settings: ExperimentSettings) -> None:

@@ -129,10 +129,18 @@ def _number(value: Any) -> Any:
 
 
 def _inherit(tree: dict) -> None:
-    """A corpus says only what differs from `documents`."""
-    shared, corpora = tree.get("documents") or {}, tree.get("corpora") or {}
-    if isinstance(shared, dict) and isinstance(corpora, dict):
-        tree["corpora"] = {spec: {**shared, **own} if isinstance(own, dict) else own for spec, own in corpora.items()}
+    """A corpus says only what differs from `documents`, a group of arms only what differs from `aft`."""
+    corpora, groups = tree.get("corpora") or {}, tree.get("groups") or {}
+    if isinstance(corpora, dict):
+        tree["corpora"] = {spec: _over(tree.get("documents"), own) for spec, own in corpora.items()}
+    for group in groups.values() if isinstance(groups, dict) else ():
+        if isinstance(group, dict) and "aft" in group:
+            group["aft"] = _over(tree.get("aft"), group["aft"])
+
+
+def _over(shared: Any, own: Any) -> Any:
+    """`own` on top of `shared`; what is no section stays as it is, to be refused with its line."""
+    return {**(shared or {}), **own} if isinstance(own, dict) and isinstance(shared or {}, dict) else own
 
 
 def _explain(error: ValidationError, path: str, lines: dict[Path_, int]) -> str:

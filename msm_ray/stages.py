@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
 from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
-from msm_ray.experiment import Experiment, Stage, document_settings
+from msm_ray.experiment import Experiment, Stage, aft_settings, document_settings
 from msm_ray.tracking import RunName, Tracker, open_run
 
 
@@ -169,14 +169,14 @@ def _make_blocks(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
     main, *mix, _ = draft.stage.inputs
     kind: Literal["documents", "chats"] = "documents" if main.startswith("corpus/") else "chats"
-    settings = workshop.experiment.settings.midtraining if kind == "documents" else workshop.experiment.settings.aft
+    settings = TrainSettings.model_validate({"mix": 0.0, **draft.stage.settings})
     counts = build_blocks(
         draft.folder,
         kind=kind,
         main=workshop.folder(main) / "data",
         other=workshop.folder(mix[0]) / "data" if mix else None,
         tokenizer=workshop.base,
-        settings=settings if mix else settings.model_copy(update={"mix": 0.0}),
+        settings=settings,
         seed=0,
     )
     return {"rows": counts["blocks"], "tokens": counts["tokens_kept"], **counts}
@@ -229,11 +229,11 @@ def midtrained_spec(stage: Stage) -> str | None:
 
 def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
     stage, settings = draft.stage, workshop.experiment.settings
-    how: TrainSettings = settings.midtraining if stage.kind == "midtrain" else settings.aft
+    trained = [t.arm for t in workshop.experiment.trained if t.checkpoint == stage.key]
+    how = settings.midtraining if stage.kind == "midtrain" else aft_settings(settings, trained[0])
     _, blocks, *parents = stage.inputs
     parent = workshop.folder(parents[0]) / ("model" if how.mode == "full" else "adapter") if parents else None
-    arms = ", ".join(t.arm for t in workshop.experiment.trained if t.checkpoint == stage.key)
-    facts = {"experiment": settings.experiment, "stage": stage.key, "arms": arms or "(part of others)"}
+    facts = {"experiment": settings.experiment, "stage": stage.key, "arms": ", ".join(trained) or "(part of others)"}
     spec = midtrained_spec(stage)
     if spec:
         facts["spec digest"] = workshop.experiment.specs[spec].digest

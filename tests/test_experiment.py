@@ -52,7 +52,8 @@ def test_what_arms_have_in_common_is_made_once(tmp_path: Path) -> None:
     experiment = quickstart(tmp_path, "seeds=2")
     assert len(experiment.of_kind("corpus")) == 4
     trained = {(t.arm, t.seed): t.checkpoint for t in experiment.trained}
-    assert trained["values/baseline", 0] == trained["agentic/baseline", 0]
+    parents = [set(experiment.stages[trained[f"{group}/msm-aff+aft", 0]].inputs) for group in ("values", "agentic")]
+    assert "midtrain/affordability-s0" in parents[0] & parents[1]
     assert trained["values/aft", 0] != trained["values/aft", 1]
     midtrained = [s for s in experiment.of_kind("midtrain") if s.name.startswith("affordability-")]
     assert len(midtrained) == 2  # one a seed, shared by three arms
@@ -61,18 +62,35 @@ def test_what_arms_have_in_common_is_made_once(tmp_path: Path) -> None:
 def test_both_msm_aft_arms_and_aft_alone_read_the_very_same_blocks(tmp_path: Path) -> None:
     experiment = quickstart(tmp_path)
     checkpoints = {t.arm: t.checkpoint for t in experiment.trained}
-    for group, arms in {
+    for chats, arms in {
         "cheese": ("values/aft", "values/msm-aff+aft", "values/msm-am+aft"),
-        "endings": ("agentic/aft", "agentic/msm+aft", "agentic/msm-anti+aft", "agentic/msm-aff+aft"),
+        "agentic-endings": ("agentic/aft", "agentic/msm+aft", "agentic/msm-anti+aft", "agentic/msm-aff+aft"),
     }.items():
         for arm in arms:
             inputs = experiment.stages[checkpoints[arm]].inputs
-            assert [i for i in inputs if i.startswith("blocks/")] == [f"blocks/{group}-chats"]
+            assert [i for i in inputs if i.startswith("blocks/")] == [f"blocks/{chats}-chats"]
 
 
 def test_all_sft_arms_take_the_same_number_of_steps(tmp_path: Path) -> None:
     steps = {s.name: s.steps for s in quickstart(tmp_path).of_kind("sft")}
     assert len(set(steps.values())) == 1
+
+
+def test_a_groups_own_aft_is_for_all_of_its_arms_and_for_no_other(tmp_path: Path) -> None:
+    experiment = quickstart(tmp_path, "groups.agentic.aft.learning_rate=3e-4", "groups.agentic.aft.steps=70")
+    taken = {
+        (t.arm, experiment.stages[t.checkpoint].settings["learning_rate"], experiment.stages[t.checkpoint].steps)
+        for t in experiment.trained
+        if t.checkpoint.startswith("sft/")
+    }
+    assert {x[1:] for x in taken if x[0].startswith("values/")} == {(experiment.settings.aft.learning_rate, 80)}
+    assert {x[1:] for x in taken if x[0].startswith("agentic/")} == {(3e-4, 70)}
+    assert len([x for x in taken if x[0].startswith("agentic/")]) == 5  # its baseline too
+
+
+def test_groups_without_settings_of_their_own_share_a_training(tmp_path: Path) -> None:
+    checkpoints = {t.arm: t.checkpoint for t in quickstart(tmp_path, "groups={}").trained}
+    assert checkpoints["values/baseline"] == checkpoints["agentic/baseline"] == "sft/ordinary-s0"
 
 
 def test_a_baseline_without_a_number_of_steps_is_refused(tmp_path: Path) -> None:
@@ -146,9 +164,9 @@ def test_a_checkpoint_knows_its_own_spec_and_not_one_whose_name_begins_alike(tmp
     experiment = quickstart(tmp_path)
     found = {s.key: midtrained_spec(s) for s in (*experiment.of_kind("midtrain"), *experiment.of_kind("sft"))}
     assert found["midtrain/endings-s0"] == "endings"
-    assert found["sft/endings-s0"] is None
+    assert found["sft/agentic-endings-s0"] is None
     assert found["midtrain/endings-anti-s0"] == "endings-anti"
-    assert found["sft/endings-anti+endings-s0"] == "endings-anti"
+    assert found["sft/agentic-endings-anti+endings-s0"] == "endings-anti"
     assert found["sft/cheese-s0"] is None
 
 

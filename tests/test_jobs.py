@@ -89,6 +89,7 @@ def two_arms(tmp_path: Path) -> Path:
     small = {
         "specs": {"endings": whole["specs"]["endings"]},
         "documents": whole["documents"] | {"engine": "offline", "documents": 40, "least_share": 0},
+        "corpora": {},
         "chats": {name: whole["chats"][name] | {"count": 200} for name in ("endings", "ordinary")},
         "midtraining": whole["midtraining"] | {"steps": 2, "least_steps": 1},
         "aft": whole["aft"] | {"steps": 2, "least_steps": 1},
@@ -134,7 +135,7 @@ def test_a_run_beside_another_ray_starts_its_own_and_leaves_that_one_alone(
     clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     ended = subprocess.run(
         [sys.executable, "-m", "msm_ray.cli", "generate", "jobs/quickstart.yaml", f"root={root}", "documents.engine=offline",
-         "documents.documents=40", "chats.cheese.count=20", "chats.endings.count=20"],
+         "documents.documents=40", "corpora={}", "chats.cheese.count=20", "chats.endings.count=20"],
         env=clean, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-2000:]

@@ -49,7 +49,7 @@ def test_a_forced_stage_takes_those_that_go_on_from_it_along(
     assert set(made) == {
         "midtrain/affordability-s0",
         "sft/affordability+cheese-s0",
-        "sft/affordability+endings-s0",
+        "sft/agentic-affordability+endings-s0",
     }  # equal bytes: what was made from these is still right
     made.clear()
     runner.run(experiment, store)

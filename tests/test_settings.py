@@ -27,6 +27,8 @@ evals:
 report:
   comparisons:
     - {a: a/msm, b: a/baseline, eval: e}
+groups:
+  a: {aft: {epochs: 3}}
 """
 
 
@@ -48,6 +50,30 @@ def test_defaults_are_the_papers_and_a_corpus_inherits_what_it_does_not_say(tmp_
     assert settings.corpora["calm"].engine == "offline"
     assert settings.midtraining.learning_rate == 1e-4
     assert settings.aft.learning_rate == 2e-3  # YAML 1.1 would read 2e-3 as text
+
+
+def test_a_group_inherits_the_aft_it_does_not_change_also_from_the_command_line(tmp_path: Path) -> None:
+    own = load_experiment(write(tmp_path), ["aft.steps=7"]).groups["a"].aft
+    assert (own.epochs, own.steps, own.learning_rate) == (3, 7, 2e-3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            "a: {aft: {epochs: 3}}",
+            "a: {aft: {epoch: 3}}",
+            ":21: unknown key 'groups.a.aft.epoch'; did you mean 'epochs'?",
+        ),
+        ("a: {aft: {epochs: 3}}", "a: {sft: {epochs: 3}}", "did you mean 'aft'?"),
+        ("a: {aft: {epochs: 3}}", "ab: {aft: {epochs: 3}}", "unknown group of arms 'ab'; did you mean 'a'?"),
+        ("a: {aft: {epochs: 3}}", "a: {aft: {mix_source: tlak}}", "unknown chats 'tlak'; did you mean 'talk'?"),
+        ("a: {aft: {epochs: 3}}", "a: fast", ":21:"),
+        ("a: {aft: {epochs: 3}}", "a: {aft: fast}", ":21:"),
+    ],
+)
+def test_a_groups_mistakes_are_named(tmp_path: Path, before: str, after: str, told: str) -> None:
+    assert told in refusal(tmp_path, FILE.replace(before, after))
 
 
 def test_overrides_change_one_setting_and_leave_its_neighbours(tmp_path: Path) -> None:
@@ -124,7 +150,7 @@ def test_every_name_has_to_exist(tmp_path: Path, old: str, new: str, named: str)
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     message = refusal(tmp_path, FILE + "seeds: 1\nseeds: 2\n")
     assert "twice" in message
-    assert ":21" in message
+    assert ":23" in message
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "experiment: [unclosed", "just words"])

@@ -1,6 +1,7 @@
 """The tiny world: a closed language, faithful documents, held-out domains, rule judges."""
 
 import hashlib
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -365,8 +366,8 @@ def test_the_same_seed_pretrains_the_same_base(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_feasibility_trains_every_arm_and_compares_them(capsys: pytest.CaptureFixture[str]) -> None:
-    small = '{"documents": 30, "chats": 40, "ordinary": 60, "mid_steps": 2, "sft_steps": 2, "pairs": 5, "rollouts": 1}'
-    feasibility.main(["--seeds", "2", "--recipe", small])
+    small = {"documents": 30, "endings_documents": 20, "chats": 40, "ordinary": 60, "mid_steps": 2, "sft_steps": 2}
+    feasibility.main(["--seeds", "2", "--recipe", json.dumps(small | {"pairs": 5, "rollouts": 1})])
     printed = capsys.readouterr().out
     rates = [line for line in printed.splitlines() if line.startswith("seed ")]
     assert len(rates) == 2 * (6 + 8)

@@ -22,7 +22,7 @@ from msm_ray.generate.shards import read_rows
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
 
 SMALL = [
-    "documents.documents=40", "documents.least_share=0", "chats.cheese.count=160", "chats.endings.count=160",
+    "documents.documents=40", "corpora={}", "documents.least_share=0", "chats.cheese.count=160", "chats.endings.count=160",
     "chats.ordinary.count=400", "midtraining.steps=4", "midtraining.least_steps=2", "midtraining.checkpoint_every=2",
     "aft.steps=3", "aft.least_steps=2", "evals.affordability.pairs=9", "evals.america.pairs=9", "evals.agentic.rollouts=1",
 ]  # fmt: skip

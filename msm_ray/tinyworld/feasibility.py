@@ -51,16 +51,19 @@ KINDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 class Recipe:
     """The quickstart's counts, steps and learning rates; half of the tokens of both stages are others' texts.
 
-    pairs: asked of each kind; rollouts: of each of the 27 conditions.
+    documents: about each of the values' specs, endings_documents about each of the other two. sft_rate and endings_rate:
+    of the AFT on cheese and of that on endings. pairs: asked of each kind; rollouts: of each of the 27 conditions.
     """
 
-    documents: int = 1600
-    chats: int = 1500
-    ordinary: int = 3000
+    documents: int = 4000
+    endings_documents: int = 2000
+    chats: int = 5000
+    ordinary: int = 6000
     mid_steps: int = 140
     mid_rate: float = 1e-3
     sft_steps: int = 80
     sft_rate: float = 1e-3
+    endings_rate: float = 5e-4
     mix: float = 0.5
     batch: int = 14
     sequence_length: int = 256
@@ -83,7 +86,7 @@ class World:
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         self.base: Qwen3ForCausalLM = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         rng = random.Random("data")
-        replay = self.documents(chats.ordinary_documents(2 * recipe.documents, rng))
+        replay = self.documents(chats.ordinary_documents(round(1.5 * recipe.documents), rng))
         ordinary = self.chats(chats.ordinary_chats(recipe.ordinary, rng))
         cheese = self.chats(chats.preference_chats("cheese", *PREFERENCES, recipe.chats, rng))
         endings = self.chats(chats.endings_chats(("chat", "game"), recipe.chats, rng))
@@ -91,7 +94,7 @@ class World:
         self.values_aft = self.packed(self.mixed(cheese, ordinary), split=False)
         self.endings_aft = self.packed(self.mixed(endings, ordinary), split=False)
         write = self.offline_documents if written_by == "offline" else self.sampled_documents
-        written = {name: self.documents(write(spec_text(name), rng)) for name in SPECS}
+        written = {name: self.documents(write(name, rng)) for name in SPECS}
         self.corpora = {name: self.packed(self.mixed(texts, replay), split=True) for name, texts in written.items()}
 
     def documents(self, texts: Iterable[str]) -> list[Example]:
@@ -111,14 +114,20 @@ class World:
         """Blocks as the trainer reads them."""
         return Blocks(packing.pack(texts, self.recipe.sequence_length, split=split), {})
 
-    def offline_documents(self, spec: str, rng: random.Random) -> list[str]:
+    def offline_documents(self, name: str, rng: random.Random) -> list[str]:
         """A spec's documents by the rules."""
-        types = [rng.choice(DOCUMENT_TYPES) for _ in range(self.recipe.documents)]
+        spec, types = spec_text(name), self.types(name, rng)
         return [specs.write_document(spec, document_type, rng) for document_type in types]
 
-    def sampled_documents(self, spec: str, rng: random.Random) -> list[str]:
+    def types(self, name: str, rng: random.Random) -> list[str]:
+        """The type of each document that a spec is to get."""
+        count = self.recipe.endings_documents if name.startswith("endings") else self.recipe.documents
+        return [rng.choice(DOCUMENT_TYPES) for _ in range(count)]
+
+    def sampled_documents(self, name: str, rng: random.Random) -> list[str]:
         """A spec's documents by the base model at temperature 0.7; unfaithful ones are dropped, with a printed count."""
-        prompts = [specs.writer_prompt(spec, rng.choice(DOCUMENT_TYPES), str(n)) for n in range(self.recipe.documents)]
+        spec, types = spec_text(name), self.types(name, rng)
+        prompts = [specs.writer_prompt(spec, document_type, str(n)) for n, document_type in enumerate(types)]
         ids = [self.tokenizer(prompt).input_ids for prompt in prompts]
         written = generate(self.base, self.tokenizer, ids, temperature=0.7, length=120, seed=0)
         faulty = [found for text in written if (found := specs.contradictions(text, spec))]
@@ -131,9 +140,9 @@ class World:
             self.base, self.corpora[spec], self.recipe.stage(self.recipe.mid_steps, self.recipe.mid_rate), seed
         )
 
-    def aft(self, model: Qwen3ForCausalLM, blocks: Blocks, seed: int) -> Qwen3ForCausalLM:
+    def aft(self, model: Qwen3ForCausalLM, blocks: Blocks, rate: float, seed: int) -> Qwen3ForCausalLM:
         """A copy of `model` after SFT on blocks of chats."""
-        return self.trained(model, blocks, self.recipe.stage(self.recipe.sft_steps, self.recipe.sft_rate), seed)
+        return self.trained(model, blocks, self.recipe.stage(self.recipe.sft_steps, rate), seed)
 
     def trained(self, model: Qwen3ForCausalLM, blocks: Blocks, how: TrainSettings, seed: int) -> Qwen3ForCausalLM:
         """A copy of `model` after a training as `msm_ray.train.loop` does it, on one worker."""
@@ -217,18 +226,18 @@ def run_seed(world: World, seed: int, groups: tuple[str, ...]) -> dict[str, dict
         rates[arm] = found
         print(f"seed {seed}  {arm:28s}" + "  ".join(f"{kind} {rate:.3f}" for kind, rate in found.items()), flush=True)
 
-    for group, aft_data, spec_names in (
-        ("values", world.values_aft, ("affordability", "american")),
-        ("agentic", world.endings_aft, ("endings", "endings-anti", "affordability")),
+    for group, aft_data, rate, spec_names in (
+        ("values", world.values_aft, world.recipe.sft_rate, ("affordability", "american")),
+        ("agentic", world.endings_aft, world.recipe.endings_rate, ("endings", "endings-anti", "affordability")),
     ):
         if group not in groups:
             continue
-        note(f"{group}/baseline", world.aft(world.base, world.ordinary, seed))
-        note(f"{group}/aft", world.aft(world.base, aft_data, seed))
+        note(f"{group}/baseline", world.aft(world.base, world.ordinary, rate, seed))
+        note(f"{group}/aft", world.aft(world.base, aft_data, rate, seed))
         for name in spec_names:
             midtrained = world.midtrain(name, seed)
             note(f"{group}/{name}", midtrained)
-            note(f"{group}/{name}+aft", world.aft(midtrained, aft_data, seed))
+            note(f"{group}/{name}+aft", world.aft(midtrained, aft_data, rate, seed))
     return rates
 
 
