@@ -30,7 +30,8 @@ def base_name(source: str) -> str:
 def identity(base: BaseSettings) -> dict[str, Any]:
     """What decides which weights these are: the source and a checksum of the files, where they are at hand.
 
-    Raises SettingsError for a folder that holds no model, and for a chat template that cannot be read.
+    Raises SettingsError for a folder that holds no model, for a checksum that is not `base.sha256`, and for a chat
+    template that cannot be read.
     """
     return _identity_of_weights(base) | _identity_of_template(base)
 
@@ -46,14 +47,21 @@ def _identity_of_template(base: BaseSettings) -> dict[str, Any]:
 
 def _identity_of_weights(base: BaseSettings) -> dict[str, Any]:
     if base.source == "smollm2":
-        return {"source": base.source, "sha256": SMOLLM2_SHA256}
+        return {"source": base.source, "sha256": _expected(base, SMOLLM2_SHA256)}
     folder = shipped_folder(base.source) or (Path(base.source) if Path(base.source).is_dir() else None)
     if folder is None:
         if _looks_like_path(base.source):
             raise SettingsError(f"base.source: {base.source}: no such folder")
         return {"source": base.source, "sha256": base.sha256}
     check_model_folder(folder)
-    return {"source": base.source, "sha256": weights_digest(folder)}
+    return {"source": base.source, "sha256": _expected(base, weights_digest(folder))}
+
+
+def _expected(base: BaseSettings, digest: str) -> str:
+    """`digest`, where it is the one that the user gave or where none was given."""
+    if base.sha256 not in (None, digest):
+        raise SettingsError(f"base.sha256: {base.source} has {digest}, not {base.sha256}")
+    return digest
 
 
 def shipped_folder(source: str) -> Path | None:
@@ -106,11 +114,10 @@ def fetch_base(out: Path, base: BaseSettings) -> dict[str, Any]:
     if base.source == "smollm2":
         _convert_smollm2(model)
     elif folder is not None:
-        if base.sha256 and weights_digest(folder) != base.sha256:
-            raise SettingsError(f"base.sha256: {folder} has {weights_digest(folder)}, not {base.sha256}")
         shutil.copytree(folder, model)
     else:
         _download(base.source, model)
+        _expected(base, weights_digest(model))
     if base.chat_template:
         shutil.copyfile(base.chat_template, model / "chat_template.jinja")
     return {"parameters": count_parameters(model)}

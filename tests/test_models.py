@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,6 +39,24 @@ def test_weights_with_another_checksum_are_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(models.metadata, "files", lambda _: [file])
     with pytest.raises(PreflightError, match="checksum .* expected"):
         models.smollm2_file()
+
+
+@pytest.mark.parametrize("source", ["tinyworld", "smollm2"])
+def test_a_base_that_is_not_the_one_expected_is_refused_before_anything_starts(source: str) -> None:
+    digest = models.identity(BaseSettings(source=source))["sha256"]
+    assert models.identity(BaseSettings(source=source, sha256=digest))["sha256"] == digest
+    with pytest.raises(SettingsError, match=f"base.sha256: {source} has {digest}, not 00"):
+        models.identity(BaseSettings(source=source, sha256="00"))
+
+
+def test_what_came_from_the_hub_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = models.shipped_folder("tinyworld")
+    assert shipped
+    monkeypatch.setattr(models, "_download", lambda _, model: shutil.copytree(shipped, model))
+    digest = models.weights_digest(shipped)
+    models.fetch_base(tmp_path / "right", BaseSettings(source="lab/model", sha256=digest))
+    with pytest.raises(SettingsError, match=f"lab/model has {digest}"):
+        models.fetch_base(tmp_path / "wrong", BaseSettings(source="lab/model", sha256="00"))
 
 
 def test_a_package_without_its_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
