@@ -240,12 +240,14 @@ def _add_training(add: Any, settings: ExperimentSettings, arm: str, seed: int, b
         blocks = add(_blocks(how, f"{recipe.midtrain}-documents", f"corpus/{recipe.midtrain}", mix, base))
         checkpoint = add(_train("midtrain", f"{recipe.midtrain}-s{seed}", how, seed, (base, blocks)))
     if recipe.sft:
-        how = aft_settings(settings, arm)
+        how, where = aft_settings(settings, arm), f"groups.{group_of(arm)}.aft" if own else "aft"
+        if recipe.midtrain:
+            _check_continues(settings.midtraining, how, where, arm)
         mixed = bool(how.mix and how.mix_source and recipe.sft != how.mix_source)
         if how.mix_source == recipe.sft and how.steps is None:
             raise SettingsError(
-                f"aft.steps is missing: an arm trains on '{recipe.sft}' alone, and arms compare only after the same number "
-                "of SFT steps; give aft.steps"
+                f"{where}.steps is missing: an arm trains on '{recipe.sft}' alone, and arms compare only after the same "
+                f"number of SFT steps; give {where}.steps"
             )
         mix = (f"chats/{how.mix_source}",) if mixed else ()
         blocks = add(_blocks(how, f"{own}{recipe.sft}-chats", f"chats/{recipe.sft}", mix, base))
@@ -253,6 +255,19 @@ def _add_training(add: Any, settings: ExperimentSettings, arm: str, seed: int, b
         parent = (checkpoint,) if recipe.midtrain else ()
         checkpoint = add(_train("sft", f"{own}{name}-s{seed}", how, seed, (base, blocks, *parent)))
     return checkpoint
+
+
+def _check_continues(midtraining: TrainSettings, aft: TrainSettings, where: str, arm: str) -> None:
+    """AFT goes on with the weights or the adapter that midtraining left (paper.md: it continues the MSM adapter)."""
+    if aft.mode != midtraining.mode:
+        raise SettingsError(
+            f"{where}.mode is {aft.mode} and midtraining.mode is {midtraining.mode}: in '{arm}' AFT goes on with what "
+            "midtraining trained; give both the same mode"
+        )
+    if aft.mode == "lora" and aft.lora != midtraining.lora:
+        raise SettingsError(
+            f"{where}.lora differs from midtraining.lora: in '{arm}' AFT goes on with midtraining's adapter; give both the same"
+        )
 
 
 def _add_replay(add: Any, settings: ExperimentSettings) -> tuple[str]:

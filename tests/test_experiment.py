@@ -94,8 +94,23 @@ def test_groups_without_settings_of_their_own_share_a_training(tmp_path: Path) -
 
 
 def test_a_baseline_without_a_number_of_steps_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="aft.steps"):
+    with pytest.raises(SettingsError, match="^aft.steps"):
         quickstart(tmp_path, "aft.steps=null")
+    with pytest.raises(SettingsError, match="give groups.agentic.aft.steps"):
+        quickstart(tmp_path, "groups.agentic.aft.steps=null")
+
+
+def test_an_aft_that_cannot_go_on_with_its_midtraining_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingsError, match=r"^aft.mode is lora and midtraining.mode is full: in 'values/msm-aff\+aft'"
+    ):
+        quickstart(tmp_path, "aft.mode=lora")
+    with pytest.raises(SettingsError, match=r"^groups.agentic.aft.mode is lora"):
+        quickstart(tmp_path, "groups.agentic.aft.mode=lora")
+    adapters = ("aft.mode=lora", "midtraining.mode=lora")
+    quickstart(tmp_path, *adapters)
+    with pytest.raises(SettingsError, match=r"^aft.lora differs from midtraining.lora"):
+        quickstart(tmp_path, *adapters, "aft.lora.r=8")
 
 
 def test_where_and_how_fast_is_no_part_of_any_fingerprint(tmp_path: Path) -> None:
