@@ -47,8 +47,11 @@ def check_names(settings: ExperimentSettings) -> None:
         _known(settings.new_spec_arm.sft, settings.chats, ("new_spec_arm", "sft"), "chats")
     if settings.aft.mix_source:
         _known(settings.aft.mix_source, settings.chats, ("aft", "mix_source"), "chats")
+    groups = {group_of(arm) for arm in settings.arms}
+    if settings.new_spec_arm:
+        groups.add(settings.new_spec_arm.group)
     for group, own in settings.groups.items():
-        _known(group, {group_of(arm) for arm in settings.arms}, ("groups", group), "group of arms")
+        _known(group, groups, ("groups", group), "group of arms")
         if own.aft.mix_source:
             _known(own.aft.mix_source, settings.chats, ("groups", group, "aft", "mix_source"), "chats")
     _check_evals(settings)

@@ -167,6 +167,15 @@ def test_a_new_spec_gets_arms_and_offline_documents_where_the_file_asks_for_it(t
     assert "cheese/msm-mine+aft" in experiment.arms_of("answers")
 
 
+def test_a_new_specs_arms_are_trained_as_their_group_says(tmp_path: Path) -> None:
+    spec = tmp_path / "mine.md"
+    spec.write_text("# {model_name}\n\n{model_name} likes short answers, because time is dear.\n")
+    changes = [f"root={tmp_path}", f"specs.mine={spec}", "new_spec_arm.group=own", "groups.own.aft.learning_rate=3e-4"]
+    experiment = build(load_experiment("jobs/smollm2.yaml", changes))
+    (checkpoint,) = {t.checkpoint for t in experiment.trained if t.arm == "own/msm-mine+aft" and t.seed == 0}
+    assert experiment.stages[checkpoint].settings["learning_rate"] == 3e-4
+
+
 def test_an_arm_of_its_own_group_is_asked_only_its_own_evals(tmp_path: Path) -> None:
     experiment = quickstart(tmp_path)
     assert all(arm.startswith("agentic/") for arm in experiment.arms_of("agentic"))
