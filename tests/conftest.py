@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
 import pytest
+
+
+def pytest_sessionstart() -> None:
+    """A shell's background job has SIGINT ignored, and so would have every `msm` that a test starts and interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ class Swallows:
     def __del__(self):
         send(NUMBER)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run under nohup, or in the background, ignores both
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 interruption.watch()
 atexit.register(print, "at exit")
 try:
