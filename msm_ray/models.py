@@ -97,7 +97,9 @@ def check_model_folder(folder: Path) -> None:
 def weights_digest(folder: Path) -> str:
     """SHA-256 over the weights and the tokenizer of a model folder, file by file in order of name."""
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja")):
+    for path in sorted(
+        p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja", ".model", ".txt")
+    ):
         with path.open("rb") as file:
             total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
@@ -115,6 +117,7 @@ def fetch_base(out: Path, base: BaseSettings) -> dict[str, Any]:
         _convert_smollm2(model)
     elif folder is not None:
         shutil.copytree(folder, model)
+        _expected(base, weights_digest(model))
     else:
         _download(base.source, model)
         _expected(base, weights_digest(model))

@@ -133,14 +133,18 @@ def _inherit(tree: dict) -> None:
     corpora, groups = tree.get("corpora") or {}, tree.get("groups") or {}
     if isinstance(corpora, dict):
         tree["corpora"] = {spec: _over(tree.get("documents"), own) for spec, own in corpora.items()}
+    if tree.get("groups", {}) is None:
+        tree["groups"] = {}  # a section whose every line is a comment
     for group in groups.values() if isinstance(groups, dict) else ():
         if isinstance(group, dict) and "aft" in group:
             group["aft"] = _over(tree.get("aft"), group["aft"])
 
 
 def _over(shared: Any, own: Any) -> Any:
-    """`own` on top of `shared`; what is no section stays as it is, to be refused with its line."""
-    return {**(shared or {}), **own} if isinstance(own, dict) and isinstance(shared or {}, dict) else own
+    """`own` on top of `shared`, key by key and section by section; where they are no sections, `own` alone."""
+    if not (isinstance(own, dict) and isinstance(shared, dict)):
+        return own
+    return {**shared, **{key: _over(shared.get(key), value) for key, value in own.items()}}
 
 
 def _explain(error: ValidationError, path: str, lines: dict[Path_, int]) -> str:

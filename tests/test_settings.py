@@ -55,6 +55,19 @@ def test_defaults_are_the_papers_and_a_corpus_inherits_what_it_does_not_say(tmp_
 def test_a_group_inherits_the_aft_it_does_not_change_also_from_the_command_line(tmp_path: Path) -> None:
     own = load_experiment(write(tmp_path), ["aft.steps=7"]).groups["a"].aft
     assert (own.epochs, own.steps, own.learning_rate) == (3, 7, 2e-3)
+    assert load_experiment(write(tmp_path, FILE.replace("  a: {aft: {epochs: 3}}", "  # none"))).groups == {}
+
+
+def test_a_key_inside_an_inherited_section_leaves_its_neighbours(tmp_path: Path) -> None:
+    changes = [
+        "aft.mode=lora", "aft.lora.r=8", "groups.a.aft.lora.dropout=0.1",
+        "documents.sampling.max_tokens=120", "corpora.calm.sampling.temperature=0.5",
+    ]  # fmt: skip
+    settings = load_experiment(write(tmp_path), changes)
+    assert (settings.groups["a"].aft.lora.r, settings.groups["a"].aft.lora.dropout) == (8, 0.1)
+    sampling = settings.corpora["calm"].sampling
+    assert (sampling.max_tokens, sampling.temperature) == (120, 0.5)
+    assert settings.aft.lora.dropout == 0
 
 
 @pytest.mark.parametrize(
