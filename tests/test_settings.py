@@ -70,25 +70,6 @@ def test_a_key_inside_an_inherited_section_leaves_its_neighbours(tmp_path: Path)
     assert settings.aft.lora.dropout == 0
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "told"),
-    [
-        (
-            "a: {aft: {epochs: 3}}",
-            "a: {aft: {epoch: 3}}",
-            ":21: unknown key 'groups.a.aft.epoch'; did you mean 'epochs'?",
-        ),
-        ("a: {aft: {epochs: 3}}", "a: {sft: {epochs: 3}}", "did you mean 'aft'?"),
-        ("a: {aft: {epochs: 3}}", "ab: {aft: {epochs: 3}}", "unknown group of arms 'ab'; did you mean 'a'?"),
-        ("a: {aft: {epochs: 3}}", "a: {aft: {mix_source: tlak}}", "unknown chats 'tlak'; did you mean 'talk'?"),
-        ("a: {aft: {epochs: 3}}", "a: fast", ":21:"),
-        ("a: {aft: {epochs: 3}}", "a: {aft: fast}", ":21:"),
-    ],
-)
-def test_a_groups_mistakes_are_named(tmp_path: Path, before: str, after: str, told: str) -> None:
-    assert told in refusal(tmp_path, FILE.replace(before, after))
-
-
 def test_overrides_change_one_setting_and_leave_its_neighbours(tmp_path: Path) -> None:
     settings = load_experiment(write(tmp_path), ["seeds=2", "aft.learning_rate=1e-5", "cluster.serving.port=8123"])
     assert (settings.seeds, settings.aft.learning_rate, settings.aft.steps) == (2, 1e-5, 5)
@@ -154,9 +135,15 @@ def test_an_arm_with_an_unknown_spec_is_named_with_its_line_and_the_nearest(tmp_
         ("arms: [a/*]", "arms: [b/*]", "b/*"),
         ("b: a/baseline", "b: a/basline", "a/baseline"),
         ("a/msm:", "Msm:", "group/name"),
+        ("a: {aft: {epochs: 3}}", "ab: {aft: {epochs: 3}}", "unknown group of arms 'ab'; did you mean 'a'?"),
+        ("a: {aft: {epochs: 3}}", "a: {aft: {mix_source: tlak}}", "unknown chats 'tlak'; did you mean 'talk'?"),
+        ("{epochs: 3}", "{epoch: 3}", ":21: unknown key 'groups.a.aft.epoch'; did you mean 'epochs'?"),
+        ("a: {aft: {epochs: 3}}", "a: {sft: {epochs: 3}}", "did you mean 'aft'?"),
+        ("a: {aft: {epochs: 3}}", "a: fast", ":21:"),
+        ("a: {aft: {epochs: 3}}", "a: {aft: fast}", ":21:"),
     ],
 )
-def test_every_name_has_to_exist(tmp_path: Path, old: str, new: str, named: str) -> None:
+def test_names_and_keys_have_to_exist(tmp_path: Path, old: str, new: str, named: str) -> None:
     assert named in refusal(tmp_path, FILE.replace(old, new))
 
 
