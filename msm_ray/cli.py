@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from msm_ray import interruption
+from msm_ray import interruption, tracking
 from msm_ray.errors import MsmError
 
 app = typer.Typer(
@@ -104,6 +104,8 @@ def _load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
     from msm_ray.settings_file import load_experiment
 
     experiment = build(load_experiment(path, overrides or ()))
+    if without := tracking.without_key(experiment.settings.tracking):
+        warnings.warn(without, stacklevel=1)
     return experiment, ArtifactStore(experiment.settings.root)
 
 

@@ -6,9 +6,10 @@ and are no part of an artifact's fingerprint. Reading YAML, overrides and errors
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Settings(BaseModel):
@@ -344,6 +345,19 @@ class ExperimentSettings(Settings):
     report: ReportSettings = ReportSettings()
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
+
+    @field_validator("root")
+    @classmethod
+    def root_is_a_folder(cls, root: str) -> str:
+        """An object store's address would become a folder called `s3:`, nothing the working directory."""
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", root):
+            raise ValueError(
+                "the root has to be a folder that every node sees; object stores do not work yet: give a folder, "
+                "such as one where the bucket is mounted"
+            )
+        if not root.strip():
+            raise ValueError("the root is empty; name a folder")
+        return root
 
     @model_validator(mode="after")
     def names_exist(self) -> ExperimentSettings:

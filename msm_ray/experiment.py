@@ -31,7 +31,7 @@ from msm_ray.config import (
     TrainSettings,
 )
 from msm_ray.errors import SettingsError
-from msm_ray.experiment_names import group_of
+from msm_ray.experiment_names import group_of, unasked
 from msm_ray.generate.documents import prompt_version
 from msm_ray.spec import Spec, read_spec
 
@@ -99,6 +99,8 @@ def build(settings: ExperimentSettings) -> Experiment:
         name: read_spec(Path(path).expanduser(), settings.assistant, name=name) for name, path in settings.specs.items()
     }
     _check_tiny_world(settings, specs)
+    if wrong := unasked(settings):
+        raise SettingsError("\n".join(f"'{'.'.join(map(str, at))}': {problem}" for at, problem in wrong))
     stages: dict[str, Stage] = {}
 
     def add(stage: Stage) -> str:

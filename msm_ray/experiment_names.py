@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from msm_ray.config import AnswersEval
 
 if TYPE_CHECKING:
     from msm_ray.config import ExperimentSettings
@@ -82,6 +84,36 @@ def _check_report(settings: ExperimentSettings) -> None:
         _known(figure.eval, settings.evals, (*at, "eval"), "eval")
         for arm in (*figure.arms, *figure.paper):
             _known(arm, settings.arms, at, "arm")
+
+
+def unasked(settings: ExperimentSettings) -> list[tuple[tuple[str | int, ...], str]]:
+    """What a report would silently leave out: (path of the setting, what is wrong) of each arm that an eval is not for.
+
+    settings: with the arms for new specs already in.
+    """
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    for index, comparison in enumerate(settings.report.comparisons):
+        at = ("report", "comparisons", index)
+        found += _not_asked({"a": comparison.a, "b": comparison.b}, comparison.eval, settings, at)
+        if isinstance(settings.evals[comparison.eval], AnswersEval):
+            why = f"the answers of '{comparison.eval}' are shown and not scored: there is no rate to compare"
+            found.append(((*at, "eval"), f"{why}; name another eval"))
+    for index, figure in enumerate(settings.report.figures):
+        at = ("report", "figures", index)
+        found += _not_asked({arm: arm for arm in (*figure.arms, *figure.paper)}, figure.eval, settings, at)
+    return found
+
+
+def _not_asked(
+    arms: Mapping[str, str], name: str, settings: ExperimentSettings, at: tuple[str | int, ...]
+) -> list[tuple[tuple[str | int, ...], str]]:
+    patterns = settings.evals[name].arms
+    return [
+        ((*at, key) if key != arm else at, f"the arm '{arm}' is not asked in the eval '{name}' (its arms: "
+         f"{', '.join(patterns)}); add it to evals.{name}.arms, or name an arm that is")
+        for key, arm in arms.items()
+        if not any(fnmatch.fnmatch(arm, pattern) for pattern in patterns)
+    ]  # fmt: skip
 
 
 def _known(name: str, known: Iterable[str], at: tuple[str | int, ...], what: str) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from msm_ray import variables
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import SettingsError
-
-Path_ = tuple[str | int, ...]
+from msm_ray.yaml_tree import At as Path_
+from msm_ray.yaml_tree import read_tree, read_value
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
@@ -25,16 +26,22 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     Raises SettingsError: file missing, not YAML, an unknown or impossible value (with its line and the nearest key).
     """
     text = _read(Path(path))
-    tree, lines = _parse(text, str(path))
+    tree, lines = read_tree(text, str(path))
     if not isinstance(tree, dict):
         raise SettingsError(f"{path}: an experiment file is a YAML mapping; this one holds {type(tree).__name__}")
     for override in overrides:
         _apply(tree, lines, override)
+    tree, unset = variables.expand(tree)
+    problems = [f"{path}{_line(at, lines)}: '{_dotted(at)}': {problem}" for at, problem in unset]
+    problems += _numbers_that_are_none(tree, (), str(path), lines)
     _inherit(tree)
     try:
-        return ExperimentSettings.model_validate(tree)
+        settings = ExperimentSettings.model_validate(tree)
     except ValidationError as error:
-        raise SettingsError(_explain(error, str(path), lines)) from None
+        problems += _explain(error, str(path), lines)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
 
 
 def _read(path: Path) -> str:
@@ -47,39 +54,6 @@ def _read(path: Path) -> str:
         raise SettingsError(f"{path}: a folder, not an experiment file") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
-
-
-def _parse(text: str, path: str) -> tuple[Any, dict[Path_, int]]:
-    """The YAML's content and the line (from 1) of every key in it. A key given twice is an error."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{path}:{mark.line + 1}" if mark else path
-        raise SettingsError(f"{where}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not valid YAML: {error}") from None
-    lines: dict[Path_, int] = {}
-    if node is not None:
-        _collect_lines(node, (), lines, path)
-    return content, lines
-
-
-def _collect_lines(node: yaml.Node, at: Path_, lines: dict[Path_, int], path: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            where = (*at, key.value)
-            if where in lines and key.value != "<<":
-                raise SettingsError(
-                    f"{path}:{key.start_mark.line + 1}: '{key.value}' is given twice (first on line {lines[where]})"
-                )
-            lines[where] = key.start_mark.line + 1
-            _collect_lines(value, where, lines, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines[(*at, index)] = item.start_mark.line + 1
-            _collect_lines(item, (*at, index), lines, path)
 
 
 def _apply(tree: dict, lines: dict[Path_, int], override: str) -> None:
@@ -95,7 +69,7 @@ def _apply(tree: dict, lines: dict[Path_, int], override: str) -> None:
         at.append(_index(word, inner, override) if isinstance(inner, list) else word)
         lines.setdefault(tuple(at), 0)
     try:
-        inner[at[-1]] = _number(yaml.safe_load(value))
+        inner[at[-1]] = _value(value, _kinds(at))
     except yaml.YAMLError:
         raise SettingsError(f"'{override}': the value is not valid YAML") from None
     lines[tuple(at)] = 0
@@ -118,14 +92,21 @@ def _index(word: str, elements: list, override: str) -> int:
     raise SettingsError(f"'{override}': '{word}' is no element of the list; they are numbered, {last}")
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text (it wants 1.0e-4); people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value) if "e" in value.lower() and not value.lower().startswith("0x") else value
-        except ValueError:
-            return value
-    return value
+def _value(text: str, kinds: Sequence[Any]) -> Any:
+    """An override's value as YAML; where the setting is a text, the text as it is (` #12` is no comment there)."""
+    try:
+        value = read_value(text)
+    except yaml.YAMLError:
+        if _is_text(kinds):
+            return text
+        raise
+    quoted = isinstance(value, str) and text.strip()[:1] in ("'", '"')
+    return value if quoted or value is None or not _is_text(kinds) else text
+
+
+def _is_text(kinds: Sequence[Any]) -> bool:
+    """Whether a setting of these types holds a text and nothing else."""
+    return bool(kinds) and all(kind in (str, type(None)) for kind in kinds)
 
 
 def _inherit(tree: dict) -> None:
@@ -147,13 +128,25 @@ def _over(shared: Any, own: Any) -> Any:
     return {**shared, **{key: _over(shared.get(key), value) for key, value in own.items()}}
 
 
-def _explain(error: ValidationError, path: str, lines: dict[Path_, int]) -> str:
+def _numbers_that_are_none(tree: Any, at: Path_, path: str, lines: dict[Path_, int]) -> list[str]:
+    """`seeds: true` where a number is wanted, which pydantic would take for 1."""
+    if isinstance(tree, dict | list):
+        parts = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return [found for key, part in parts for found in _numbers_that_are_none(part, (*at, key), path, lines)]
+    kinds = _kinds(at) if isinstance(tree, bool) else []
+    if bool in kinds or not {int, float} & {kind for kind in kinds if isinstance(kind, type)}:
+        return []
+    word = str(tree).lower()
+    return [f"{path}{_line(at, lines)}: '{_dotted(at)}' = {word}: a number is wanted, and '{word}' is none"]
+
+
+def _explain(error: ValidationError, path: str, lines: dict[Path_, int]) -> list[str]:
     """One line per problem: where, what, and the nearest key that exists."""
     problems = []
     for problem in error.errors():
         at = tuple(key for key in problem["loc"] if not _is_union_tag(key, problem["loc"], lines))
         where = f"{path}{_line(at, lines)}"
-        key = ".".join(str(k) for k in at)
+        key = _dotted(at)
         if problem["type"] == "extra_forbidden":
             known = _known_keys(at[:-1])
             near = difflib.get_close_matches(str(at[-1]), known, n=1, cutoff=0.5)
@@ -166,7 +159,11 @@ def _explain(error: ValidationError, path: str, lines: dict[Path_, int]) -> str:
             problems.append(f"{path}{_line(named_at, lines)}: {_plain(problem['msg'])}")
         else:
             problems.append(f"{where}: '{key}' = {problem['input']!r}: {_plain(problem['msg'])}")
-    return "\n".join(problems)
+    return problems
+
+
+def _dotted(at: Path_) -> str:
+    return ".".join(str(key) for key in at)
 
 
 def _plain(message: str) -> str:
@@ -189,11 +186,16 @@ def _line(at: Path_, lines: dict[Path_, int]) -> str:
 
 def _known_keys(at: Path_) -> list[str]:
     """The keys that the settings at a path may have."""
+    names = {name for kind in _kinds(at) if _is_model(kind) for name in kind.model_fields}
+    return sorted(names)
+
+
+def _kinds(at: Sequence[str | int]) -> list[Any]:
+    """The types that the setting at a path may have; none where there is no such setting."""
     kinds: list[Any] = [ExperimentSettings]
     for key in at:
         kinds = [inner for kind in kinds for inner in _inner(kind, key)]
-    names = {name for kind in kinds if _is_model(kind) for name in kind.model_fields}
-    return sorted(names)
+    return kinds
 
 
 def _inner(kind: Any, key: str | int) -> list[Any]:

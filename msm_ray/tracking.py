@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from msm_ray.config import TrackingSettings
 
@@ -83,6 +84,45 @@ def mode(settings: TrackingSettings) -> str:
     return {"dryrun": "offline"}.get(chosen, chosen)
 
 
+def without_key(settings: TrackingSettings) -> str:
+    """What to say before anything starts where W&B is to be online and no key is found; else an empty text.
+
+    Looks where W&B looks: WANDB_API_KEY, WANDB_IDENTITY_TOKEN_FILE, .netrc, its own settings file. Nothing is asked for.
+    """
+    if mode(settings) != "online" or any(os.environ.get(n) for n in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")):
+        return ""
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    if any(host in _text(path) for path in _netrc_files()) or any(
+        "api_key" in _text(path) for path in _settings_files()
+    ):
+        return ""
+    return (
+        f"W&B is to be online and there is no key for {host}: runs are kept offline, below the root, and `wandb sync` sends "
+        "them later; set WANDB_API_KEY (or WANDB_MODE=offline)"
+    )
+
+
+def _netrc_files() -> list[Path]:
+    given = os.environ.get("NETRC")
+    return [Path(given)] if given else [_home() / ".netrc", _home() / "_netrc"]
+
+
+def _settings_files() -> list[Path]:
+    folder = os.environ.get("WANDB_CONFIG_DIR") or _home() / ".config/wandb"
+    return [Path(folder) / "settings", Path("wandb/settings")]
+
+
+def _home() -> Path:
+    return Path(os.environ.get("HOME", "/"))  # a user id without a name has no other
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 @contextlib.contextmanager
 def open_run(name: RunName, config: Mapping[str, Any] | None = None) -> Iterator[Tracker]:
     """The tracker of a stage's run. Tracking that cannot start never stops a stage: it is said once, and nothing is logged."""
@@ -110,6 +150,9 @@ def _start(name: RunName, config: Mapping[str, Any]) -> Any | None:
         quiet = wandb.Settings(
             console="off", silent=True, x_disable_stats=True, x_disable_meta=True, save_code=False, disable_git=True
         )
+        online = mode(name.settings) == "online"
+        # A key that is missing would be asked for at the terminal, for ever.
+        chosen = "offline" if online and not wandb.login(prompt=False, verify=False) else mode(name.settings)
         return wandb.init(
             project=name.settings.project,
             group=name.experiment,
@@ -117,7 +160,7 @@ def _start(name: RunName, config: Mapping[str, Any]) -> Any | None:
             name=f"{name.kind}/{name.stage}@{name.version}",
             id=name.id,
             resume="allow",
-            mode=mode(name.settings),  # type: ignore[arg-type]
+            mode=chosen,  # type: ignore[arg-type]
             dir=name.folder,
             config=dict(config),
             settings=quiet,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from msm_ray.errors import SettingsError
+from msm_ray.experiment import build
 from msm_ray.settings_file import load_experiment
 
 FILE = """\
@@ -170,3 +171,122 @@ def test_a_missing_file_and_one_that_is_not_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize("override", ["seeds", "=3", "experiment.x=1"])
 def test_an_override_that_cannot_be_applied(tmp_path: Path, override: str) -> None:
     assert override.partition("=")[0] in refusal(tmp_path, FILE, override)
+
+
+ANCHORED = FILE.replace(
+    "aft: {steps: 5, learning_rate: 2e-3}", "midtraining: &r\n  steps: 9\n  lora: {r: 4, targets: [q_proj]}\naft: *r"
+)
+
+
+def test_an_override_leaves_what_shares_its_anchor(tmp_path: Path) -> None:
+    path = write(tmp_path, ANCHORED)
+    settings = load_experiment(
+        path, ["aft.steps=50", "aft.lora.r=8", "aft.lora.targets.0=k_proj", "groups.a.aft.steps=7"]
+    )
+    assert (settings.midtraining.steps, settings.aft.steps, settings.groups["a"].aft.steps) == (9, 50, 7)
+    assert (settings.midtraining.lora.r, settings.aft.lora.r) == (4, 8)
+    assert (settings.midtraining.lora.targets, settings.aft.lora.targets) == (("q_proj",), ("k_proj",))
+
+
+def test_an_override_leaves_what_was_merged_from_the_same_anchor(tmp_path: Path) -> None:
+    merged = ANCHORED.replace("aft: *r", "aft:\n  <<: *r\n  learning_rate: 1e-3")
+    settings = load_experiment(write(tmp_path, merged), ["aft.lora.alpha=7"])
+    assert (settings.midtraining.lora.alpha, settings.aft.lora.alpha) == (128, 7)
+    assert settings.aft.learning_rate == 1e-3
+    message = refusal(tmp_path, merged.replace("steps: 9", "stpes: 9"))
+    assert "x.yaml:12" in message and "'aft.stpes'" in message  # where it stands, though it came by another name
+
+
+def test_a_part_that_contains_itself_and_a_key_that_is_a_list_are_refused(tmp_path: Path) -> None:
+    assert "x.yaml:7: this part contains itself" in refusal(
+        tmp_path, FILE.replace("corpora:", "corpora: &c\n  self: *c")
+    )
+    assert "x.yaml:22: a key is a word" in refusal(tmp_path, FILE + "? [a]\n: b\n")
+    many = "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 20)}]\n" for n in range(1, 9))
+    assert "no experiment has that many" in refusal(tmp_path, FILE + "x0: &x0 [1]\n" + many)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("experiment: small", "experiment: small\nseeds: yes", ":2: 'seeds' = 'yes'"),
+        ("experiment: small", "experiment: small\nseeds: true", ":2: 'seeds' = true: a number is wanted"),
+        ("steps: 5", "steps: on", ":11: 'aft.steps' = 'on'"),
+        ("{steps: 5", "{betas: [true, 0.9]", "'aft.betas.0' = true: a number is wanted"),
+        ("pairs: 3", "temperature: false", "'evals.e.temperature' = false: a number is wanted"),
+        ("pairs: 3", "max_tokens: 1:30", "'evals.e.max_tokens' = '1:30'"),
+    ],
+)
+def test_a_yes_is_no_number(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert named in refusal(tmp_path, FILE.replace(old, new))
+
+
+def test_a_yes_on_the_command_line_is_no_number_and_all_is_told_at_once(tmp_path: Path) -> None:
+    message = refusal(
+        tmp_path, FILE, "seeds=true", "midtraining.steps=on", "root=$NO_SUCH_FOLDER/x", "assistant.nmae=1"
+    )
+    assert len(message.splitlines()) == 4
+    assert message.count("(command line)") == 4
+
+
+def test_words_that_old_yaml_reads_as_something_else_stay_words(tmp_path: Path) -> None:
+    text = FILE.replace("{name: llama}", "{name: on, provider: 1e5x}").replace("calm:", "no:").replace("calm}", "no}")
+    settings = load_experiment(write(tmp_path, text.replace("steps: 5", "steps: 010, activation_checkpointing: yes")))
+    assert settings.assistant.name == "on"
+    assert list(settings.specs) == ["no"]
+    assert (settings.aft.steps, settings.aft.activation_checkpointing) == (10, True)
+
+
+def test_a_variable_in_any_path_is_expanded_and_never_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    text = FILE.replace("experiment: small", "experiment: small\nroot: $SCRATCH/runs")
+    text = text.replace("specs/tinyworld/endings.md", "${SCRATCH}/my.md").replace(
+        "report:", "report:\n  question: A $5 or $NOWHERE?"
+    )
+    settings = load_experiment(write(tmp_path, text), ["base.chat_template=~/t.jinja"])
+    assert settings.root == "/scratch/me/runs"
+    assert settings.specs["calm"] == "/scratch/me/my.md"
+    assert settings.base.chat_template == "/home/me/t.jinja"
+    assert settings.report.question == "A $5 or $NOWHERE?"
+    for path, named in (
+        ("$NOWHERE/x", "$NOWHERE is not set"), ("$(date)", "no variable's name"), ("${A:-b}/x", "no variable's name"),
+        ("$API_KEY/x", "looks like a secret"), ("~nobody-at-all/x", "no home folder"),
+    ):  # fmt: skip
+        message = refusal(tmp_path, text.replace("$SCRATCH/runs", path))
+        assert ":2: 'root'" in message and named in message
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/run", "gs://b", "file:///x", "' '"])
+def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, root: str) -> None:
+    assert "(command line): 'root'" in refusal(tmp_path, FILE, f"root={root}")
+
+
+@pytest.mark.parametrize(
+    "text", ["is this issue #12 too?", "Why: because", "[draft] 1e5", "it's 'so'", "*bold* & more", "- a"]
+)
+def test_a_text_on_the_command_line_is_kept_whole(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path)
+    assert load_experiment(path, [f"report.question={text}"]).report.question == text
+    assert load_experiment(path, [f"evals.e.path={text}"]).evals["e"].path == text  # behind the union, and may be null
+    assert load_experiment(path, [f'report.question="{text} # x"']).report.question == f"{text} # x"
+
+
+def test_a_null_on_the_command_line_takes_a_text_back(tmp_path: Path) -> None:
+    path = write(tmp_path, FILE.replace("{source: tinyworld}", "{source: tinyworld, sha256: abc}"))
+    assert load_experiment(path, ["base.sha256=null"]).base.sha256 is None
+
+
+def test_a_comparison_or_figure_with_an_arm_that_the_eval_does_not_ask_is_refused(tmp_path: Path) -> None:
+    text = FILE.replace("arms: [a/*]", "arms: [a/msm]") + "new_spec_arm: {group: a}\n"
+    text = text.replace("report:", "report:\n  figures:\n    - {title: t, eval: e, paper: {a/baseline: 0.5}}")
+    with pytest.raises(SettingsError) as caught:
+        build(load_experiment(write(tmp_path, text)))
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "'report.comparisons.0.b'", "'report.figures.0'",
+    ]  # fmt: skip
+    assert "'a/baseline' is not asked in the eval 'e'" in str(caught.value)
+    shown = FILE.replace("{task: preferences, arms: [a/*], pairs: 3}", "{task: answers, arms: [a/*], questions: q.txt}")
+    with pytest.raises(SettingsError, match="no rate to compare"):
+        build(load_experiment(write(tmp_path, shown)))
