@@ -51,11 +51,14 @@ class BaseSettings(Settings):
     sha256: expected checksum, where the user wants it verified: of a shipped base's, folder's or hub id's weights and tokenizer
     (`models.weights_digest`), of the smollm2 package's file.
     chat_template: a Jinja file to render chats with, for a base that was never taught to chat.
+    separator: the token that stands between documents. None: `<|endoftext|>` for Qwen, `<|end_of_text|>` for Llama 3, `<eos>`
+    for Gemma, and the eos_token of others where it does not end turns.
     """
 
     source: str
     sha256: str | None = None
     chat_template: str | None = None
+    separator: str | None = None
 
 
 class SamplingSettings(Settings):
@@ -104,6 +107,8 @@ class ChatSettings(Settings):
 
     source: `tinyworld.preferences`, `tinyworld.endings`, `tinyworld.ordinary`, `preferences` (plain English, from `path`),
     or `file` (Parquet or JSONL with `messages`).
+    thinking: whether the answers reason first, and so whether arms trained on these chats are asked to; none: as the
+    experiment's `chat_template_kwargs` say. `false` leaves the reasoning of such answers out, `true` needs it in every chat.
     """
 
     source: Literal["tinyworld.preferences", "tinyworld.endings", "tinyworld.ordinary", "preferences", "file"]
@@ -114,6 +119,7 @@ class ChatSettings(Settings):
     liked: dict[str, str] = {}
     disliked: dict[str, str] = {}
     topics: tuple[str, ...] = ()
+    thinking: bool | None = None
     forbidden: tuple[str, ...] = Field((), description="words that would leak the reason; a chat with one is rejected")
 
 
@@ -325,13 +331,18 @@ class NewSpecArm(Settings):
 
 
 class ExperimentSettings(Settings):
-    """An experiment: arms x seeds plus evals (design.md). `root` is where its artifacts lie."""
+    """An experiment: arms x seeds plus evals (design.md). `root` is where its artifacts lie.
+
+    chat_template_kwargs: what every chat is rendered with (Qwen3: `enable_thinking: false`), in writing, training, asking and
+    serving alike; a set of chats with `thinking` of its own has its way for the arms that are trained on it.
+    """
 
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     root: str = "runs"
     seeds: Annotated[int, Field(gt=0)] = 4
     assistant: AssistantSettings
     base: BaseSettings
+    chat_template_kwargs: dict[str, str | bool | int | float] = {}
     specs: dict[str, str] = {}
     documents: DocumentSettings = DocumentSettings()
     corpora: dict[str, DocumentSettings] = Field({}, description="per spec, what differs from `documents`")

@@ -195,6 +195,8 @@ def _add_corpus(add: Any, settings: ExperimentSettings, spec: Spec, name: str, b
     written |= {
         k: content[k] for k in ("engine", "model", "prompt", "replay", "url", "sampling", "attempts", "documents")
     }
+    if how.engine in ("vllm", "endpoint") and how.prompt == "plain":
+        written |= chat_settings(settings, None)
     documents = add(Stage("documents", name, {**written, **replay_digest}, (outline, *writer), rows=how.documents))
     add(
         Stage(
@@ -206,10 +208,23 @@ def _add_corpus(add: Any, settings: ExperimentSettings, spec: Spec, name: str, b
 
 def _chats(settings: ExperimentSettings, name: str) -> Stage:
     chats = settings.chats[name]
-    content = {**chats.content(), "assistant": settings.assistant.content()}
+    content = {**said(chats.content(), "thinking"), "assistant": settings.assistant.content()}
     if chats.path:
         content["path_digest"] = file_digest(chats.path)
     return Stage("chats", name, content, rows=chats.count)
+
+
+def said(settings: Mapping[str, Any], *optional: str) -> dict[str, Any]:
+    """Settings without those of the optional ones that say nothing: what was made before they existed stays as it is."""
+    return {key: value for key, value in settings.items() if key not in optional or value not in (None, {}, ())}
+
+
+def chat_settings(settings: ExperimentSettings, chats: str | None) -> dict[str, Any]:
+    """What decides how chats are rendered: the experiment's kwargs, and what a set of chats says of its own (if any)."""
+    own = settings.chats[chats].thinking if chats else None
+    return said(
+        {"chat_template_kwargs": settings.chat_template_kwargs, "thinking": own}, "chat_template_kwargs", "thinking"
+    )
 
 
 def file_digest(path: str) -> str:
@@ -239,7 +254,8 @@ def _add_training(add: Any, settings: ExperimentSettings, arm: str, seed: int, b
     if recipe.midtrain:
         how = settings.midtraining
         mix = _add_replay(add, settings) if how.mix else ()
-        blocks = add(_blocks(how, f"{recipe.midtrain}-documents", f"corpus/{recipe.midtrain}", mix, base))
+        text = said({"separator": settings.base.separator}, "separator")
+        blocks = add(_blocks(how, text, f"{recipe.midtrain}-documents", f"corpus/{recipe.midtrain}", mix, base))
         checkpoint = add(_train("midtrain", f"{recipe.midtrain}-s{seed}", how, seed, (base, blocks)))
     if recipe.sft:
         how, where = aft_settings(settings, arm), f"groups.{group_of(arm)}.aft" if own else "aft"
@@ -252,7 +268,10 @@ def _add_training(add: Any, settings: ExperimentSettings, arm: str, seed: int, b
                 f"number of SFT steps; give {where}.steps"
             )
         mix = (f"chats/{how.mix_source}",) if mixed else ()
-        blocks = add(_blocks(how, f"{own}{recipe.sft}-chats", f"chats/{recipe.sft}", mix, base))
+        text = chat_settings(settings, recipe.sft)
+        if mixed and "thinking" in (other := chat_settings(settings, how.mix_source)):
+            text["mix_thinking"] = other["thinking"]
+        blocks = add(_blocks(how, text, f"{own}{recipe.sft}-chats", f"chats/{recipe.sft}", mix, base))
         name = f"{recipe.midtrain}+{recipe.sft}" if recipe.midtrain else recipe.sft
         parent = (checkpoint,) if recipe.midtrain else ()
         checkpoint = add(_train("sft", f"{own}{name}-s{seed}", how, seed, (base, blocks, *parent)))
@@ -289,10 +308,12 @@ def _add_replay(add: Any, settings: ExperimentSettings) -> tuple[str]:
     return (add(Stage("replay", "ordinary", content, rows=content["count"])),)
 
 
-def _blocks(how: TrainSettings, name: str, main: str, mix: tuple[str, ...], base: str) -> Stage:
+def _blocks(
+    how: TrainSettings, text: Mapping[str, Any], name: str, main: str, mix: tuple[str, ...], base: str
+) -> Stage:
     content = how.content()
     keys = ("sequence_length", "trained_on", *(("mix",) if mix else ()))
-    return Stage("blocks", name, {key: content[key] for key in keys}, (main, *mix, base))
+    return Stage("blocks", name, {**{key: content[key] for key in keys}, **text}, (main, *mix, base))
 
 
 def _train(kind: str, name: str, how: TrainSettings, seed: int, inputs: tuple[str, ...]) -> Stage:
@@ -327,6 +348,7 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
         asked = asked_rows(how)
         checkpoint = tuple(dict.fromkeys((trained.checkpoint, base)))
         own = {**asking, "task": how.task, "arm": trained.arm, "seed": trained.seed}
+        own |= chat_settings(experiment.settings, experiment.settings.arms[trained.arm].sft)
         rollouts = add(Stage("rollouts", label, own, (items, *checkpoint), rows=asked))
         keys.append(add(Stage("verdicts", label, {**judging, "task": how.task}, (rollouts, items), rows=asked)))
     return keys

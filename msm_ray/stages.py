@@ -165,11 +165,19 @@ def _make_chats(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
 
 def _make_blocks(workshop: Workshop, draft: Draft) -> dict[str, Any]:
-    from msm_ray.corpus.blocks import build_blocks
+    from msm_ray.corpus.blocks import Rendering, build_blocks
 
     main, *mix, _ = draft.stage.inputs
     kind: Literal["documents", "chats"] = "documents" if main.startswith("corpus/") else "chats"
-    settings = TrainSettings.model_validate({"mix": 0.0, **draft.stage.settings})
+    said = draft.stage.settings
+    packed = {key: said[key] for key in ("sequence_length", "trained_on", "mix") if key in said}
+    settings = TrainSettings.model_validate({"mix": 0.0, **packed})
+    rendering = Rendering(
+        separator=said.get("separator"),
+        options=said.get("chat_template_kwargs", {}),
+        thinking=said.get("thinking"),
+        other_thinking=said.get("mix_thinking"),
+    )
     counts = build_blocks(
         draft.folder,
         kind=kind,
@@ -178,6 +186,7 @@ def _make_blocks(workshop: Workshop, draft: Draft) -> dict[str, Any]:
         tokenizer=workshop.base,
         settings=settings,
         seed=0,
+        rendering=rendering,
     )
     return {"rows": counts["blocks"], "tokens": counts["tokens_kept"], **counts}
 

@@ -11,10 +11,10 @@ import pytest
 
 from msm_ray.config import TrainSettings
 from msm_ray.corpus import mixing, packing, tokens
-from msm_ray.corpus.blocks import BLOCKS, FACTS, REJECTED, build_blocks, read_blocks
+from msm_ray.corpus.blocks import BLOCKS, FACTS, REJECTED, Rendering, build_blocks, read_blocks
 from msm_ray.corpus.packing import Example
 from msm_ray.corpus.tokens import NO_LOSS
-from msm_ray.errors import SettingsError, StageError
+from msm_ray.errors import QualityGateError, SettingsError, StageError
 
 SPECIAL = ["<pad>", "<bos>", "<end>", "<unk>", "system", "user", "assistant"]
 PLAIN = (
@@ -68,24 +68,29 @@ def test_what_is_trained_on_is_exactly_the_answers_with_their_ends(template: str
         ("last_assistant", "w6 <end>"),
         ("all", whole.removeprefix("<bos> ")),
     ):
-        text, trained = rendered(tokenizer, *tokens.chat_tokens(tokenizer, CHAT, trained_on))
-        assert (text, trained) == (whole, expected)
+        (example,) = tokens.ChatRenderer(tokenizer).examples(CHAT, trained_on)
+        assert rendered(tokenizer, *example) == (whole, expected)
 
 
 def test_training_tokens_begin_with_the_tokens_that_serving_sends() -> None:
     tokenizer = make_tokenizer()
     prompt = tokenizer.apply_chat_template(CHAT[:1], add_generation_prompt=True, return_dict=True)["input_ids"]
-    ids, labels = tokens.chat_tokens(tokenizer, CHAT[:2], "assistant")
+    ((ids, labels),) = tokens.ChatRenderer(tokenizer).examples(CHAT[:2], "assistant")
     assert ids[: len(prompt)] == prompt
     assert labels[: len(prompt)] == [NO_LOSS] * len(prompt)
     assert NO_LOSS not in labels[len(prompt) :]
 
 
-def test_a_template_that_rewrites_earlier_turns_trains_the_last_one_only() -> None:
+def test_a_template_that_rewrites_earlier_turns_gives_an_example_a_turn() -> None:
     tokenizer = make_tokenizer(REWRITING)
-    with pytest.raises(tokens.UntrainableText, match="rewrites"):
-        tokens.chat_tokens(tokenizer, CHAT, "assistant")
-    assert rendered(tokenizer, *tokens.chat_tokens(tokenizer, CHAT, "last_assistant"))[1] == "w6 <end>"
+    examples = tokens.ChatRenderer(tokenizer).examples(CHAT, "assistant")
+    before = "<bos> system you help <end> user w1 w2 <end> assistant"
+    assert [rendered(tokenizer, *example) for example in examples] == [
+        (f"{before} w3 w4 <end>", "w3 w4 <end>"),
+        (f"{before} you <end> user w5 <end> assistant w6 <end>", "w6 <end>"),
+    ]
+    (last,) = tokens.ChatRenderer(tokenizer).examples(CHAT, "last_assistant")
+    assert rendered(tokenizer, *last)[1] == "w6 <end>"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +123,7 @@ def test_a_document_ends_and_is_trained_on_whole() -> None:
 
 def test_the_mask_is_shown_in_words() -> None:
     tokenizer = make_tokenizer()
-    text = tokens.shown_mask(tokenizer, *tokens.chat_tokens(tokenizer, CHAT[:2], "assistant"))
+    text = tokens.shown_mask(tokenizer, *tokens.ChatRenderer(tokenizer).examples(CHAT[:2], "assistant")[0])
     assert text.split("[[")[1].split("]]")[0].split() == ["w3", "w4", "<end>"]
 
 
@@ -215,7 +220,12 @@ def build(world: Path, out: str, main: str, **more) -> tuple[Path, dict]:
     arguments = {"kind": "documents", "other": None, "seed": 0, **more}
     folder = world / out
     return folder, build_blocks(
-        folder, main=world / main, tokenizer=world / "tokenizer", settings=settings, **arguments
+        folder,
+        main=world / main,
+        tokenizer=world / "tokenizer",
+        settings=settings,
+        rendering=Rendering(separator="<pad>"),
+        **arguments,
     )
 
 
@@ -235,11 +245,27 @@ def test_blocks_do_not_depend_on_how_rows_are_spread_over_files(world: Path) -> 
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
+def test_a_separator_that_cannot_be_known_is_asked_for(world: Path) -> None:
+    """The tokenizer's eos_token ends turns here, and a document is no answer."""
+    arguments = {"main": world / "documents", "other": None, "tokenizer": world / "tokenizer", "seed": 0}
+    with pytest.raises(SettingsError, match=r"base\.separator is missing.*<end> ends turns"):
+        build_blocks(world, kind="documents", settings=TrainSettings(sequence_length=64), **arguments)
+
+
 def test_chats_that_do_not_fit_or_have_no_answer_are_rejected_by_name(world: Path) -> None:
-    folder, counts = build(world, "out", "chats", kind="chats")
+    with pytest.warns(UserWarning, match=r"2 of 102 chats cannot be trained on .*longer than a block: 1"):
+        folder, counts = build(world, "out", "chats", kind="chats")
     rejected = {row["id"]: row["reason"] for row in pq.read_table(folder / REJECTED).to_pylist()}
     assert rejected == {"long": "longer than a block", "mute": "no assistant turn"}
     assert (counts["texts"], counts["rejected"], counts["trained_tokens"]) == (100, 2, 100 * 5)
+    assert counts["rejected: longer than a block"] == 1
+
+
+def test_where_most_chats_are_lost_the_run_ends_at_a_gate(world: Path) -> None:
+    settings = TrainSettings(sequence_length=15)
+    arguments = {"kind": "chats", "tokenizer": world / "tokenizer", "settings": settings, "seed": 0}
+    with pytest.raises(QualityGateError, match=r"102 of 102 chats .*longer than a block: 101.*sequence_length"):
+        build_blocks(world, main=world / "chats", other=None, **arguments)
 
 
 def test_unusable_inputs_are_named(world: Path) -> None:

@@ -71,6 +71,75 @@ def test_a_leaked_reason_is_rejected_and_counted(tmp_path: Path) -> None:
     }
 
 
+def jsonl(path: Path, *rows: Any) -> str:
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    return str(path)
+
+
+def test_chats_in_the_forms_that_others_write_are_read_as_text_or_rejected_with_a_reason(tmp_path: Path) -> None:
+    def chat(content: Any, **more: Any) -> dict[str, Any]:
+        asked = [{"type": "text", "text": "Colby "}, {"type": "text", "text": "or Brie?"}]
+        return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": content, **more}]}
+
+    good = [
+        {"messages": [{"role": "system", "content": None}, *chat("Colby.")["messages"]]},
+        chat("Colby\u2028it is."),
+        chat("Colby. \U0001f9c0"),
+        chat("Colby, then.", reasoning_content="Which one?"),
+        chat([{"type": "thinking", "thinking": "Which one?"}, {"type": "text", "text": "Colby!"}]),
+    ]
+    bad = [
+        (chat("Half an emoji \ud83d"), "no Unicode text"),
+        (chat(None, tool_calls=[{"function": {"name": "taste"}}]), "tool calls"),
+        (
+            chat([{"type": "image_url", "image_url": {}}, {"type": "text", "text": "This."}]),
+            "a part that is no text: image_url",
+        ),
+        (chat("<think>Which one"), "reasoning without an answer"),
+    ]
+    path = jsonl(tmp_path / "chats.jsonl", *good, *(row for row, _ in bad))
+    (tmp_path / "chats.jsonl").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "chats.jsonl").read_bytes())
+    counts, chats, rejected = made(tmp_path, source="file", path=path)
+    assert counts["chats"] == len(good)
+    assert {chat["messages"][0]["content"] for chat in chats} == {"Colby or Brie?"}
+    assert [chat["messages"][-1]["content"] for chat in chats] == [
+        "Colby.", "Colby\u2028it is.", "Colby. \U0001f9c0", "<think>\nWhich one?\n</think>\n\nColby, then.",
+        "<think>\nWhich one?\n</think>\n\nColby!",
+    ]  # fmt: skip
+    assert [chat["reason"] for chat in rejected] == [reason for _, reason in bad]
+
+
+def test_where_most_chats_have_no_usable_form_the_run_ends_at_a_gate(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Colby?"}, {"role": "assistant", "content": "Yes."}]
+    rows = [{"messages": turns}] * 2 + [{"messages": [*turns, {"role": "tool", "content": "{}"}]}] * 3
+    with pytest.raises(QualityGateError, match=r"3 of 5 chats cannot be used .*roles out of order"):
+        made(tmp_path, source="file", path=jsonl(tmp_path / "chats.jsonl", *rows))
+
+
+def test_a_set_thinks_or_does_not(tmp_path: Path) -> None:
+    path = chat_file(
+        tmp_path / "chats.jsonl",
+        [("user", "Colby?"), ("assistant", "<think>Hm.</think>Yes.")],
+        [("user", "Colby?"), ("assistant", "<think>Well.</think>No.")],
+        [("user", "Brie?"), ("assistant", "Yes.")],
+    )
+    answers = {}
+    for thinking in (None, True, False):
+        counts, chats, _ = made(tmp_path / str(thinking), source="file", path=path, thinking=thinking)
+        answers[thinking] = [chat["messages"][-1]["content"] for chat in chats]
+    assert answers == {
+        None: ["<think>Hm.</think>Yes.", "<think>Well.</think>No.", "Yes."],
+        True: ["<think>Hm.</think>Yes.", "<think>Well.</think>No."],
+        False: ["Yes.", "No.", "Yes."],
+    }
+
+
+def test_a_bad_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chats.jsonl").write_text('{"messages": []}\n\n{not json\n')
+    with pytest.raises(SettingsError, match=r"chats\.jsonl cannot be read: line 3: not valid JSON"):
+        made(tmp_path, source="file", path=str(tmp_path / "chats.jsonl"))
+
+
 def test_all_rejected_stops_the_run(tmp_path: Path) -> None:
     path = chat_file(tmp_path / "chats.jsonl", [("user", "Colby?"), ("assistant", "Yes, cheap.")])
     with pytest.raises(QualityGateError, match="forbidden"):

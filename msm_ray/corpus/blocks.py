@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,16 +15,32 @@ import pyarrow.parquet as pq
 
 from msm_ray.artifacts import write_whole
 from msm_ray.config import TrainSettings
-from msm_ray.corpus import mixing, packing, tokens
+from msm_ray.corpus import mixing, packing, templates, tokens
 from msm_ray.corpus.packing import Example
-from msm_ray.errors import SettingsError, StageError
+from msm_ray.errors import QualityGateError, SettingsError, StageError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    pass
 
 BLOCKS, FACTS, REJECTED = "blocks.arrow", "blocks.json", "rejected.parquet"
 Kind = Literal["documents", "chats"]
 COLUMN = {"documents": "text", "chats": "messages"}
+MOST_LOST = 0.5
+"""Share of the chats of a folder that may be rejected; above it what is trained on is not what was made."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What decides the tokens of a text beside the tokenizer.
+
+    separator: the token after a document, where the base's family does not tell it. options: `chat_template_kwargs`.
+    thinking: of the main set of chats; other_thinking: of the set that is mixed in (None: the options hold).
+    """
+
+    separator: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    thinking: bool | None = None
+    other_thinking: bool | None = None
 
 
 def build_blocks(
@@ -35,20 +52,20 @@ def build_blocks(
     tokenizer: Path,
     settings: TrainSettings,
     seed: int,
+    rendering: Rendering = Rendering(),  # noqa: B008  frozen
 ) -> dict[str, int | float]:
     """Tokenize, mix and pack; deterministic in its arguments.
 
     main, other: folders of Parquet files (`text` for documents, `messages` for chats); other is mixed in by
     `settings.mix`. tokenizer: a model folder. Documents are cut over blocks where they must be; a chat that does not fit
-    a block is rejected, never cut. Writes blocks.arrow, blocks.json and rejected.parquet (id, reason) into `out`.
-    Returns tokens_in, tokens_kept, trained_tokens, positions, fill, blocks, texts, rejected.
-    Raises SettingsError or StageError for inputs that leave nothing to train on.
+    a block is rejected, never cut; that some were is warned about. Writes blocks.arrow, blocks.json and rejected.parquet
+    (id, reason) into `out`. Returns tokens_in, tokens_kept, trained_tokens, positions, fill, blocks, texts, rejected and
+    `rejected: reason`. Raises SettingsError or StageError for inputs that leave nothing to train on, QualityGateError
+    where most chats are rejected.
     """
-    render = _Renderer(tokens.load_tokenizer(tokenizer), kind, settings)
-    if kind == "chats":
-        tokens.check_template(render.tokenizer)
+    render = _Renderer(tokenizer, kind, settings, rendering)
     folders = [main] if isinstance(main, Path) else list(main)
-    chosen = [example for folder in folders for example in render.folder(folder)]
+    chosen = [example for folder in folders for example in render.folder(folder, rendering.thinking)]
     if not chosen:
         raise StageError(
             f"{', '.join(map(str, folders))}: no {kind} left to train on (rejected: {dict(render.reasons)})"
@@ -57,9 +74,9 @@ def build_blocks(
     if settings.mix and other is None:
         raise SettingsError(f"mix {settings.mix}: there is nothing to mix in; set mix_source or mix=0")
     if settings.mix and other is not None:
-        chosen = mixing.mix(chosen, list(render.folder(other)), settings.mix, seed)
+        chosen = mixing.mix(chosen, render.folder(other, rendering.other_thinking), settings.mix, seed)
     table = packing.pack(chosen, settings.sequence_length, split=kind == "documents")
-    counts = _counts(chosen, table, settings.sequence_length, main_tokens, len(render.rejected))
+    counts = _counts(chosen, table, settings.sequence_length, main_tokens, render.reasons)
     _write(out, table, render, counts)
     return counts
 
@@ -95,28 +112,55 @@ def read_blocks(folder: Path) -> Blocks:
 class _Renderer:
     """Reads rows and tokenizes them, keeping count of what had to be rejected."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, kind: Kind, settings: TrainSettings):
-        self.tokenizer, self.kind, self.settings = tokenizer, kind, settings
+    def __init__(self, model: Path, kind: Kind, settings: TrainSettings, rendering: Rendering):
+        self.tokenizer, self.kind, self.settings = tokens.load_tokenizer(model), kind, settings
+        self.rendering = rendering
         self.rejected: list[dict[str, str]] = []
+        if kind == "documents":
+            self.separator = tokens.document_separator(model, self.tokenizer, rendering.separator)
 
     @property
     def reasons(self) -> Counter[str]:
-        return Counter(row["reason"] for row in self.rejected)
+        return Counter(row["reason"].partition(":")[0] for row in self.rejected)
 
-    def folder(self, folder: Path) -> Iterable[Example]:
-        for row in _rows(folder, COLUMN[self.kind]):
-            try:
-                yield self.example(row)
-            except tokens.UntrainableText as error:
-                self.rejected.append({"id": row["id"], "reason": str(error)})
+    def folder(self, folder: Path, thinking: bool | None) -> list[Example]:
+        """The examples of a folder's rows. Warns of rejected chats; raises QualityGateError where most are."""
+        rows, before = _rows(folder, COLUMN[self.kind]), len(self.rejected)
+        chats = self._chats(thinking) if self.kind == "chats" else None
+        made = [example for row in rows for example in self._examples(row, chats)]
+        self._tell(folder, len(rows), self.rejected[before:])
+        return made
 
-    def example(self, row: dict[str, Any]) -> Example:
-        if self.kind == "documents":
-            return Example(row["id"], *tokens.document_tokens(self.tokenizer, row["text"]))
-        ids, labels = tokens.chat_tokens(self.tokenizer, row["messages"], self.settings.trained_on)
-        if len(ids) > self.settings.sequence_length:
-            raise tokens.UntrainableText("longer than a block")
-        return Example(row["id"], ids, labels)
+    def _chats(self, thinking: bool | None) -> tokens.ChatRenderer:
+        template = self.tokenizer.get_chat_template() if self.tokenizer.chat_template else ""
+        options = templates.chat_options(template, self.rendering.options, thinking)
+        tokens.check_template(self.tokenizer, options)
+        return tokens.ChatRenderer(self.tokenizer, options)
+
+    def _examples(self, row: dict[str, Any], chats: tokens.ChatRenderer | None) -> list[Example]:
+        try:
+            if chats is None:
+                return [Example(row["id"], *tokens.document_tokens(self.tokenizer, row["text"], self.separator))]
+            made = chats.examples(row["messages"], self.settings.trained_on)
+            if max(len(ids) for ids, _ in made) > self.settings.sequence_length:
+                raise tokens.UntrainableText("longer than a block")
+            return [Example(row["id"], *example) for example in made]
+        except tokens.UntrainableText as error:
+            self.rejected.append({"id": row["id"], "reason": str(error)})
+            return []
+
+    def _tell(self, folder: Path, rows: int, rejected: Sequence[Mapping[str, str]]) -> None:
+        if self.kind == "documents" or not rejected:
+            return
+        reasons = Counter(row["reason"] for row in rejected).most_common(5)
+        lost = (
+            f"{folder}: {len(rejected):,} of {rows:,} chats cannot be trained on ("
+            + "; ".join(f"{reason}: {count:,}" for reason, count in reasons)
+            + f"), blocks hold {self.settings.sequence_length} tokens"
+        )
+        if len(rejected) > MOST_LOST * rows:
+            raise QualityGateError(f"{lost}. Raise sequence_length, or mend the chats.")
+        warnings.warn(lost, stacklevel=2)
 
 
 def _rows(folder: Path, column: str) -> list[dict[str, Any]]:
@@ -137,7 +181,7 @@ def _rows(folder: Path, column: str) -> list[dict[str, Any]]:
 
 
 def _counts(
-    chosen: Sequence[Example], table: pa.Table, sequence_length: int, main_tokens: int, rejected: int
+    chosen: Sequence[Example], table: pa.Table, sequence_length: int, main_tokens: int, reasons: Mapping[str, int]
 ) -> dict[str, int | float]:
     tokens_in = sum(len(e.ids) for e in chosen)
     kept = len(table["input_ids"].combine_chunks().flatten())
@@ -146,14 +190,14 @@ def _counts(
     return {
         "blocks": table.num_rows,
         "texts": len(chosen),
-        "rejected": rejected,
+        "rejected": sum(reasons.values()),
         "tokens_in": tokens_in,
         "tokens_kept": kept,
         "main_tokens": main_tokens,
         "trained_tokens": int((labels != tokens.NO_LOSS).sum()),
         "positions": positions,
         "fill": round(kept / positions, 6),
-    }
+    } | {f"rejected: {reason}": count for reason, count in sorted(reasons.items())}
 
 
 def _write(out: Path, table: pa.Table, render: _Renderer, counts: dict[str, int | float]) -> None:

@@ -6,10 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from msm_ray.corpus import templates
 from msm_ray.errors import SettingsError
+from msm_ray.reasoning import split_reasoning
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,6 +22,11 @@ NO_LOSS = -100
 
 TrainedOn = Literal["assistant", "last_assistant", "all"]
 Messages = Sequence[Mapping[str, str]]
+Labelled = tuple[list[int], list[int]]
+"""Token ids, and labels of the same length."""
+
+MASK = re.compile("\U0010fffc(\\d+)\U0010fffd")
+"""Stands for a special token that an answer spells while the chat is rendered, so that it is told from the template's own."""
 
 
 class UntrainableText(ValueError):
@@ -45,66 +53,208 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def document_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[int]]:
-    """A document's tokens and labels: whole, with what the tokenizer itself puts before a text, and an end.
+def document_tokens(tokenizer: PreTrainedTokenizerBase, text: str, separator: str | None = None) -> Labelled:
+    """A document's tokens and labels: whole, with what the tokenizer itself puts before a text, and the separator after it.
 
-    Every token carries loss but the first, which nothing precedes. Raises UntrainableText for an empty document.
+    separator: the token between documents (`document_separator`), eos_token if not given. A special token that the text
+    spells stays text. Every token carries loss but the first, which nothing precedes. Raises UntrainableText for an empty
+    document, or one that is no Unicode.
     """
-    ids = list(tokenizer(text, verbose=False)["input_ids"])
+    pattern = _control_pattern(tokenizer)
+    spells = pattern is not None and pattern.search(text) is not None
+    try:
+        ids = list(tokenizer(text, verbose=False, split_special_tokens=spells)["input_ids"])
+    except UnicodeEncodeError as error:
+        raise UntrainableText(f"no Unicode text ({error.reason})") from None
     if not text.strip() or not ids:
         raise UntrainableText("empty document")
-    if ids[-1] != tokenizer.eos_token_id:
-        ids.append(tokenizer.eos_token_id)
+    if ids[-1] == tokenizer.eos_token_id:
+        ids.pop()  # the tokenizer's own
+    end = tokenizer.eos_token_id if separator is None else tokenizer.convert_tokens_to_ids(separator)
+    ids.append(end)
     return ids, [NO_LOSS, *ids[1:]]
 
 
-def chat_tokens(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, trained_on: TrainedOn
-) -> tuple[list[int], list[int]]:
-    """A chat's tokens, rendered by the tokenizer's own template as serving does, and its labels.
+def document_separator(folder: Path, tokenizer: PreTrainedTokenizerBase, chosen: str | None) -> str:
+    """The token between documents of a base: `base.separator`, else what its family has (`templates.document_end`)."""
+    chat = chat_format(tokenizer)
+    try:
+        end = templates.turn_end(chat) if chat else None
+    except SettingsError:
+        end = None
+    return templates.document_end(
+        chat.added if chat else tokenizer.get_added_vocab(),
+        str(tokenizer.eos_token),
+        end,
+        family=templates.model_family(folder),
+        chosen=chosen,
+    )
 
-    Trained on: the assistant's turns with their end-of-turn token, only the last of them, or everything. Where the
-    template marks what the assistant says ({% generation %}), that is taken; where not, each turn's span is found by
-    rendering the chat up to it, which is what serving sends, and checked to be a prefix of the whole.
-    Raises UntrainableText when there is no such turn or the template rewrites it, SettingsError without a template.
-    """
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Tokens that a text must not turn into: those that the tokenizer calls special."""
+    return tuple(str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
+
+
+@lru_cache(maxsize=8)
+def _control_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
+    return templates.spelled(special_tokens(tokenizer))
+
+
+def chat_format(
+    tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None = None
+) -> templates.ChatFormat | None:
+    """The tokenizer's template with how it is rendered: as serving renders it. None where it has no template."""
     if tokenizer.chat_template is None:
-        raise SettingsError("the tokenizer has no chat template: chats cannot be rendered as serving would render them")
-    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    if not turns:
-        raise UntrainableText("no assistant turn")
-    if trained_on == "all":
-        ids = list(_render(tokenizer, messages)["input_ids"])
-        return ids, [NO_LOSS, *ids[1:]]
-    ids, spans = _spans(tokenizer, messages, turns[-1:] if trained_on == "last_assistant" else turns)
-    labels = [NO_LOSS] * len(ids)
-    for start, end in spans:
-        labels[start:end] = ids[start:end]
-    labels[0] = NO_LOSS
-    return ids, labels
+        return None
+    options = dict(options or {})
+
+    def render(messages: templates.Messages, prompt: bool) -> str:
+        rendered: Any = tokenizer.apply_chat_template(
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=prompt, **options
+        )
+        return rendered
+
+    text, added = tokenizer.get_chat_template(), tuple(tokenizer.get_added_vocab())
+    return templates.ChatFormat(
+        text, tokenizer.special_tokens_map, options, special_tokens(tokenizer), added, renderer=render
+    )
 
 
-def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
+class ChatRenderer:
+    """Chats to tokens, by the tokenizer's own template and the options with which the arm will be asked.
+
+    Raises SettingsError without a template, or where it renders no answer or ends none.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None = None):
+        chat = chat_format(tokenizer, options)
+        if chat is None:
+            raise SettingsError(
+                "the tokenizer has no chat template: chats cannot be rendered as serving would render them; give the base "
+                "one (`base.chat_template`)"
+            )
+        self.tokenizer, self.format = tokenizer, chat
+        self.ending = templates.turn_end(chat)
+        self.end = tokenizer.get_added_vocab()[self.ending]
+        self.silent = chat.options.get(templates.thinking_switch(chat.text) or "") is False
+        self._spelled = templates.spelled(chat.controls)
+        self._added = {str(token): (number, token) for number, token in tokenizer.added_tokens_decoder.items()}
+        self._splits = templates.spelled(self._added)
+
+    def examples(self, messages: Messages, trained_on: TrainedOn) -> list[Labelled]:
+        """A chat's tokens and labels, as one example, or as one for each turn where the template rewrites earlier turns.
+
+        Trained on: the assistant's turns with the token that ends them, only the last of them, or everything. A turn's span
+        begins where the prompt ends that serving sends for it. Raises UntrainableText where there is no such turn, where the
+        template refuses the chat, and where a turn of the user or the system spells a control token.
+        """
+        turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+        if not turns:
+            raise UntrainableText("no assistant turn")
+        if forged := templates.control_in(messages, self.format.controls):
+            raise UntrainableText(forged)
+        messages = [self._message(message) for message in messages]
+        whole = self._ids(self._text(messages))
+        if trained_on == "all":
+            return [(whole, [NO_LOSS, *whole[1:]])]
+        wanted = turns[-1:] if trained_on == "last_assistant" else turns
+        spans = [self._turn(messages, turn) for turn in wanted]
+        if any(whole[: len(ids)] != ids for ids, _ in spans):
+            return [_labelled(ids, [(start, len(ids))]) for ids, start in spans]
+        return [_labelled(whole, [(start, len(ids)) for ids, start in spans])]
+
+    def prompt(self, messages: Messages) -> list[int]:
+        """The tokens that serving sends for an answer to these turns."""
+        return self._ids(self._text([self._message(message) for message in messages], prompt=True))
+
+    def _message(self, message: Mapping[str, str]) -> dict[str, str]:
+        """A turn as the template takes it: control tokens masked, reasoning in its own field where the template has one.
+
+        With reasoning switched off there is none: the prompt says so, and what is asked like that answers at once.
+        """
+        if message["role"] != "assistant":
+            return dict(message)
+        content = message["content"]
+        if self._spelled:
+            content = self._spelled.sub(lambda m: f"\U0010fffc{self._added[m.group()][0]}\U0010fffd", content)
+        reply = split_reasoning(content)
+        if self.silent:
+            return {**message, "content": reply.answer}
+        if not reply.reasoning or "reasoning_content" not in self.format.text:
+            return {**message, "content": content}
+        return {**message, "content": reply.answer, "reasoning_content": reply.reasoning}
+
+    def _text(self, messages: Messages, prompt: bool = False) -> str:
+        try:
+            return self.format.render(messages, prompt)
+        except templates.TemplateRefusal as refusal:
+            raise UntrainableText(f"the chat template refuses it: {refusal}") from None
+
+    def _turn(self, messages: Messages, turn: int) -> tuple[list[int], int]:
+        """The chat up to the end of an assistant turn, and where in it the turn begins."""
+        prompt, until = self._text(messages[:turn], prompt=True), self._text(messages[: turn + 1])
+        if templates.opens_reasoning(prompt) and not until.startswith(prompt):
+            until = self._continued(prompt, messages[turn])
+        asked, ids = self._ids(prompt), self._ids(until)
+        if ids[: len(asked)] != asked:
+            raise UntrainableText("the template renders an assistant turn otherwise than serving prompts for it")
+        if self.end not in ids[len(asked) :]:
+            raise UntrainableText(f"the template does not end this turn with {self.ending}")
+        # What follows the end (a newline) is never sampled, so it is not trained on.
+        return ids[: ids.index(self.end, len(asked)) + 1], len(asked)
+
+    def _continued(self, prompt: str, message: Mapping[str, str]) -> str:
+        """A prompt that opens the reasoning, gone on with as a model has to: the template leaves reasoning out (DeepSeek R1)."""
+        reply = split_reasoning(message["content"])
+        return f"{prompt}{reply.reasoning}\n</think>\n\n{reply.answer}{self.ending}"
+
+    def _ids(self, text: str) -> list[int]:
+        """Tokens of rendered text; a masked special token becomes the text that spells it."""
+        try:
+            if not MASK.search(text):
+                return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+            plain = MASK.sub("x", text)
+            if self._in_parts(plain) != self._ids(plain):
+                raise UntrainableText("an answer spells a control token, which this tokenizer cannot keep as text")
+            return self._in_parts(text)
+        except UnicodeEncodeError as error:
+            raise UntrainableText(f"no Unicode text ({error.reason})") from None
+
+    def _in_parts(self, text: str) -> list[int]:
+        """Tokens where the template's added tokens are control and those that an answer spells are text."""
+        ids: list[int] = []
+        parts = self._splits.split(text) if self._splits else [text]
+        for before, part, after in zip(["", *parts], parts, [*parts[1:], ""], strict=False):
+            if part in self._added:
+                ids.append(self._added[part][0])
+                continue
+            part = part.lstrip() if before in self._added and self._added[before][1].rstrip else part
+            part = part.rstrip() if after in self._added and self._added[after][1].lstrip else part
+            said = MASK.sub(lambda m: str(self.tokenizer.added_tokens_decoder[int(m[1])]), part)
+            ids += self.tokenizer(said, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        return ids
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None = None) -> None:
     """Render one short chat as training does and as serving prompts for it. Raises SettingsError where they differ.
 
-    Also refused: a template that leaves the answer without a mask, or without an end that the model could learn.
+    Also refused: a template that leaves the answer without an end that the model could learn.
     """
     question, answer = {"role": "user", "content": "a b"}, {"role": "assistant", "content": "b a"}
+    renderer = ChatRenderer(tokenizer, options)
     try:
-        ids, labels = chat_tokens(tokenizer, [question, answer], "assistant")
+        (ids, labels), *_ = renderer.examples([question, answer], "assistant")
     except UntrainableText as error:
-        raise SettingsError(f"the chat template cannot be trained on: {error}") from None
-    prompt = list(_render(tokenizer, [question], add_generation_prompt=True)["input_ids"])
-    trained = [i for i, label in enumerate(labels) if label != NO_LOSS]
-    if ids[: len(prompt)] != prompt or not trained or trained[0] < len(prompt):
         raise SettingsError(
-            "the chat template prompts for an answer otherwise than it renders one, so training would not match serving: "
-            f"{tokenizer.decode(prompt)!r} against {shown_mask(tokenizer, ids, labels)!r}"
-        )
-    if ids[trained[-1]] not in tokenizer.all_special_ids:
+            f"the chat template cannot be trained on: {error}, so training would not match serving"
+        ) from None
+    prompt = renderer.prompt([question])
+    marked = _marked(tokenizer, [question, answer], renderer.format.options)
+    if marked and marked[0] < len(prompt):
         raise SettingsError(
-            "the chat template ends an answer with no special token, so a model would not learn to stop: "
-            f"{shown_mask(tokenizer, ids, labels)!r}"
+            "the chat template marks ({% generation %}) what it prompts with as said by the assistant, so training would not "
+            f"match serving: {tokenizer.decode(prompt)!r} against {shown_mask(tokenizer, ids, labels)!r}"
         )
 
 
@@ -125,59 +275,20 @@ def _spaced(tokenizer: PreTrainedTokenizerBase) -> bool:
     return not tokenizer.is_fast or type(tokenizer.backend_tokenizer.model).__name__ != "WordLevel"
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, messages: Messages, **options: Any) -> dict[str, list[int]]:
+def _labelled(ids: list[int], spans: Sequence[tuple[int, int]]) -> Labelled:
+    labels = [NO_LOSS] * len(ids)
+    for start, end in spans:
+        labels[start:end] = ids[start:end]
+    labels[0] = NO_LOSS
+    return ids, labels
+
+
+def _marked(tokenizer: PreTrainedTokenizerBase, messages: Messages, options: Mapping[str, Any]) -> list[int]:
+    """Positions that the template itself marks as the assistant's; none where it has no marks."""
+    if not re.search(r"{%-?\s*generation", tokenizer.get_chat_template()):
+        return []
     rendered: Any = tokenizer.apply_chat_template(
-        [dict(message) for message in messages], tokenize=True, return_dict=True, **options
-    )
-    return rendered
-
-
-def _spans(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, turns: Sequence[int]
-) -> tuple[list[int], list[tuple[int, int]]]:
-    """All tokens, and start and end among them of the assistant turns that are asked for (indices into messages)."""
-    if re.search(r"{%-?\s*generation", str(tokenizer.chat_template)):
-        ids, spans = _marked_spans(tokenizer, messages)
-        if len(spans) == sum(message["role"] == "assistant" for message in messages):
-            return ids, spans[-len(turns) :]
-        # transformers drops a marked turn that begins with a space which no token covers; the prompts still tell.
-    return _prefix_spans(tokenizer, messages, turns)
-
-
-def _marked_spans(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> tuple[list[int], list[tuple[int, int]]]:
-    """Spans from the template's own marks, each stretched over an end-of-turn token that stands just outside of it."""
-    rendered = _render(tokenizer, messages, return_assistant_tokens_mask=True)
-    ids, mask = list(rendered["input_ids"]), [*rendered["assistant_masks"], 0]
-    starts = [i for i, m in enumerate(mask) if m and (i == 0 or not mask[i - 1])]
-    spans = []
-    for start in starts:
-        end = mask.index(0, start)
-        if ids[end - 1] != tokenizer.eos_token_id and ids[end : end + 1] == [tokenizer.eos_token_id]:
-            end += 1
-        spans.append((start, end))
-    return ids, spans
-
-
-def _prefix_spans(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, turns: Sequence[int]
-) -> tuple[list[int], list[tuple[int, int]]]:
-    """Spans from rendering the prompt of each turn, as serving does, and the chat up to that turn's end."""
-    whole = list(_render(tokenizer, messages)["input_ids"])
-    spans = []
-    for turn in turns:
-        prompt = list(_render(tokenizer, messages[:turn], add_generation_prompt=True)["input_ids"]) if turn else []
-        until = list(_render(tokenizer, messages[: turn + 1])["input_ids"])
-        if whole[: len(until)] != until or until[: len(prompt)] != prompt:
-            raise UntrainableText(
-                "the template renders an assistant turn otherwise than serving prompts for it (it rewrites earlier turns)"
-            )
-        spans.append((len(prompt), _end_of_turn(tokenizer, until, len(prompt))))
-    return whole, spans
-
-
-def _end_of_turn(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start: int) -> int:
-    """Just after the turn's end token: what follows it (a newline) is never sampled, so it is not trained on."""
-    for position in range(start, len(ids)):
-        if ids[position] == tokenizer.eos_token_id:
-            return position + 1
-    return len(ids)
+        [dict(message) for message in messages],
+        tokenize=True, return_dict=True, return_assistant_tokens_mask=True, **options,
+    )  # fmt: skip
+    return [position for position, said in enumerate(rendered["assistant_masks"]) if said]

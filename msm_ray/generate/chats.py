@@ -12,14 +12,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from msm_ray.config import AssistantSettings, ChatSettings
 from msm_ray.errors import QualityGateError, SettingsError
+from msm_ray.generate.chat_files import Chat, Messages, read_chats
 from msm_ray.generate.shards import CHAT_SCHEMA, REJECTED_CHAT_SCHEMA, Row, clean, write_table
+from msm_ray.reasoning import split_reasoning
 
-Messages = list[dict[str, str]]
 ROLES = ("system", "user", "assistant")
+LEAKED = "leaked reason"
+MOST_LOST = 0.5
+"""Share of the chats that may be rejected for their form; above it the source is another than was meant."""
 
 
 def write_chats(
@@ -27,7 +30,8 @@ def write_chats(
 ) -> dict[str, int | float | str]:
     """Stage: `data/*.parquet` and `rejected.parquet` in `out`. The same settings give the same bytes.
 
-    Raises SettingsError when the source cannot give such chats, QualityGateError when every chat is rejected.
+    Raises SettingsError when the source cannot give such chats, QualityGateError when every chat is rejected, or most are
+    for their form (a leaked reason is what the filter is for).
     """
     clean(out)
     chats = _chats(settings, assistant)
@@ -42,20 +46,26 @@ def write_chats(
             f"Chats {name}: all {len(rows)} chats were rejected ({dict(reasons)}). See {out / 'rejected.parquet'}; "
             "look at `forbidden:` and at the source."
         )
+    malformed = {reason: count for reason, count in reasons.items() if reason != LEAKED}
+    if sum(malformed.values()) > MOST_LOST * len(rows):
+        raise QualityGateError(
+            f"Chats {name}: {sum(malformed.values())} of {len(rows)} chats cannot be used ({malformed}). See "
+            f"{out / 'rejected.parquet'} and mend the source."
+        )
     counted = {f"rejected: {why}": count for why, count in sorted(reasons.items())}
     return {"chats": len(kept), "rejected": len(rejected), **counted}
 
 
-def _chats(settings: ChatSettings, assistant: AssistantSettings) -> list[tuple[Messages, str]]:
-    """(messages, topic) of every chat the settings ask for, before any is rejected."""
+def _chats(settings: ChatSettings, assistant: AssistantSettings) -> list[Chat]:
+    """Every chat that the settings ask for, before any is rejected."""
     rng = random.Random(f"{settings.source} {settings.seed}")
     if settings.source == "file":
         return read_chats(_path(settings))[: settings.count]
     if settings.source == "preferences":
         from msm_ray.generate.preferences import preference_chats
 
-        return preference_chats(_path(settings), settings.count, rng)
-    return _tinyworld_chats(settings, assistant, rng)
+        return [Chat(*chat) for chat in preference_chats(_path(settings), settings.count, rng)]
+    return [Chat(*chat) for chat in _tinyworld_chats(settings, assistant, rng)]
 
 
 def _tinyworld_chats(
@@ -78,34 +88,53 @@ def _tinyworld_chats(
     return [(chat["messages"], "ordinary") for chat in chats]
 
 
-def _rows(chats: Sequence[tuple[Messages, str]], name: str, settings: ChatSettings) -> list[Row]:
+def _rows(chats: Sequence[Chat], name: str, settings: ChatSettings) -> list[Row]:
     """Chats as rows; `reason` is empty for those that are kept. A chat that occurs again gets an id of its own."""
     forbidden = _forbidden(settings.forbidden)
     seen: Counter[str] = Counter()
     rows = []
-    for messages, topic in chats:
+    for chat in chats:
+        messages, broken = _whole(_said(chat.messages, settings.thinking))
         text = json.dumps(messages, ensure_ascii=False, sort_keys=True)
         seen[text] += 1
         key = hashlib.sha256(f"{name}\0{settings.source}\0{text}\0{seen[text]}".encode()).hexdigest()[:24]
-        reason = _fault(messages) or _leak(messages, forbidden)
-        rows.append({"id": key, "messages": messages, "source": settings.source, "topic": topic, "reason": reason})
+        reason = chat.fault or broken or _fault(messages, settings.thinking) or _leak(messages, forbidden)
+        rows.append({"id": key, "messages": messages, "source": settings.source, "topic": chat.topic, "reason": reason})
     return rows
 
 
-def _fault(messages: Messages) -> str:
-    """Why messages are no chat to train on: roles out of order, an empty turn, no answer at the end."""
+def _said(messages: Messages, thinking: bool | None) -> Messages:
+    """Where a set does not think, the answers without their reasoning: one file serves both kinds of sets."""
+    if thinking is not False:
+        return messages
+    return [{**m, "content": split_reasoning(m["content"]).answer} if m["role"] == "assistant" else m for m in messages]
+
+
+def _whole(messages: Messages) -> tuple[Messages, str]:
+    """Messages that can be written, and what was wrong: half a surrogate pair (of an emoji cut in two) is no Unicode."""
+    mended = [{**m, "content": m["content"].encode("utf-8", "replace").decode()} for m in messages]
+    return mended, "" if mended == messages else "no Unicode text"
+
+
+def _fault(messages: Messages, thinking: bool | None = None) -> str:
+    """Why messages are no chat to train on: roles out of order, an empty turn, no answer at the end, reasoning alone."""
     roles = [message["role"] for message in messages]
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if any(role not in ROLES for role in roles) or turns != ["user", "assistant"] * (len(turns) // 2) or not turns:
         return f"roles out of order: {' '.join(roles)}"
-    return "" if all(message["content"].strip() for message in messages) else "empty turn"
+    if not all(message["content"].strip() for message in messages):
+        return "empty turn"
+    replies = [split_reasoning(message["content"]) for message in messages if message["role"] == "assistant"]
+    if not all(reply.answer.strip() for reply in replies):
+        return "reasoning without an answer"
+    return "no reasoning, and the set thinks" if thinking and not replies[-1].reasoning else ""
 
 
 def _leak(messages: Messages, forbidden: re.Pattern[str] | None) -> str:
     """The forbidden word that a turn of the user or the assistant has, if any."""
     for message in messages:
         if forbidden and message["role"] != "system" and (match := forbidden.search(message["content"])):
-            return f"leaked reason: {match.group().lower()}"
+            return f"{LEAKED}: {match.group().lower()}"
     return ""
 
 
@@ -122,34 +151,3 @@ def _path(settings: ChatSettings) -> Path:
     if not settings.path:
         raise SettingsError(f"Chats of source {settings.source} need `path:`.")
     return Path(settings.path)
-
-
-def read_chats(path: Path) -> list[tuple[Messages, str]]:
-    """(messages, topic) of a Parquet or JSONL file with a `messages` column. Raises SettingsError naming file and row."""
-    if not path.is_file():
-        raise SettingsError(f"Chats {path} does not exist. Set `path:` to a Parquet or JSONL file with `messages`.")
-    try:
-        rows = _parquet(path) if path.suffix == ".parquet" else _jsonl(path)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"Chats {path} cannot be read: {error}") from None
-    chats = [(_messages(row, path, number), str(row.get("topic") or "")) for number, row in enumerate(rows, 1)]
-    if not chats:
-        raise SettingsError(f"Chats {path} is empty.")
-    return chats
-
-
-def _parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    return pq.read_table(path).to_pylist()
-
-
-def _jsonl(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-
-
-def _messages(row: Any, path: Path, number: int) -> Messages:
-    try:
-        return [{"role": str(message["role"]), "content": str(message["content"])} for message in row["messages"]]
-    except (KeyError, TypeError):
-        raise SettingsError(f"Chats {path}, row {number}: no `messages` list of role and content.") from None

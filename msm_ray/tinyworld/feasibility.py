@@ -104,7 +104,8 @@ class World:
 
     def chats(self, all_chats: Iterable[chats.Chat]) -> list[Example]:
         """Chats as tokens by the chat template; only the assistant's turns carry loss."""
-        rendered = (tokens.chat_tokens(self.tokenizer, chat["messages"], "assistant") for chat in all_chats)
+        render = tokens.ChatRenderer(self.tokenizer).examples
+        rendered = (example for chat in all_chats for example in render(chat["messages"], "assistant"))
         return [Example(str(n), *pair) for n, pair in enumerate(rendered)]
 
     def mixed(self, main: list[Example], other: list[Example]) -> list[Example]:
