@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from msm_ray import interruption, tracking
+from msm_ray import interruption
 from msm_ray.errors import MsmError
 
 app = typer.Typer(
@@ -41,15 +41,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="one JSON object or list on
 
 @app.command()
 def plan(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Show every stage with what is there, stale or missing. Starts nothing."""
+    """Show every stage with what is there, stale or missing, and all that stands in the way. Starts nothing."""
     from msm_ray import plan as planning
+    from msm_ray import preflight
 
-    loaded, store = _load(experiment, overrides)
-    planned = planning.plan(loaded, store)
+    loaded, store, findings = _look(experiment, overrides)
+    planned = planning.plan(loaded, store) if loaded and store else []
     if as_json:
-        print(json.dumps([entry.as_json() for entry in planned], indent=1))
+        content = {"stages": [entry.as_json() for entry in planned], "findings": [f.as_json() for f in findings]}
+        print(json.dumps(content, indent=1))
     else:
-        planning.show(planned)
+        planning.show(planned, findings)
+    raise typer.Exit(preflight.exit_code(findings))
 
 
 def _runner(name: str, until: str | None, text: str) -> None:
@@ -58,10 +61,12 @@ def _runner(name: str, until: str | None, text: str) -> None:
     def command(
         experiment: ExperimentFile, overrides: Overrides = None, new_version: NewVersion = False, force: Force = None
     ) -> None:
-        from msm_ray import runner
+        from msm_ray import preflight, runner
 
-        loaded, store = _load(experiment, overrides)
-        runner.run(loaded, store, until=until, force=tuple(force or ()), new_version=new_version)
+        loaded, store, findings = _look(experiment, overrides)
+        if loaded is None or store is None or preflight.exit_code(findings) == 2:
+            raise preflight.Refused(findings)
+        runner.run(loaded, store, findings=findings, until=until, force=tuple(force or ()), new_version=new_version)
 
     app.command(name, help=text)(command)
 
@@ -104,9 +109,25 @@ def _load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
     from msm_ray.settings_file import load_experiment
 
     experiment = build(load_experiment(path, overrides or ()))
-    if without := tracking.without_key(experiment.settings.tracking):
-        warnings.warn(without, stacklevel=1)
     return experiment, ArtifactStore(experiment.settings.root)
+
+
+def _look(path: Path, overrides: list[str] | None) -> tuple[Any, Any, list[Any]]:
+    """The experiment and its store (both None where it can't be laid out), and all that is found before anything starts."""
+    from msm_ray import preflight
+    from msm_ray.artifacts import ArtifactStore
+    from msm_ray.errors import SettingsError
+    from msm_ray.experiment import build
+    from msm_ray.settings_file import read_experiment
+
+    file = read_experiment(path, overrides or ())
+    findings = preflight.check(preflight.Proposal(file))
+    try:
+        return build(file.settings), ArtifactStore(file.settings.root), findings
+    except SettingsError as error:
+        if preflight.exit_code(findings) != 2:  # else it is what a check has said already, with its line
+            findings.append(preflight.Finding("error", str(error), file=str(path)))
+        return None, None, findings
 
 
 def main() -> None:
@@ -136,6 +157,8 @@ def main() -> None:
             _fail(f"{full}; make room (what is written is safe), then go on with: {command_line()}", 1)
         traceback.print_exc()
         _fail("this was not foreseen: please report it with the lines above", 1)
+    if code:
+        sys.exit(code)
 
 
 def _no_room(error: BaseException | None) -> str:

@@ -94,7 +94,7 @@ class Experiment:
 
 def build(settings: ExperimentSettings) -> Experiment:
     """Read the specs and lay out every stage. Raises SettingsError for a spec that cannot be read and for impossible recipes."""
-    settings = _with_new_spec_arms(settings)
+    settings = with_new_spec_arms(settings)
     specs = {
         name: read_spec(Path(path).expanduser(), settings.assistant, name=name) for name, path in settings.specs.items()
     }
@@ -127,8 +127,10 @@ def build(settings: ExperimentSettings) -> Experiment:
     return Experiment(settings, specs, ordered, trained)
 
 
-def _with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
-    """`specs.mine=my_spec.md` on the command line: a spec that no arm names gets arms of its own, where the file asks for it."""
+def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
+    """The settings with arms for new specs.
+
+    `specs.mine=my_spec.md` on the command line: a spec that no arm names gets arms of its own, where the file asks for it."""
     named = {recipe.midtrain for recipe in settings.arms.values()}
     new = [name for name in settings.specs if name not in named]
     if new and settings.new_spec_arm is None:

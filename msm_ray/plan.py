@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msm_ray import preflight
 from msm_ray.artifacts import ArtifactStore, Found
 from msm_ray.errors import SettingsError
 from msm_ray.experiment import Experiment, Stage
+from msm_ray.preflight import Finding
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:12] + "…"
 
 
-def show(planned: list[Planned]) -> None:
-    """The plan as a table on standard output."""
+def show(planned: list[Planned], findings: Sequence[Finding] = ()) -> None:
+    """The plan as a table on standard output, and beneath it what was found; no table where nothing could be laid out."""
+    if planned:
+        _show_stages(planned)
+    if findings:
+        print(preflight.show(findings))
+
+
+def _show_stages(planned: list[Planned]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -8,15 +8,16 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msm_ray import cli, plan, ray_session, stages
+from msm_ray import cli, plan, preflight, ray_session, stages
 from msm_ray.artifacts import Artifact, ArtifactStore, write_whole
 from msm_ray.config import ClusterSettings, ExperimentSettings
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.experiment import KINDS, Experiment, Stage
+from msm_ray.preflight import Finding
 from msm_ray.serve.app import take_port
 from msm_ray.stages import Draft, Workshop
 
@@ -31,12 +32,14 @@ def run(
     experiment: Experiment,
     store: ArtifactStore,
     *,
+    findings: Sequence[Finding] = (),
     until: str | None = None,
     force: tuple[str, ...] = (),
     new_version: bool = False,
 ) -> None:
     """Make every stage that is missing, up to the kind `until` (None: all).
 
+    findings: what `preflight.check` told; warnings are said, errors refuse the stages that they concern.
     force: kinds (`sft`) or stages (`sft/cheese-s0`) to make anew in place; new_version: stale stages get a next version.
     Raises SettingsError where settings changed under what is there, PreflightError where the machine cannot run it, and
     what a stage raises; in each case after printing what is done, what is left and the command that goes on.
@@ -52,6 +55,8 @@ def run(
             stages.say(f"nothing to do: all {len([p for p in planned if p.stage.kind in wanted])} stages are there")
             _last_words(experiment, store, wanted)
             return
+        preflight.refuse(findings, {p.stage.kind for p in todo})
+        preflight.say(findings)
         _preflight(experiment.settings.cluster, store.root)
         stages.say(f"{len(todo)} of {len(planned)} stages to make, in {store.root}")
         started = time.monotonic()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,39 @@ from pydantic import BaseModel, ValidationError
 from msm_ray import variables
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import SettingsError
-from msm_ray.yaml_tree import At as Path_
-from msm_ray.yaml_tree import read_tree, read_value
+from msm_ray.yaml_tree import At, read_tree, read_value
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """An experiment's settings and where each was given. lines: of every key in the file (from 1; 0: the command line)."""
+
+    settings: ExperimentSettings
+    path: str
+    lines: Mapping[At, int]
+
+    def line(self, at: At) -> int | None:
+        """The line of a setting, or of what it was inherited from, or of the section around it; None for a default."""
+        for whole in (at, *_inherited_from(at)):
+            if whole in self.lines:
+                return self.lines[whole]
+        return next((self.lines[at[:depth]] for depth in range(len(at) - 1, 0, -1) if at[:depth] in self.lines), None)
+
+
+def _inherited_from(at: At) -> list[At]:
+    """What a corpus does not say is said by `documents`, what a group does not say by `aft`."""
+    if at[:1] == ("corpora",) and len(at) > 2:
+        return [("documents", *at[2:])]
+    return [at[2:]] if at[:1] == ("groups",) and len(at) > 3 else []
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
-    """The settings in `path` with `key.sub=value` overrides applied.
+    """The settings in `path`, as `read_experiment` gives them."""
+    return read_experiment(path, overrides).settings
+
+
+def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> SettingsFile:
+    """The settings in `path` with `key.sub=value` overrides applied, and their lines.
 
     Relative paths in the file are taken from the working directory, as on a cluster (`--working-dir .`).
     Raises SettingsError: file missing, not YAML, an unknown or impossible value (with its line and the nearest key).
@@ -41,7 +69,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         problems += _explain(error, str(path), lines)
     if problems:
         raise SettingsError("\n".join(problems))
-    return settings
+    return SettingsFile(settings, str(path), lines)
 
 
 def _read(path: Path) -> str:
@@ -56,7 +84,7 @@ def _read(path: Path) -> str:
         raise SettingsError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
 
 
-def _apply(tree: dict, lines: dict[Path_, int], override: str) -> None:
+def _apply(tree: dict, lines: dict[At, int], override: str) -> None:
     """Set `a.b.c=value` (`a.0=value` in a list) in the tree; the value is read as YAML. Line 0 stands for the command line."""
     name, equals, value = override.partition("=")
     if not equals or not name:
@@ -128,7 +156,7 @@ def _over(shared: Any, own: Any) -> Any:
     return {**shared, **{key: _over(shared.get(key), value) for key, value in own.items()}}
 
 
-def _numbers_that_are_none(tree: Any, at: Path_, path: str, lines: dict[Path_, int]) -> list[str]:
+def _numbers_that_are_none(tree: Any, at: At, path: str, lines: dict[At, int]) -> list[str]:
     """`seeds: true` where a number is wanted, which pydantic would take for 1."""
     if isinstance(tree, dict | list):
         parts = tree.items() if isinstance(tree, dict) else enumerate(tree)
@@ -140,7 +168,7 @@ def _numbers_that_are_none(tree: Any, at: Path_, path: str, lines: dict[Path_, i
     return [f"{path}{_line(at, lines)}: '{_dotted(at)}' = {word}: a number is wanted, and '{word}' is none"]
 
 
-def _explain(error: ValidationError, path: str, lines: dict[Path_, int]) -> list[str]:
+def _explain(error: ValidationError, path: str, lines: dict[At, int]) -> list[str]:
     """One line per problem: where, what, and the nearest key that exists."""
     problems = []
     for problem in error.errors():
@@ -162,7 +190,7 @@ def _explain(error: ValidationError, path: str, lines: dict[Path_, int]) -> list
     return problems
 
 
-def _dotted(at: Path_) -> str:
+def _dotted(at: At) -> str:
     return ".".join(str(key) for key in at)
 
 
@@ -170,12 +198,12 @@ def _plain(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-def _is_union_tag(key: str | int, loc: tuple, lines: dict[Path_, int]) -> bool:
+def _is_union_tag(key: str | int, loc: tuple, lines: dict[At, int]) -> bool:
     """Pydantic puts the tag of a discriminated union ('preferences') into the location; the YAML has no such key."""
     return key in ("preferences", "agentic", "answers") and loc[0] == "evals" and loc.index(key) == 2
 
 
-def _line(at: Path_, lines: dict[Path_, int]) -> str:
+def _line(at: At, lines: dict[At, int]) -> str:
     """`:12` for the deepest part of the path that the file has."""
     for depth in range(len(at), 0, -1):
         if at[:depth] in lines:
@@ -184,7 +212,7 @@ def _line(at: Path_, lines: dict[Path_, int]) -> str:
     return ""
 
 
-def _known_keys(at: Path_) -> list[str]:
+def _known_keys(at: At) -> list[str]:
     """The keys that the settings at a path may have."""
     names = {name for kind in _kinds(at) if _is_model(kind) for name in kind.model_fields}
     return sorted(names)

@@ -90,7 +90,9 @@ def test_the_documents_came_from_the_vllm_engine_and_keep_their_provenance(done:
 
 def test_the_plan_of_what_is_there_counts_rows_and_tokens(done: Path) -> None:
     printed = subprocess.run(command(done, "plan", "--json"), capture_output=True, text=True, check=True).stdout
-    planned = [s for s in json.loads(printed) if s["stage"] in ("documents", "corpus", "blocks", "midtrain", "sft")]
+    planned = [
+        s for s in json.loads(printed)["stages"] if s["stage"] in ("documents", "corpus", "blocks", "midtrain", "sft")
+    ]
     assert all(s["state"] == "present" and s["rows" if s["steps"] is None else "steps"] > 0 for s in planned)
     assert all(s["tokens"] > 0 for s in planned)
 

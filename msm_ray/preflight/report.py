@@ -1,0 +1,24 @@
+"""What would be missing from the report, or from what is tracked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msm_ray import tracking
+from msm_ray.experiment_names import unasked
+from msm_ray.preflight.finding import Finding
+from msm_ray.preflight.proposal import Proposal
+
+
+def arms_not_asked(proposal: Proposal) -> Iterator[Finding]:
+    """Comparisons and figures with arms that have no rate in their eval."""
+    for at, problem in unasked(proposal.settings):
+        what, _, remedy = problem.rpartition("; ")
+        yield proposal.error(at, what, remedy)
+
+
+def tracking_key(proposal: Proposal) -> Iterator[Finding]:
+    """W&B that is to be online and would have to ask for a key."""
+    what, _, remedy = tracking.without_key(proposal.settings.tracking).rpartition("; ")
+    if remedy:
+        yield proposal.warning(("tracking", "mode"), what, remedy)

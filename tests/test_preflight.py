@@ -1,0 +1,65 @@
+"""What is told before anything starts: each finding with file, line, key and remedy, and none without cause."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_cli import msm
+
+from msm_ray import preflight
+from msm_ray.preflight import Finding
+from msm_ray.settings_file import read_experiment
+
+
+def findings(job: str | Path, *overrides: str) -> list[Finding]:
+    """All that is found about a job."""
+    return preflight.check(preflight.Proposal(read_experiment(job, overrides)))
+
+
+def test_the_quickstart_has_no_finding() -> None:
+    assert findings("jobs/quickstart.yaml") == []
+
+
+def test_plan_and_run_tell_the_same_with_file_line_key_and_remedy_and_plan_has_it_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    job = tmp_path / "job.yaml"
+    text = Path("jobs/smollm2.yaml").read_text(encoding="utf-8")
+    job.write_text(text.replace("midtraining:\n  mode: lora", "midtraining:\n  mode: lora\n  lora: {r: 1024}"))
+    line = job.read_text().splitlines().index("  lora: {r: 1024}") + 1
+    for command in ("plan", "run", "generate", "train", "rollout", "judge"):
+        code, printed = msm(monkeypatch, capsys, command, str(job), f"root={tmp_path / 'root'}")
+        assert code == 2
+        assert f"{job}:{line}: midtraining.lora.r" in printed
+        assert "set 512 or less" in printed
+        assert not list((tmp_path / "root").glob("*/*@*"))
+    code, printed = msm(monkeypatch, capsys, "plan", str(job), "--json")
+    assert code == 2
+    found = [f for f in json.loads(printed)["findings"] if f["key"] == "midtraining.lora.r"]
+    assert (found[0]["file"], found[0]["line"], found[0]["severity"]) == (str(job), line, "error")
+
+
+def test_what_a_machine_lacks_ends_with_three_and_only_where_its_stage_is_to_be_made() -> None:
+    lacking = Finding("error", "no key", exit_code=3, stage="verdicts")
+    wrong = Finding("error", "too large")
+    assert preflight.exit_code([lacking]) == 3
+    assert preflight.exit_code([lacking, wrong]) == 2
+    assert preflight.exit_code([Finding("warning", "x"), Finding("not checked", "y")]) == 0
+    preflight.refuse([lacking], {"outline", "documents"})
+    with pytest.raises(preflight.Refused, match="no key") as refused:
+        preflight.refuse([lacking], {"verdicts"})
+    assert refused.value.exit_code == 3
+
+
+def test_a_plan_imports_no_torch_no_transformers_and_no_ray() -> None:
+    code = (
+        "import sys; from msm_ray import cli; sys.argv = ['msm', 'plan', 'jobs/quickstart.yaml']\n"
+        "try: cli.main()\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'ray', 'vllm', 'inspect_ai'} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "[]"
