@@ -1,24 +1,36 @@
-"""Rates and differences with intervals that respect how rollouts hang together. Plain Python and NumPy.
+"""From verdicts to rates, differences and the words that may be said of them. Plain Python over `intervals`.
 
-Rollouts of one domain (or scenario condition) and of one training seed are not independent, so a pooled Wilson interval is
-too narrow. Variances here are cluster-robust in two ways at once, by cluster and by seed (Cameron, Gelbach & Miller 2011,
-"Robust inference with multiway clustering"): V = V_cluster + V_seed - V_cluster-and-seed. The t distribution has the degrees
-of freedom of such a sum of variances (Satterthwaite 1946): three where four seeds decide, more where clusters do.
+What is estimated, how, and what it was measured to cover: docs/decisions/0002-intervals.md, docs/results/statistics.md.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats as distributions
+
+from msm_ray import intervals
+from msm_ray.intervals import RECIPE_SEEDS, Interval, Rollouts
+
+COMPLETE = 0.95
+"""Share of a condition's rollouts that have to be completed; below, the condition's rate is only bounded."""
+
+FEWEST_CLUSTERS = 6
+"""Domains or conditions that a claim needs: with five, even a sign test of all of them cannot come below .05."""
+
+MOST_P = 0.05
+CHECKPOINTS, RECIPE = "these checkpoints", "the recipe"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One rollout's outcome. verdict: True, False, or None where there is none (no answer, no clear choice, failed judge)."""
+    """One rollout's outcome. verdict: True, False, or None where there is none.
+
+    status: "unclear" where the answer makes no choice, which is the arm's own doing and counts as completed; any other without
+    a verdict (error, cut off, unusable judge) does not. unit: what was drawn together; the sample, if not given.
+    """
 
     arm: str
     eval: str
@@ -27,11 +39,23 @@ class Verdict:
     seed: int
     sample: str
     verdict: bool | None
+    status: str = ""
+    unit: str | None = None
+
+    @property
+    def completed(self) -> bool:
+        """Whether the arm was asked, answered, and was judged."""
+        return self.verdict is not None or self.status == "unclear"
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A share with its 95% interval. completed of asked rollouts have a verdict; seeds: training seeds."""
+    """A share among clear answers with its 95% interval, of these checkpoints or of the recipe.
+
+    lower, upper: the rate with every answer that makes no choice counted as False, as True. short: conditions without enough
+    completed rollouts; with one, `rate` is NaN and lower and upper bound it, whatever the missing verdicts would be.
+    clear, completed, asked: rollouts with a verdict, with an answer that was judged, and all.
+    """
 
     arm: str
     eval: str
@@ -39,14 +63,24 @@ class Rate:
     rate: float
     low: float
     high: float
+    lower: float
+    upper: float
+    clear: int
     completed: int
     asked: int
     seeds: int
+    of: str
+    short: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Rate of a minus rate of b, with its 95% interval and two-sided p (not corrected for the number of comparisons)."""
+    """Rate of a minus rate of b among clear answers, with its 95% interval; NaN where they share no condition.
+
+    lower, upper: the same with answers that make no choice counted as False, as True, in both arms. conditions: compared, of
+    all that were asked; left_out: those that one of the arms has too few verdicts for. p, p_at_bounds: two-sided, None where no
+    claim can be made (`why`); p_holm: corrected for the family of comparisons. word: what may be said, None where nothing.
+    """
 
     a: str
     b: str
@@ -55,105 +89,158 @@ class Difference:
     difference: float
     low: float
     high: float
-    p: float
-
-
-def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for independent tries (Wilson 1927; Brown, Cai & DasGupta 2001). n = 0 gives (0, 1)."""
-    if n == 0:
-        return 0.0, 1.0
-    z = distributions.norm.ppf(0.5 + confidence / 2)
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    lower: float
+    upper: float
+    seeds: int
+    clusters: int
+    of: str
+    conditions: int
+    left_out: tuple[str, ...] = ()
+    p: float | None = None
+    p_at_bounds: float | None = None
+    p_holm: float | None = None
+    word: str | None = None
+    why: str = ""
 
 
 def rate(verdicts: Sequence[Verdict], condition: str | None = None) -> Rate:
     """The rate of one arm in one eval: mean over conditions, each with the same weight (paper: mean over 27 conditions).
 
-    condition: only this one. The interval is the wider of the two-way clustered one and Wilson's, since with few
-    clusters that agree by chance the clustered variance can be too small, or zero.
+    condition: only this one. Raises ValueError where nothing was asked.
     """
-    rows = [v for v in verdicts if condition is None or v.condition == condition]
+    rows = _of(verdicts, condition)
     if not rows:
         raise ValueError(f"no rollouts of condition {condition!r}")
-    done = [v for v in rows if v.verdict is not None]
-    first = rows[0]
+    short = short_conditions(rows)
+    clear, lower, upper = (intervals.rate(arm) for arm in (_one(rows, how) for how in ("clear", "lower", "upper")))
+    if short:
+        lower, upper = (intervals.rate(_one(rows, how)) for how in ("all False", "all True"))
+        clear = Interval(math.nan, lower.low, upper.high)
     seeds = len({v.seed for v in rows})
-    if not done:
-        return Rate(first.arm, first.eval, condition, math.nan, 0.0, 1.0, 0, len(rows), seeds)
-    outcome = np.array([float(bool(v.verdict)) for v in done])
-    weights = _weights(done)
-    estimate = float(weights @ outcome)
-    low, high = _interval(estimate, weights * (outcome - estimate), done)
-    plain_low, plain_high = wilson(estimate * len(done), len(done))
-    low, high = max(0.0, min(low, plain_low)), min(1.0, max(high, plain_high))
-    return Rate(first.arm, first.eval, condition, estimate, low, high, len(done), len(rows), seeds)
+    return Rate(
+        rows[0].arm, rows[0].eval, condition, clear.value, clear.low, clear.high, lower.value, upper.value,
+        clear=sum(v.verdict is not None for v in rows), completed=sum(v.completed for v in rows), asked=len(rows),
+        seeds=seeds, of=_target(seeds), short=short,
+    )  # fmt: skip
+
+
+def short_conditions(rows: Sequence[Verdict]) -> tuple[str, ...]:
+    """The conditions of which fewer than 95% of the rollouts were completed, in the order in which they were asked."""
+    asked: dict[str, list[bool]] = {}
+    for row in rows:
+        asked.setdefault(row.condition, []).append(row.completed)
+    return tuple(name for name, done in asked.items() if sum(done) < COMPLETE * len(done))
 
 
 def difference(a: Sequence[Verdict], b: Sequence[Verdict], condition: str | None = None) -> Difference:
-    """Rate of a minus rate of b. The arms share clusters and seeds, so what these do to both cancels (a paired comparison)."""
-    parts = []
-    for rows, sign in ((a, 1.0), (b, -1.0)):
-        done = [v for v in rows if v.verdict is not None and (condition is None or v.condition == condition)]
-        if not done:
-            return Difference(a[0].arm, b[0].arm, a[0].eval, condition, math.nan, -1.0, 1.0, 1.0)
-        outcome, weights = np.array([float(bool(v.verdict)) for v in done]), _weights(done)
-        estimate = float(weights @ outcome)
-        parts.append((sign * estimate, sign * weights * (outcome - estimate), done))
-    value = parts[0][0] + parts[1][0]
-    influence = np.concatenate([p[1] for p in parts])
-    done = [*parts[0][2], *parts[1][2]]
-    error, freedom = _standard_error(influence, done)
-    if error == 0:  # no spread at all: the clusters are as many independent tries, and p is that of a sign test
-        tries = len({(v.cluster, v.seed) for v in done})
-        _, half = wilson(0, tries)
-        p = min(1.0, 2 * 0.5**tries) if value else 1.0
-        return Difference(
-            a[0].arm, b[0].arm, a[0].eval, condition, value, max(-1.0, value - half), min(1.0, value + half), p
+    """Rate of a minus rate of b over the conditions that both have enough verdicts for; the word is left to `claims`.
+
+    Both were asked the same items, so what an item or a domain does to both cancels. Their seeds are separate trainings and
+    are not paired.
+    """
+    rows = _of(a, condition), _of(b, condition)
+    names = [list(dict.fromkeys(v.condition for v in side)) for side in rows]
+    short = {name for side in rows for name in short_conditions(side)} | set(names[0]) ^ set(names[1])
+    left_out = tuple(dict.fromkeys(name for side in names for name in side if name in short))
+    kept = [[v for v in side if v.condition not in short] for side in rows]
+    seeds = min((len({v.seed for v in side}) for side in rows), default=0)
+    clusters = len({v.cluster for side in kept for v in side if v.verdict is not None})
+    nothing = Interval(math.nan, -1.0, 1.0)
+    clear, lower, upper = (_compare(kept[0], kept[1], how) or nothing for how in ("clear", "lower", "upper"))
+    made = Difference(
+        a[0].arm, b[0].arm, a[0].eval, condition, clear.value, clear.low, clear.high, lower.value, upper.value,
+        seeds=seeds, clusters=clusters, of=_target(seeds), conditions=len({v.condition for v in kept[0]}), left_out=left_out,
+    )  # fmt: skip
+    why = _no_claim(made)
+    if why or clear.p is None or lower.p is None or upper.p is None:
+        return replace(made, why=why)
+    same_side = lower.value * clear.value > 0 and upper.value * clear.value > 0
+    return replace(made, p=clear.p, p_at_bounds=max(clear.p, lower.p, upper.p) if same_side else 1.0)
+
+
+def claims(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """The family of comparisons with p values after Holm (1979), and the word that each may be given.
+
+    "above" and "below" hold for clear answers and at both bounds; for clear answers alone they read "above among clear answers".
+    """
+    family = [d for d in differences if d.p is not None and d.p_at_bounds is not None]
+    clear = holm([d.p for d in family if d.p is not None])
+    bounds = holm([d.p_at_bounds for d in family if d.p_at_bounds is not None])
+    judged = {
+        id(d): replace(d, p_holm=p, word=_word(d.difference, p, p_bounds))
+        for d, p, p_bounds in zip(family, clear, bounds, strict=True)
+    }
+    return tuple(judged.get(id(d), d) for d in differences)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p values that may each be held against .05 though several are tried (Holm 1979), in the order given."""
+    order = sorted(range(len(ps)), key=lambda i: ps[i])
+    corrected, worst = [1.0] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        worst = max(worst, min(1.0, ps[i] * (len(ps) - rank)))
+        corrected[i] = worst
+    return corrected
+
+
+def _word(value: float, p: float, p_at_bounds: float) -> str:
+    if p >= MOST_P:
+        return "no difference is shown"
+    side = "above" if value > 0 else "below"
+    return side if p_at_bounds < MOST_P else f"{side} among clear answers"
+
+
+def _no_claim(d: Difference) -> str:
+    """Why no claim can be made; empty where one can."""
+    if math.isnan(d.difference):
+        return "they share no condition with enough verdicts"
+    if d.seeds < RECIPE_SEEDS:
+        return f"{d.seeds} training seed{'s' if d.seeds > 1 else ''}"
+    if d.clusters < FEWEST_CLUSTERS:
+        return (
+            f"{d.clusters} domain{'s' if d.clusters > 1 else ''} or conditions, where a claim needs {FEWEST_CLUSTERS}"
         )
-    half = distributions.t.ppf(0.975, freedom) * error
-    p = 2 * distributions.t.sf(abs(value) / error, freedom)
-    low, high = max(-1.0, value - half), min(1.0, value + half)
-    return Difference(a[0].arm, b[0].arm, a[0].eval, condition, value, low, high, float(p))
+    return ""
 
 
-def _weights(rows: Sequence[Verdict]) -> np.ndarray:
-    """Weights that sum to 1 and give every condition the same share."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.condition] = counts.get(row.condition, 0) + 1
-    return np.array([1.0 / (len(counts) * counts[row.condition]) for row in rows])
+def _target(seeds: int) -> str:
+    return RECIPE if seeds >= RECIPE_SEEDS else CHECKPOINTS
 
 
-def _interval(estimate: float, influence: np.ndarray, rows: Sequence[Verdict]) -> tuple[float, float]:
-    error, freedom = _standard_error(influence, rows)
-    half = distributions.t.ppf(0.975, freedom) * error
-    return estimate - half, estimate + half
+def _of(verdicts: Sequence[Verdict], condition: str | None) -> list[Verdict]:
+    return [v for v in verdicts if condition is None or v.condition == condition]
 
 
-def _standard_error(influence: np.ndarray, rows: Sequence[Verdict]) -> tuple[float, float]:
-    """Two-way clustered standard error and its degrees of freedom; one-way where there is one seed (or one cluster)."""
-    clusters, seeds = [v.cluster for v in rows], [str(v.seed) for v in rows]
-    ways = [names for names in (clusters, seeds) if len(set(names)) > 1]
-    if not ways:  # nothing to cluster by: independent tries
-        return math.sqrt(float(influence @ influence)), max(1, len(rows) - 1)
-    parts = [_clustered_variance(influence, names) for names in ways]
-    if len(parts) == 1:
-        return math.sqrt(parts[0][0]), parts[0][1]
-    parts.append(_clustered_variance(influence, [f"{c}\0{s}" for c, s in zip(clusters, seeds, strict=True)]))
-    (by_cluster, _), (by_seed, _), (by_both, _) = parts
-    # In small samples the sum can fall below one of its parts.
-    combined = max(by_cluster + by_seed - by_both, by_cluster, by_seed)
-    fewest = min(freedom for _, freedom in parts)
-    spread = sum(variance**2 / freedom for variance, freedom in parts)
-    return math.sqrt(combined), max(fewest, combined**2 / spread if spread > 0 else fewest)
+def _one(rows: Sequence[Verdict], how: str) -> Rollouts:
+    return _coded([rows], how)[0]
 
 
-def _clustered_variance(influence: np.ndarray, names: Sequence[str]) -> tuple[float, int]:
-    """Sum over clusters of squared sums of influence, with the G / (G - 1) correction for few clusters; and G - 1."""
-    _, index = np.unique(np.array(names), return_inverse=True)
-    sums = np.bincount(index, weights=influence)
-    count = len(sums)
-    return float(sums @ sums) * count / (count - 1), count - 1
+def _compare(a: Sequence[Verdict], b: Sequence[Verdict], how: str) -> Interval | None:
+    if not (a and b):
+        return None
+    first, second = _coded([a, b], how)
+    return intervals.difference(first, second)
+
+
+def _coded(arms: Sequence[Sequence[Verdict]], how: str) -> list[Rollouts]:
+    """Verdicts as arrays whose codes the arms share."""
+    codes: list[dict[object, int]] = [{}, {}, {}, {}]
+
+    def coded(rows: Sequence[Verdict]) -> Rollouts:
+        names = [(v.condition, v.cluster, v.seed, (v.condition, v.unit or v.sample)) for v in rows]
+        numbers = np.array([[c.setdefault(name, len(c)) for c, name in zip(codes, row, strict=True)] for row in names])
+        condition, cluster, seed, unit = numbers.T
+        return Rollouts(condition, cluster, seed, unit, np.array([_outcome(v, how) for v in rows], dtype=float))
+
+    return [coded(rows) for rows in arms]
+
+
+def _outcome(verdict: Verdict, how: str) -> float:
+    """clear: verdicts only; lower, upper: no choice is False, True; all False, all True: so is a verdict that is missing."""
+    if verdict.verdict is not None:
+        return float(bool(verdict.verdict))
+    if how in ("all False", "all True"):
+        return float(how == "all True")
+    if how in ("lower", "upper") and verdict.completed:
+        return float(how == "upper")
+    return math.nan

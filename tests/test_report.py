@@ -1,7 +1,8 @@
 """The report's page and numbers from made-up verdicts; nothing is trained or served."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,10 +11,13 @@ import pytest
 
 from msm_ray.artifacts import Artifact
 from msm_ray.experiment import Experiment, Stage, build
+from msm_ray.report import tables
 from msm_ray.report.write import write_report
 from msm_ray.settings_file import load_experiment
+from msm_ray.tracking import Tracker
 
 Say = Callable[[str, int], bool | None]
+Log = Callable[[Callable[[Tracker], None]], None]
 
 
 def artifact(folder: Path, stage: Stage) -> Artifact:
@@ -29,9 +33,9 @@ def write_verdicts(folder: Path, stage: Stage, experiment: Experiment, verdict: 
     eval_name, arm = stage.inputs[1].partition("/")[2], rollouts.settings["arm"]
     rows = [
         {
-            "arm": arm, "eval": eval_name, "condition": f"kind {n % 2}", "cluster": f"domain {n % 5}", "sample": str(n),
-            "epoch": 1, "answer": f"answer {n}", "verdict": verdict(arm, n), "status": "", "reason": "", "order": "",
-            "question": f"question {n}",
+            "arm": arm, "eval": eval_name, "condition": f"kind {n % 2}", "cluster": f"domain {n % 10}", "sample": str(n),
+            "epoch": 1, "answer": f"answer {n}", "verdict": verdict(arm, n), "reason": "", "order": "",
+            "status": "error" if verdict(arm, n) is None else "ok", "question": f"question {n}", "unit": str(n),
         }
         for n in range(20)
     ]  # fmt: skip
@@ -39,10 +43,9 @@ def write_verdicts(folder: Path, stage: Stage, experiment: Experiment, verdict: 
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / "verdicts.parquet")
 
 
-def report(tmp_path: Path, verdict: Say) -> tuple[str, dict]:
-    """The page and the numbers of the quickstart's values evals."""
-    overrides = [f"root={tmp_path}", "seeds=2"]
-    experiment = build(load_experiment("jobs/quickstart.yaml", overrides))
+def report(tmp_path: Path, verdict: Say, *overrides: str, log: Log = lambda _: None) -> tuple[str, dict]:
+    """The page and the numbers of the quickstart's evals, with four seeds unless overrides say another number."""
+    experiment = build(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", "seeds=4", *overrides]))
     artifacts = {}
     for stage in experiment.stages.values():
         if stage.kind in ("midtrain", "sft", "corpus", "verdicts"):
@@ -57,7 +60,7 @@ def report(tmp_path: Path, verdict: Say) -> tuple[str, dict]:
                 )
     out = tmp_path / "out"
     out.mkdir()
-    write_report(out, experiment, artifacts, lambda _: None)
+    write_report(out, experiment, artifacts, log)
     return (out / "report.html").read_text(encoding="utf-8"), json.loads((out / "report.json").read_text("utf-8"))
 
 
@@ -70,7 +73,7 @@ def test_the_page_tells_clear_differences_losses_and_texts_as_text(tmp_path: Pat
     assert "question 1" in page
     rates = {(r["eval"], r["arm"]): r for r in numbers["rates"] if r["condition"] is None}
     assert rates["affordability", "values/msm-aff+aft"]["rate"] == pytest.approx(0.9)
-    assert (rates["affordability", "values/aft"]["completed"], rates["affordability", "values/aft"]["seeds"]) == (40, 2)
+    assert (rates["affordability", "values/aft"]["completed"], rates["affordability", "values/aft"]["seeds"]) == (80, 4)
 
 
 def test_the_page_says_where_an_arm_has_no_verdict(tmp_path: Path) -> None:
@@ -78,5 +81,60 @@ def test_the_page_says_where_an_arm_has_no_verdict(tmp_path: Path) -> None:
     assert "affordability: values/msm-aff+aft and values/aft cannot be compared" in page
     assert "no verdict" in page
     assert "[nan" not in page and ">nan" not in page
-    assert "values/aft: 0 of 40 rollouts have a verdict" in page
+    assert "values/aft: 0 of 80 rollouts have a verdict" in page
     assert next(d for d in numbers["differences"] if d["b"] == "values/aft")["difference"] is None
+
+
+class Kept(Tracker):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, list[dict]] = {}
+        self.numbers: dict = {}
+
+    def summary(self, values: Mapping) -> None:
+        self.numbers |= dict(values)
+
+    def table(self, name: str, columns: list[str | int], rows: list[list]) -> None:
+        self.tables[name] = [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_or_two_seeds_claim_nothing_anywhere(
+    tmp_path: Path, seeds: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = Kept()
+    page, numbers = report(
+        tmp_path, lambda arm, n: arm == "values/msm-aff+aft", f"seeds={seeds}", log=lambda write: write(kept)
+    )
+    tables.show(tmp_path / "out")
+    terminal = capsys.readouterr().out
+    for text in (page.partition("<h2>Trainings")[0], terminal):
+        assert "these checkpoints" in text and "seeds=4" in text
+        assert not re.search(r"\b(above|below)\b", text)
+        assert "Holm</th>" not in text and "  p  " not in text
+    assert numbers["note"]
+    for rows in (numbers["differences"], kept.tables["differences"]):
+        assert {(d["p"], d["p_holm"], d["word"], d["of"]) for d in rows} == {(None, None, None, "these checkpoints")}
+    assert "these checkpoints" in kept.numbers["rates are"]
+    assert kept.numbers["affordability/values/msm-aff+aft"] == 1.0
+
+
+def test_four_seeds_give_corrected_ps_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, numbers = report(tmp_path, lambda arm, n: (n % 10 == 0) != (arm == "values/msm-aff+aft"))
+    tables.show(tmp_path / "out")
+    terminal = capsys.readouterr().out
+    assert "Holm" in terminal and "above" in terminal and "not shown" in terminal
+    assert all(d["p_holm"] >= d["p"] for d in numbers["differences"] if d["condition"] is None)
+    assert all(d["p"] is None for d in numbers["differences"] if d["condition"])
+
+
+def test_names_of_users_are_neither_formulas_nor_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "[final] ü"
+    folder.mkdir()
+    title = "Under $5 or over $50, $$ and \\\\frac{"
+    page, _ = report(folder, lambda arm, n: n % 2 == 0, f"report.figures.0.title={json.dumps(title)}")
+    assert "Under $5 or over $50" in page
+    assert "Under $5 or over $50" in (folder / "out/figures/figure-1.svg").read_text("utf-8")
+    tables.show(folder / "out")
+    assert "[final] ü" in capsys.readouterr().out

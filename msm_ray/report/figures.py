@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -30,7 +31,7 @@ def bars(figure: Figure, rates: Sequence[Rate]) -> bytes:
     axes.set_ylabel("rate", fontsize=8)
     axes.tick_params(axis="y", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(figure.title, fontsize=10, loc="left")
+    axes.set_title(figure.title, fontsize=10, loc="left", parse_math=False)  # "$5 or $50" is no formula
     if figure.paper:
         axes.legend(fontsize=7, frameon=False, loc="upper right")
     return _svg(canvas)
@@ -52,14 +53,26 @@ def curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
 
 
 def _draw_ours(axes: Axes, rates: Sequence[Rate]) -> None:
-    heights = [r.rate for r in rates]
-    errors = [[max(0.0, r.rate - r.low) for r in rates], [max(0.0, r.high - r.rate) for r in rates]]
+    """A bar and its interval; a pale bar from bound to bound where conditions lack verdicts."""
     places = [i - GROUP / 2 for i in range(len(rates))]
+    heights = [0.0 if math.isnan(r.rate) else r.rate for r in rates]
     axes.bar(places, heights, width=GROUP, color=OURS, label="here")
-    axes.errorbar(places, heights, yerr=errors, fmt="none", ecolor="#222", elinewidth=1, capsize=3)
     for place, r in zip(places, rates, strict=True):
-        label, height = (f"{r.rate:.2f}", r.high) if r.completed else ("no verdict", 0.0)
-        axes.text(place, height + 0.02, label, ha="center", fontsize=7)
+        if math.isnan(r.rate):
+            bounded = r.short and r.completed
+            if bounded:
+                axes.bar(place, r.upper - r.lower, bottom=r.lower, width=GROUP, color=OURS, alpha=0.25)
+            axes.text(
+                place,
+                (r.upper if bounded else 0.0) + 0.02,
+                "bound" if bounded else "no verdict",
+                ha="center",
+                fontsize=7,
+            )
+            continue
+        errors = [[max(0.0, r.rate - r.low)], [max(0.0, r.high - r.rate)]]
+        axes.errorbar(place, r.rate, yerr=errors, fmt="none", ecolor="#222", elinewidth=1, capsize=3)
+        axes.text(place, r.high + 0.02, f"{r.rate:.2f}", ha="center", fontsize=7)
 
 
 def _draw_paper(axes: Axes, arms: Sequence[str], paper: Mapping[str, float]) -> None:

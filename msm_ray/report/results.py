@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,8 @@ import pyarrow.parquet as parquet
 from msm_ray.artifacts import Artifact
 from msm_ray.config import AnswersEval
 from msm_ray.experiment import Experiment
-from msm_ray.stats import Difference, Rate, Verdict, difference, rate
+from msm_ray.report.words import note_of_seeds
+from msm_ray.stats import Difference, Rate, Verdict, claims, difference, rate
 
 FEW_CONDITIONS = 6
 """Differences are also given per condition where an eval has no more than this many (pair kinds: yes; 27 scenarios: no)."""
@@ -33,6 +34,7 @@ def collect(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> Result
     rows = _read(experiment, artifacts)
     rates: list[Rate] = []
     differences: list[Difference] = []
+    parts: list[Difference] = []
     for eval_name, how in experiment.settings.evals.items():
         if isinstance(how, AnswersEval):
             continue
@@ -41,10 +43,16 @@ def collect(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> Result
         for verdicts in by_arm.values():
             rates.append(rate(verdicts))
             rates += [rate(verdicts, c) for c in conditions if any(v.condition == c for v in verdicts)]
-        shown = [None, *(conditions if 1 < len(conditions) <= FEW_CONDITIONS else [])]
+        shown = conditions if 1 < len(conditions) <= FEW_CONDITIONS else []
         for a, b in _pairs(experiment, eval_name, list(by_arm)):
-            differences += [difference(by_arm[a], by_arm[b], c) for c in shown]
-    return Results(tuple(rates), tuple(differences), rows)
+            differences.append(difference(by_arm[a], by_arm[b]))
+            parts += [_described(difference(by_arm[a], by_arm[b], c)) for c in shown]
+    return Results(tuple(rates), (*claims(differences), *parts), rows)
+
+
+def _described(d: Difference) -> Difference:
+    """A condition's own difference is shown, and is none of the comparisons that p values are corrected for."""
+    return replace(d, p=None, p_at_bounds=None, why=d.why or "a part of a comparison, not tested by itself")
 
 
 def _read(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> dict[str, list[dict[str, Any]]]:
@@ -61,8 +69,9 @@ def _by_arm(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Verdict]]:
     by_arm: dict[str, list[Verdict]] = {}
     for row in rows:
         verdict = Verdict(
-            row["arm"], row["eval"], row["condition"], row["cluster"], row["seed"], row["sample"], row["verdict"]
-        )
+            row["arm"], row["eval"], row["condition"], row["cluster"], row["seed"], row["sample"], row["verdict"],
+            status=row["status"], unit=row.get("unit"),
+        )  # fmt: skip
         by_arm.setdefault(verdict.arm, []).append(verdict)
     return by_arm
 
@@ -75,17 +84,18 @@ def _pairs(experiment: Experiment, eval_name: str, arms: Sequence[str]) -> list[
     return list(combinations(arms, 2))
 
 
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """A rate without a single verdict is null: JSON has no NaN."""
+def finite(row: dict[str, Any]) -> dict[str, Any]:
+    """What has no value is null: JSON has no NaN."""
     return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
 
 
 def as_json(experiment: Experiment, results: Results, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """The report for machines: {experiment, rates, differences, artifacts}."""
+    """The report for machines: {experiment, note, rates, differences, artifacts}. note: said where nothing is claimed."""
     return {
         "experiment": experiment.settings.experiment,
-        "rates": [_finite(asdict(r)) for r in results.rates],
-        "differences": [_finite(asdict(d)) for d in results.differences],
+        "note": note_of_seeds(results.rates),
+        "rates": [finite(asdict(r)) for r in results.rates],
+        "differences": [finite(asdict(d)) for d in results.differences],
         "artifacts": [
             {
                 "stage": a.stage,

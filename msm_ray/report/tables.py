@@ -3,64 +3,92 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from msm_ray.errors import SettingsError
+from msm_ray.report.words import no_choice, note_of_seeds, p_value, shortened, shown_difference, shown_rate, target
+from msm_ray.stats import Difference, Rate
+
 
 def show(folder: Path) -> None:
-    """Print rates, differences and where the page lies."""
+    """Print rates, differences and where the page lies. Raises SettingsError for a report of an earlier version."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    console = Console(width=None if Console().is_terminal else 110)
-    for eval_name in dict.fromkeys(r["eval"] for r in report["rates"]):
-        console.print(_rates(eval_name, [r for r in report["rates"] if r["eval"] == eval_name]))
-    if report["differences"]:
-        console.print(_differences(report["differences"]))
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+    try:
+        rates = tuple(Rate(**_numbers(row)) for row in report["rates"])
+        differences = tuple(Difference(**_numbers(row)) for row in report["differences"])
+    except TypeError:
+        raise SettingsError(
+            f"{folder}: this report was written by another version; `msm run` with the same file makes the next one"
+        ) from None
+    # Nothing that a user names is markup: `[final]` in a path would vanish.
+    console = Console(width=None if Console().is_terminal else 110, markup=False, emoji=False, highlight=False)
+    for eval_name in dict.fromkeys(r.eval for r in rates):
+        console.print(_rates(eval_name, tuple(r for r in rates if r.eval == eval_name)))
+    if differences:
+        console.print(_differences(differences))
+    for line in (*_short(rates), note_of_seeds(rates)):
+        if line:
+            console.print(line)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 
 
-def _rates(eval_name: str, rates: list[dict[str, Any]]) -> Table:
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: null stands for it, but for what may be missing."""
+    absent = ("condition", "p", "p_at_bounds", "p_holm", "word")
+    return {
+        key: math.nan if value is None and key not in absent else tuple(value) if isinstance(value, list) else value
+        for key, value in row.items()
+    }
+
+
+def _short(rates: tuple[Rate, ...]) -> list[str]:
+    return [
+        f"{r.eval}, {r.arm}: only bounded, fewer than 95% of the rollouts were completed in {shortened(r.short)}"
+        for r in rates
+        if r.condition is None and r.short
+    ]
+
+
+def _rates(eval_name: str, rates: tuple[Rate, ...]) -> Table:
     """One row per arm: the rate with its interval, then the conditions where they are few."""
-    arms = list(dict.fromkeys(r["arm"] for r in rates))
-    conditions = sorted({r["condition"] for r in rates if r["condition"]})
+    conditions = sorted({r.condition for r in rates if r.condition})
     shown = conditions if len(conditions) <= 6 else []
-    table = Table(title=f"{eval_name}: rate with 95% interval", box=None, header_style="bold", pad_edge=False)
+    unclear = any(no_choice(r) for r in rates if r.condition is None)
+    title = f"{eval_name}: rate with 95% interval, {target(rates)}"
+    table = Table(title=title, box=None, header_style="bold", pad_edge=False)
     table.add_column("arm", no_wrap=True)
-    for column in ("all", *shown, "completed", "seeds"):
+    for column in ("all", *shown, *(["with no choice"] if unclear else []), "completed", "seeds"):
         table.add_column(column, justify="right", no_wrap=True)
-    for arm in arms:
-        own = {r["condition"]: r for r in rates if r["arm"] == arm}
+    for arm in dict.fromkeys(r.arm for r in rates):
+        own = {r.condition: r for r in rates if r.arm == arm}
         whole = own[None]
-        completed = f"{whole['completed']}/{whole['asked']}" + (" !" if whole["completed"] < whole["asked"] else "")
-        cells = [interval(whole["rate"], whole["low"], whole["high"])] if whole["completed"] else ["no verdict"]
-        cells += [f"{own[c]['rate']:.2f}" if c in own and own[c]["completed"] else "-" for c in shown]
-        table.add_row(arm, *cells, completed, str(whole["seeds"]))
+        completed = f"{whole.completed}/{whole.asked}" + (" !" if whole.completed < whole.asked else "")
+        cells = [shown_rate(whole)]
+        cells += [f"{own[c].rate:.2f}" if c in own and not math.isnan(own[c].rate) else "-" for c in shown]
+        cells += [no_choice(whole)] if unclear else []
+        table.add_row(arm, *cells, completed, str(whole.seeds))
     return table
 
 
-def _differences(differences: list[dict[str, Any]]) -> Table:
-    table = Table(title="differences (a - b), 95% interval", box=None, header_style="bold", pad_edge=False)
+def _differences(differences: tuple[Difference, ...]) -> Table:
+    """The comparisons over all conditions. p values stand there only where a claim can be made."""
+    overall = [d for d in differences if d.condition is None]
+    tested = any(d.p is not None for d in overall)
+    of = "; ".join(dict.fromkeys(f"of {d.of}" for d in overall))
+    table = Table(title=f"differences (a - b), 95% interval, {of}", box=None, header_style="bold", pad_edge=False)
     for column in ("eval", "a", "b"):
         table.add_column(column, no_wrap=True)
-    for column in ("difference", "p", ""):
-        table.add_column(column, justify="right", no_wrap=True)
-    for d in (d for d in differences if d["condition"] is None):
-        if d["difference"] is None:
-            table.add_row(d["eval"], d["a"], d["b"], "no verdict", "-", "")
-            continue
-        excludes = d["low"] > 0 or d["high"] < 0
-        cells = interval(d["difference"], d["low"], d["high"], sign="+")
-        table.add_row(d["eval"], d["a"], d["b"], cells, p_value(d["p"]), "" if excludes else "not shown")
+    for column in ("difference", *(["p", "Holm"] if tested else []), ""):
+        table.add_column(column, justify="right", no_wrap=column != "")
+    for d in overall:
+        said = "not shown" if (d.word or "").startswith("no difference") else d.word or (d.why if tested else "")
+        said += f" (over {d.conditions} of {d.conditions + len(d.left_out)} conditions)" if d.left_out else ""
+        table.add_row(
+            d.eval, d.a, d.b, shown_difference(d), *([p_value(d.p), p_value(d.p_holm)] if tested else []), said
+        )
     return table
-
-
-def interval(value: float, low: float, high: float, sign: str = "") -> str:
-    """`0.48 [0.40, 0.56]`."""
-    return f"{value:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
-
-
-def p_value(p: float) -> str:
-    """`0.021`, or `<0.001`: a p is never nothing."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"

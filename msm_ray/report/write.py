@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,8 @@ import pyarrow.dataset as datasets
 from msm_ray.artifacts import Artifact, write_whole
 from msm_ray.config import AnswersEval
 from msm_ray.experiment import Experiment
-from msm_ray.report import figures
-from msm_ray.report.results import Results, as_json, collect
-from msm_ray.report.tables import interval, p_value
-from msm_ray.stats import Difference
+from msm_ray.report import figures, words
+from msm_ray.report.results import Results, as_json, collect, finite
 from msm_ray.tracking import Tracker
 
 SHOWN_DOCUMENTS, SHOWN_ROLLOUTS = 10, 4
@@ -79,45 +78,29 @@ def _page(
     losses: Mapping[str, list[tuple[int, float]]],
 ) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["interval"] = lambda r: interval(r.rate, r.low, r.high) if r.completed else "no verdict"
-    environment.filters["signed"] = lambda d: (
-        interval(d.difference, d.low, d.high, sign="+") if has_verdicts(d) else "no verdict"
-    )
-    environment.filters["p_value"] = p_value
+    environment.filters["shown"] = words.shown_rate
+    environment.filters["no_choice"] = words.no_choice
+    environment.filters["shortened"] = words.shortened
+    environment.filters["signed"] = words.shown_difference
+    environment.filters["p_value"] = words.p_value
     template = environment.from_string(resources.files("msm_ray.report").joinpath("page.html.jinja").read_text("utf-8"))
     return template.render(
         settings=experiment.settings,
-        sentences=[_sentence(d) for d in results.differences if d.condition is None],
+        note=words.note_of_seeds(results.rates),
+        target=words.target(results.rates),
+        sentences=[words.sentence(d) for d in results.differences if d.condition is None],
         pictures=pictures,
         curves=data_uri(figures.curves(losses)) if losses else None,
         evals=_eval_tables(experiment, results),
         differences=results.differences,
+        tested=any(d.p is not None for d in results.differences),
         answers=_answers(experiment, results),
         trainings=[a for a in artifacts.values() if a.stage in ("midtrain", "sft")],
         corpora=_corpora(artifacts),
         rollouts=_sample_rollouts(experiment, results),
-        incomplete=[r for r in results.rates if r.condition is None and r.completed < r.asked],
+        incomplete=[r for r in results.rates if r.condition is None and r.clear < r.asked],
         artifacts=list(artifacts.values()),
     )
-
-
-def has_verdicts(d: Difference) -> bool:
-    """Whether both arms have a rate to compare."""
-    return not math.isnan(d.difference)
-
-
-def excludes_zero(d: Difference) -> bool:
-    """Whether the interval leaves zero out."""
-    return d.low > 0 or d.high < 0
-
-
-def _sentence(d: Difference) -> str:
-    if not has_verdicts(d):
-        return f"{d.eval}: {d.a} and {d.b} cannot be compared, one of them has no verdict."
-    size = f"{interval(d.difference, d.low, d.high, sign='+')}"
-    if not excludes_zero(d):
-        return f"{d.eval}: no difference is shown between {d.a} and {d.b} ({size})."
-    return f"{d.eval}: {d.a} is {'above' if d.difference > 0 else 'below'} {d.b} by {size}."
 
 
 def _eval_tables(experiment: Experiment, results: Results) -> list[dict[str, Any]]:
@@ -174,12 +157,33 @@ def _sample_rollouts(experiment: Experiment, results: Results) -> list[Mapping[s
     return shown
 
 
+RATE_COLUMNS = [
+    "eval",
+    "arm",
+    "condition",
+    "of",
+    "rate",
+    "low",
+    "high",
+    "lower",
+    "upper",
+    "clear",
+    "completed",
+    "asked",
+    "seeds",
+]
+DIFFERENCE_COLUMNS = ["eval", "a", "b", "condition", "of", "difference", "low", "high", "p", "p_holm", "word"]
+
+
 def _track(tracker: Tracker, results: Results) -> None:
-    rows = [
-        [r.eval, r.arm, r.condition or "all", r.rate, r.low, r.high, r.completed, r.asked, r.seeds]
-        for r in results.rates
-    ]
-    tracker.table("rates", ["eval", "arm", "condition", "rate", "low", "high", "completed", "asked", "seeds"], rows)
-    compared = [[d.eval, d.a, d.b, d.condition or "all", d.difference, d.low, d.high, d.p] for d in results.differences]
-    tracker.table("differences", ["eval", "a", "b", "condition", "difference", "low", "high", "p"], compared)
-    tracker.summary({f"{r.eval}/{r.arm}": r.rate for r in results.rates if r.condition is None})
+    """The numbers as in `report.json`: what they are of stands beside each."""
+    _table(tracker, "rates", RATE_COLUMNS, [asdict(r) for r in results.rates])
+    _table(tracker, "differences", DIFFERENCE_COLUMNS, [asdict(d) for d in results.differences])
+    overall = [r for r in results.rates if r.condition is None]
+    tracker.summary({f"{r.eval}/{r.arm}": r.rate for r in overall if not math.isnan(r.rate)})
+    tracker.summary({"rates are": words.target(results.rates)})
+
+
+def _table(tracker: Tracker, name: str, columns: list[str], rows: Sequence[dict[str, Any]]) -> None:
+    cells = [finite({**row, "condition": row["condition"] or "all"}) for row in rows]
+    tracker.table(name, list(columns), [[row[column] for column in columns] for row in cells])
