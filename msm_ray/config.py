@@ -288,6 +288,9 @@ class ClusterSettings(Settings):
     serving: ServeSettings = ServeSettings(cpus=2)
     worker_failures: Annotated[int, Field(ge=0)] = Field(2, description="times a training worker group is started anew")
     least_disk_gib: Annotated[float, Field(ge=0)] = 2
+    least_memory_gib: Annotated[float, Field(ge=0)] = Field(
+        2, description="memory that a run on this machine alone needs; less is refused before anything starts"
+    )
 
 
 class TrackingSettings(Settings):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from msm_ray import interruption
+from msm_ray import interruption, machine
 from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError
 
@@ -131,6 +131,7 @@ def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
                 log_to_driver=bool(os.environ.get(SHOW_WORKER_LOGS)),
                 logging_level=logging.WARNING,
                 logging_config=ray.LoggingConfig(log_level="ERROR"),
+                runtime_env={"py_executable": python} if (python := machine.interpreter()) else None,
             )
     except BaseException as error:
         with interruption.held_off():

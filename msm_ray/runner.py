@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msm_ray import cli, plan, preflight, ray_session, stages
+from msm_ray import cli, forecast, machine, plan, preflight, ray_session, stages
 from msm_ray.artifacts import Artifact, ArtifactStore, write_whole
-from msm_ray.config import ClusterSettings, ExperimentSettings
+from msm_ray.config import ExperimentSettings
 from msm_ray.errors import PreflightError, SettingsError
-from msm_ray.experiment import KINDS, Experiment, Stage
+from msm_ray.experiment import KINDS, Experiment, Stage, document_settings
 from msm_ray.preflight import Finding
 from msm_ray.serve.app import take_port
 from msm_ray.stages import Draft, Workshop
@@ -57,7 +57,7 @@ def run(
             return
         preflight.refuse(findings, {p.stage.kind for p in todo})
         preflight.say(findings)
-        _preflight(experiment.settings.cluster, store.root)
+        _preflight(experiment.settings, store.root, todo)
         stages.say(f"{len(todo)} of {len(planned)} stages to make, in {store.root}")
         started = time.monotonic()
         made: list[str] = []
@@ -205,22 +205,35 @@ def _workshop(experiment: Experiment, store: ArtifactStore) -> Iterator[Workshop
         yield Workshop(experiment, store, need_ray)
 
 
-def _preflight(cluster: ClusterSettings, root: Path) -> None:
-    """Refuse at once what would fail later: no room on the disk, a serving port that is taken, too few logical CPUs."""
-    free = shutil.disk_usage(root).free / 2**30
-    if free < cluster.least_disk_gib:
-        raise PreflightError(
-            f"{root}: {free:.1f} GiB free, {cluster.least_disk_gib:g} needed (cluster.least_disk_gib); "
-            "make room or give root=FOLDER"
-        )
+def _preflight(settings: ExperimentSettings, root: Path, todo: list[plan.Planned]) -> None:
+    """Refuse at once what would fail later: a machine that is too small, a serving port that is taken, too few logical CPUs.
+
+    On a cluster that runs already (RAY_ADDRESS) this machine's size is not the cluster's: only the root's disk counts.
+    """
+    cluster, alone = settings.cluster, "RAY_ADDRESS" not in os.environ
+    found = machine.look(root)
+    if alone:
+        stages.say(found.line())
+    small = cluster if alone else cluster.model_copy(update={"least_memory_gib": 0})
+    machine.refuse_lacking(found, small, root, engines=alone and _runs_engines(settings, todo))
+    if alone and (little := machine.warn_of_little(found, cluster)):
+        warnings.warn(little, stacklevel=2)
     if cluster.serving.port:
         take_port(cluster.serving.host, cluster.serving.port)
     needed = ray_session.cpus_needed(cluster)
-    if "RAY_ADDRESS" not in os.environ and cluster.cpus < needed:
+    if alone and cluster.cpus < needed:
         raise PreflightError(
             f"cluster.cpus = {cluster.cpus}: the largest stage needs {needed:g} logical CPUs; set cluster.cpus={int(needed)} "
             "(logical CPUs may exceed cores)"
         )
+    if alone and (expected := forecast.line(settings, todo)):
+        stages.say(expected)
+
+
+def _runs_engines(settings: ExperimentSettings, todo: list[plan.Planned]) -> bool:
+    """Whether vLLM will run: for a writer, or to serve what is asked."""
+    writers = [document_settings(settings, p.stage.name).engine for p in todo if p.stage.kind == "documents"]
+    return "vllm" in writers or any(p.stage.kind == "rollouts" for p in todo)
 
 
 def _say_what_is_left(experiment: Experiment, store: ArtifactStore, wanted: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ what.
 """
 
 import ast
+import ctypes
 import os
 import shutil
 import ssl
@@ -31,6 +32,8 @@ LEAST, BELOW = (3, 11, 2), (3, 14)
 TRIED_FIRST = ("python3.11", "python3.12", "python3.13")
 DISK_GIB = 6.5
 """Room that the environment needs while it is made: 4.6 GiB stay, and the largest archives are unpacked beside themselves."""
+LIBRARIES = (("libnuma.so.1", "libnuma1", "numactl-libs"), ("libstdc++.so.6", "libstdc++6", "libstdc++"))
+"""Libraries that torch and vLLM are linked against and no wheel brings: file, Debian's package, Fedora's."""
 PROBE_SECONDS = 40
 FITS = f"import sys; sys.exit(not ({LEAST} <= sys.version_info[:3] and sys.version_info[:2] < {BELOW}))"
 
@@ -73,6 +76,14 @@ def check_machine():
     free = shutil.disk_usage(str(ROOT)).free / 2.0**30
     if free < DISK_GIB and not PYTHON.exists():
         raise Lacking(f"{ROOT}: {free:.1f} GiB free, {DISK_GIB} needed for the environment.")
+    for file, debian, fedora in LIBRARIES:
+        try:
+            ctypes.CDLL(file)
+        except OSError:
+            raise Lacking(
+                f"{file} is missing, which vLLM needs: `apt-get install {debian}` (Debian, Ubuntu) or "
+                f"`dnf install {fedora}` (Fedora, RHEL), then start again."
+            ) from None
 
 
 def fitting_python():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import re
 import socket
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msm_ray.config import ServeSettings
+from msm_ray.engines import vllm as engines
 from msm_ray.errors import PreflightError, StageError
 from msm_ray.serve.arms import LORA_RANKS, Arm, read_arms
 
@@ -261,17 +261,9 @@ def engine_options(arms: list[Arm], settings: ServeSettings) -> dict[str, Any]:
 
 
 def engine_environment(settings: ServeSettings) -> dict[str, str]:
-    """What the engine's processes read from the environment (vLLM on a CPU would else take most of the memory)."""
-    shared = {
+    """What the engine's processes read from the environment: as any engine's; one CPU of the share is the replica actor's."""
+    own = settings.model_copy(update={"cpus": max(settings.cpus - 1, 1)})
+    return engines.engine_environment(own) | {
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
-        "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
-    }
-    if settings.gpus:
-        return shared
-    threads = str(max(int(settings.cpus) - 1, 1))
-    return shared | {
-        "VLLM_CPU_KVCACHE_SPACE": str(math.ceil(settings.memory_gib)),
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": threads,
     }
