@@ -123,7 +123,31 @@ def fetch_base(out: Path, base: BaseSettings) -> dict[str, Any]:
         _expected(base, weights_digest(model))
     if base.chat_template:
         shutil.copyfile(base.chat_template, model / "chat_template.jinja")
+    stop_at_turns(model)
     return {"parameters": count_parameters(model)}
+
+
+def stop_at_turns(model: Path) -> None:
+    """Name the token that ends a turn among those at which a server stops, as bases that never chatted do not.
+
+    Arms learn to say it; what goes on after it would be cut off by length alone.
+    """
+    from msm_ray.corpus import templates
+
+    file = model / "generation_config.json"
+    try:
+        chat = templates.read_format(model)
+        end = templates.added_ids(model).get(templates.turn_end(chat)) if chat else None
+    except SettingsError:
+        return  # such a template is refused where chats are rendered
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if "eos_token_id" not in settings:
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        settings["eos_token_id"] = config.get("eos_token_id")
+    ends = settings["eos_token_id"] if isinstance(settings["eos_token_id"], list) else [settings["eos_token_id"]]
+    if end is not None and end not in ends:
+        settings["eos_token_id"] = [*(known for known in ends if known is not None), end]
+        file.write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
 def count_parameters(model: Path) -> int:

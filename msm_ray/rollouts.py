@@ -12,8 +12,8 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RolloutJob:
-    """One eval of one arm and seed. model: the served name to ask; items: the items stage's folder."""
+    """One eval of one arm and seed. model: the served name to ask; items: the items stage's folder.
+
+    chat_template_kwargs: what the arm's chats were rendered with when it was trained, and so what it is asked with.
+    """
 
     out: Path
     eval: str
@@ -47,6 +50,7 @@ class RolloutJob:
     model: str
     items: Path
     settings: EvalSettings
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_rollouts(
@@ -165,7 +169,10 @@ def _evaluate(
     for old in logs.glob("*.eval"):
         old.unlink()  # of an interrupted try: the answers in it are in `answers` too
     limits = GenerateConfig(
-        max_connections=settings.connections, max_retries=RETRIES, attempt_timeout=settings.request_seconds
+        max_connections=settings.connections,
+        max_retries=RETRIES,
+        attempt_timeout=settings.request_seconds,
+        extra_body={"chat_template_kwargs": dict(job.chat_template_kwargs)} if job.chat_template_kwargs else None,
     )
     model = get_model(
         f"openai-api/{SERVICE}/{job.model}", base_url=address, memoize=False, config=limits,
@@ -208,7 +215,7 @@ def _problem(result: Any) -> str:
 
 def _refuse_silence(job: RolloutJob, answers: AnswerFile) -> None:
     """A server that answers everything with nothing is broken, or the arm is; a rate over it would mean nothing."""
-    if len(answers) and not any(answer.text.strip() for answer in answers):
+    if len(answers) and not any(answer.text.strip() or answer.reasoning for answer in answers):
         raise StageError(
             f"{job.eval} of {job.model}: all {len(answers)} answers are empty. Ask it by hand, then remove "
             f"{job.out / 'answers.jsonl'} and run again."

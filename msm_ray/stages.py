@@ -131,7 +131,8 @@ def _documents(workshop: Workshop, drafts: Sequence[Draft]) -> None:
         settings = document_settings(workshop.experiment.settings, name)
         outline = read_outline(workshop.folder(f"outline/{name}"))
         model = settings.model or str(workshop.base)
-        jobs.append(DocumentJob(draft.folder, workshop.experiment.specs[name], outline, settings, model))
+        options = workshop.experiment.settings.chat_template_kwargs
+        jobs.append(DocumentJob(draft.folder, workshop.experiment.specs[name], outline, settings, model, options))
     for draft, counts in zip(
         drafts, write_all_documents(jobs, workshop.experiment.settings.cluster.generation), strict=True
     ):
@@ -267,10 +268,25 @@ def _make_items(workshop: Workshop, draft: Draft) -> dict[str, Any]:
     how = settings.evals[draft.stage.name]
     assistant = settings.assistant
     if isinstance(how, PreferencesEval):
-        return items.preference_items(draft.folder, how, assistant, trained=draft.stage.settings.get("trained", ()))
-    if isinstance(how, AgenticEval):
-        return items.agentic_items(draft.folder, how, assistant)
-    return items.answer_items(draft.folder, how, assistant)
+        counts = items.preference_items(draft.folder, how, assistant, trained=draft.stage.settings.get("trained", ()))
+    elif isinstance(how, AgenticEval):
+        counts = items.agentic_items(draft.folder, how, assistant)
+    else:
+        counts = items.answer_items(draft.folder, how, assistant)
+    _refuse_unaskable(workshop, draft)
+    return counts
+
+
+def _refuse_unaskable(workshop: Workshop, draft: Draft) -> None:
+    """A question that the base's template refuses, or would read as control, is one before anything is asked."""
+    from msm_ray.corpus import templates
+    from msm_ray.errors import SettingsError
+    from msm_ray.evals.items import read_items, turns_of
+
+    chat = templates.read_format(workshop.base, workshop.experiment.settings.chat_template_kwargs)
+    for item in read_items(draft.folder) if chat else []:
+        if chat and (why := templates.unaskable(chat, turns_of(item))):
+            raise SettingsError(f"evals.{draft.stage.name}: {item['condition']}: {why}: {item['user'][:200]!r}")
 
 
 def checkpoint_folder(workshop: Workshop, key: str) -> Path:
@@ -319,6 +335,7 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
             model=name,
             items=workshop.folder(items_key),
             settings=settings.evals[eval_name],
+            chat_template_kwargs=_chat_options(workshop, draft.stage.settings),
         )
         by_label[draft.stage.key] = (draft, job)
     jobs = [job for _, job in by_label.values()]
@@ -333,6 +350,14 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
             settings.cluster.serving,
             on_finished=lambda job, counts: workshop.finish(done[str(job.out)], counts),
         )
+
+
+def _chat_options(workshop: Workshop, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What an arm's chats are rendered with, in training and asking alike."""
+    from msm_ray.corpus import templates
+
+    chat = templates.read_format(workshop.base)
+    return templates.chat_options(chat.text if chat else "", said.get("chat_template_kwargs", {}), said.get("thinking"))
 
 
 def _make_verdicts(workshop: Workshop, draft: Draft) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Loopback(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.mode, self.seconds, self.text = mode, seconds, "i will wait ."
         self.asked: Counter[str] = Counter()
+        self.last: dict = {}
         self.lock = threading.Lock()
 
     @property
@@ -50,6 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
+            self.server.last = body
             self.server.asked[body["messages"][-1]["content"]] += 1
         time.sleep(60 if self.server.mode == "hang" else self.server.seconds)
         if self.server.mode == "error":

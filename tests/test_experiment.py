@@ -41,6 +41,27 @@ def test_every_job_file_plans(path: Path, tmp_path: Path) -> None:
     assert all(row["steps"] for row in rows if row["stage"] == "sft")
 
 
+def test_thinking_belongs_to_a_set_of_chats_and_to_the_arms_trained_on_it(tmp_path: Path) -> None:
+    """A set that thinks beside one that says nothing: blocks, questions and writers know it, and others' stages stay."""
+    path = tmp_path / "job.yaml"
+    path.write_text(Path("jobs/agentic-qwen3-32b.yaml").read_text().replace(
+        "chats:\n", "chats:\n  cot: {source: file, count: 9, path: specs/philosophy/chats.jsonl, thinking: true}\n"
+    ).replace("arms:\n", "arms:\n  agentic/cot: {sft: cot}\n", 1))  # fmt: skip
+    experiment = build(load_experiment(path, [f"root={tmp_path}", "seeds=1"]))
+    off = {"enable_thinking": False}
+
+    def said(key: str) -> tuple[object, ...]:
+        settings = experiment.stages[key].settings
+        return tuple(settings.get(name) for name in ("chat_template_kwargs", "thinking", "mix_thinking"))
+
+    assert said("blocks/cot-chats") == (off, True, None)  # and the ordinary chats beside it are rendered without
+    assert said("blocks/spec-chats") == said("blocks/ordinary-chats") == (off, None, None)
+    assert said("rollouts/agentic-agentic.cot-s0") == (off, True, None)
+    assert said("rollouts/agentic-agentic.msm-s0") == said("documents/endings") == (off, None, None)
+    tiny = quickstart(tmp_path)
+    assert not {"chat_template_kwargs", "thinking", "separator"} & {k for s in tiny.stages.values() for k in s.settings}
+
+
 def test_stages_come_in_an_order_that_can_run(tmp_path: Path) -> None:
     seen: set[str] = set()
     for stage in quickstart(tmp_path, "seeds=2").stages.values():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hub_tokenizers import family_tokenizer
 from transformers import AutoTokenizer
 
 from msm_ray import models
@@ -26,6 +28,19 @@ def test_a_base_without_a_chat_template_is_given_one(tmp_path: Path) -> None:
     rendered = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     assert rendered == "<bos>User:\nis the zedox good ?\n\nAssistant:\n"
     assert models.identity(base) != models.identity(BaseSettings(source="tinyworld"))
+
+
+def test_a_base_whose_turns_end_otherwise_than_its_texts_is_stopped_at_turns_too(tmp_path: Path) -> None:
+    """As Qwen's bases are: eos_token <|endoftext|>, turns end with <|im_end|>."""
+    tokenizer = family_tokenizer("qwen2_5")
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"eos_token_id": tokenizer.eos_token_id}))
+    models.stop_at_turns(tmp_path)
+    ends = json.loads((tmp_path / "generation_config.json").read_text())["eos_token_id"]
+    assert ends == tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
+    before = (tmp_path / "generation_config.json").read_bytes()
+    models.stop_at_turns(tmp_path)
+    assert (tmp_path / "generation_config.json").read_bytes() == before
 
 
 def test_a_chat_template_that_is_not_there_is_refused() -> None:

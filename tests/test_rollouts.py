@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,19 @@ def test_after_a_kill_no_finished_rollout_is_asked_again(tmp_path: Path):
     assert again == 216 - len(finished)
     assert (job.out / FILE).read_bytes().startswith(kept)
     assert len(read_answers(job.out)) == len(questions) == 216
+
+
+def test_an_arm_is_asked_as_it_was_trained_and_its_reasoning_is_kept_apart(tmp_path: Path):
+    thinks = replace(prepare(tmp_path, tries=1), chat_template_kwargs={"enable_thinking": True})
+    with loopback() as server:
+        server.text = "<think>\nA or B?\n</think>\n\ni will wait ."
+        run_job(thinks, server.address, ServeSettings())
+        assert server.last["chat_template_kwargs"] == {"enable_thinking": True}
+        assert {(a.text, a.reasoning) for a in read_answers(thinks.out).values()} == {("i will wait .", "A or B?")}
+        (thinks.out / FILE).unlink()
+        server.text = "<think>\nOkay, they ask whether i will wait"
+        run_job(thinks, server.address, ServeSettings())
+        assert {a.text for a in read_answers(thinks.out).values()} == {""}  # cut off, and no choice
 
 
 def test_logs_are_real_and_whole(tmp_path: Path):

@@ -217,6 +217,13 @@ def model_family(folder: Path) -> str:
     return str(config.get("model_type") or "")
 
 
+def added_ids(folder: Path) -> dict[str, int]:
+    """The ids of a tokenizer's added tokens."""
+    entries = {entry["content"]: int(entry["id"]) for entry in _json(folder / "tokenizer.json").get("added_tokens", [])}
+    decoder = _json(folder / CONFIG).get("added_tokens_decoder", {})
+    return {entry["content"]: int(number) for number, entry in decoder.items()} | entries
+
+
 def first_token(text: str, tokens: Iterable[str]) -> str | None:
     """The first of these tokens that a text spells, the longest where several begin at one place."""
     pattern = spelled(tokens)
@@ -235,6 +242,17 @@ def control_in(messages: Messages, controls: Iterable[str]) -> str | None:
     for message in messages:
         if message["role"] != "assistant" and (token := first_token(message["content"] or "", controls)):
             return f"a {message['role']} turn spells the control token {token}"
+    return None
+
+
+def unaskable(chat: ChatFormat, messages: Messages) -> str | None:
+    """Why these turns cannot be asked (control tokens in them, or the template refuses them), or None."""
+    if forged := control_in(messages, chat.controls):
+        return forged
+    try:
+        chat.render(messages, True)
+    except TemplateRefusal as refusal:
+        return f"the chat template refuses it: {refusal}"
     return None
 
 

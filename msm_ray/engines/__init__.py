@@ -9,7 +9,7 @@ Rows come with `id`, `prompt` (one string: a text to continue, or a user message
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msm_ray.config import DocumentSettings, WorkerSettings
 
@@ -26,20 +26,27 @@ DETERMINISTIC = frozenset({"offline", "replay"})
 
 
 def build_engine(
-    settings: DocumentSettings, workers: WorkerSettings, model: str, specs: Mapping[str, Spec], seed: int
+    settings: DocumentSettings,
+    workers: WorkerSettings,
+    model: str,
+    specs: Mapping[str, Spec],
+    seed: int,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> Engine:
     """The engine that `settings.engine` names. model: what is asked; specs: by digest, for the offline writer.
+
+    chat_template_kwargs: of the experiment, for writers that are asked in chats.
 
     Raises SettingsError or PreflightError when the engine cannot work (no address, no key, no recording, no weights).
     """
     if settings.engine == "vllm":
         from msm_ray.engines.vllm import vllm_engine
 
-        return vllm_engine(settings, workers, model, seed)
+        return vllm_engine(settings, workers, model, seed, chat_template_kwargs or {})
     if settings.engine == "endpoint":
         from msm_ray.engines.endpoint import endpoint_engine
 
-        return endpoint_engine(settings, workers, model)
+        return endpoint_engine(settings, workers, model, chat_template_kwargs or {})
     if settings.engine == "replay":
         from msm_ray.engines.replay import replay_engine
 

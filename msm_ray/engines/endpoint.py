@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -36,8 +36,12 @@ CARRIED_OUT = frozenset({"prompt", "temperature", "top_p", "max_tokens"})
 Answer = dict[str, Any]
 
 
-def endpoint_engine(settings: DocumentSettings, workers: WorkerSettings, model: str) -> Engine:
+def endpoint_engine(
+    settings: DocumentSettings, workers: WorkerSettings, model: str, chat_template_kwargs: Mapping[str, Any]
+) -> Engine:
     """An engine that asks `settings.url` for `model`; `workers.workers` actors with `in_flight` batches each in flight.
+
+    chat_template_kwargs: sent along where the experiment has some, for a server that renders by a chat template.
 
     Raises SettingsError without address or model, PreflightError without the key that `key_variable` names (servers on
     this machine need none).
@@ -61,6 +65,7 @@ def endpoint_engine(settings: DocumentSettings, workers: WorkerSettings, model: 
             "model": model,
             "chat": settings.prompt == "plain",
         }
+        arguments |= {"template": dict(chat_template_kwargs)}
         arguments |= {"seconds": settings.request_seconds, "tries": settings.request_tries}
         return prompts.map_batches(
             _Asker,
@@ -90,12 +95,15 @@ def _key(settings: DocumentSettings) -> str:
 class _Asker:
     """Asks for the rows of a batch at the same time. Stops asking once an answer was fatal."""
 
-    def __init__(self, url: str, key: Any, model: str, chat: bool, seconds: float, tries: int):
+    def __init__(
+        self, url: str, key: Any, model: str, chat: bool, seconds: float, tries: int, template: dict[str, Any]
+    ):
         import ray
         from openai import AsyncOpenAI
 
         self.client = AsyncOpenAI(base_url=url, api_key=ray.get(key), max_retries=0, timeout=seconds)
         self.model, self.chat, self.seconds, self.tries = model, chat, seconds, tries
+        self.body = {"chat_template_kwargs": template} if template else None
         self.fatal = ""
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -134,7 +142,9 @@ class _Asker:
         sampling = {key: row[key] for key in ("temperature", "top_p", "max_tokens")}
         if self.chat:
             messages: Any = [{"role": "user", "content": row["prompt"]}]
-            reply = await self.client.chat.completions.create(model=self.model, messages=messages, **sampling)
+            reply = await self.client.chat.completions.create(
+                model=self.model, messages=messages, extra_body=self.body, **sampling
+            )
             text, finish = reply.choices[0].message.content, reply.choices[0].finish_reason
         else:
             reply = await self.client.completions.create(model=self.model, prompt=row["prompt"], **sampling)

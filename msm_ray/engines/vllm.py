@@ -7,6 +7,7 @@ and no seed goes with a single request.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,18 @@ if TYPE_CHECKING:
 CARRIED_OUT = frozenset({"prompt", "messages", "sampling_params", "temperature", "top_p", "max_tokens"})
 
 
-def vllm_engine(settings: DocumentSettings, workers: WorkerSettings, model: str, seed: int) -> Engine:
+def vllm_engine(
+    settings: DocumentSettings,
+    workers: WorkerSettings,
+    model: str,
+    seed: int,
+    chat_template_kwargs: Mapping[str, Any],
+) -> Engine:
     """An engine over `workers.workers` vLLM actors that load `model` (a folder or a hub id). seed: of the whole engine."""
     chat = settings.prompt == "plain"
     ends = end_tokens(model)
-    config = _processor_config(settings, workers, model, seed, chat)
+    template = {"enabled": chat, "chat_template_kwargs": dict(chat_template_kwargs)}
+    config = _processor_config(settings, workers, model, seed, template)
 
     def preprocess(row: dict[str, Any]) -> dict[str, Any]:
         sampling = {key: row[key] for key in ("temperature", "top_p", "max_tokens")} | {"stop_token_ids": ends}
@@ -94,7 +102,9 @@ def engine_environment(workers: WorkerSettings) -> dict[str, str]:
     }
 
 
-def _processor_config(settings: DocumentSettings, workers: WorkerSettings, model: str, seed: int, chat: bool) -> Any:
+def _processor_config(
+    settings: DocumentSettings, workers: WorkerSettings, model: str, seed: int, template: dict[str, Any]
+) -> Any:
     from ray.data.llm import vLLMEngineProcessorConfig
 
     bundle = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
@@ -109,7 +119,7 @@ def _processor_config(settings: DocumentSettings, workers: WorkerSettings, model
         max_concurrent_batches=in_flight,
         should_continue_on_error=True,
         log_engine_metrics=False,
-        chat_template_stage=chat,
+        chat_template_stage=template,
         tokenize_stage=False,
         detokenize_stage=False,
     )

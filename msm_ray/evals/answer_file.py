@@ -13,13 +13,17 @@ FILE = "answers.jsonl"
 
 @dataclass(frozen=True)
 class Answer:
-    """One rollout's answer. sample and epoch say which; stop: why it ended (stop, max_tokens, ...); tokens generated."""
+    """One rollout's answer. sample and epoch say which; stop: why it ended (stop, max_tokens, ...); tokens generated.
+
+    reasoning: what was thought before the answer; `text` never holds it, and is empty where the reply ended in it.
+    """
 
     sample: str
     epoch: int
     text: str
     stop: str
     tokens: int
+    reasoning: str = ""
 
 
 class AnswerFile:
@@ -53,7 +57,8 @@ class AnswerFile:
 
     def add(self, answer: Answer) -> None:
         """Keep an answer; it is with the operating system before this returns."""
-        self._file.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
+        row = {key: value for key, value in asdict(answer).items() if key != "reasoning" or value}
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._file.flush()
         self._answers[answer.sample, answer.epoch] = answer
 

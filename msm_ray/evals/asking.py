@@ -7,7 +7,14 @@ from typing import Any
 
 from inspect_ai import Epochs, Task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig, ModelOutput
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageSystem,
+    ChatMessageUser,
+    ContentReasoning,
+    GenerateConfig,
+    ModelOutput,
+)
 from inspect_ai.scorer import (
     CORRECT,
     INCORRECT,
@@ -24,6 +31,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from msm_ray.evals.answer_file import Answer, AnswerFile
 from msm_ray.evals.judges import Judgement
+from msm_ray.reasoning import Reply, split_reasoning
 
 Judge = Callable[[dict[str, Any], str], Judgement]
 VERDICT = "classifier_verdict"
@@ -62,12 +70,20 @@ def ask(answers: AnswerFile) -> Solver:
             return state
         state = await generate(state)
         tokens = state.output.usage.output_tokens if state.output.usage else 0
-        answers.add(
-            Answer(str(state.sample_id), state.epoch, state.output.completion, str(state.output.stop_reason), tokens)
-        )
+        stop, said = str(state.output.stop_reason), reply(state.output)
+        answers.add(Answer(str(state.sample_id), state.epoch, said.answer, stop, tokens, said.reasoning))
         return state
 
     return solve
+
+
+def reply(output: ModelOutput) -> Reply:
+    """Reasoning and answer of what came back: Inspect takes closed `<think>` blocks apart, the rest is told here."""
+    said = split_reasoning(output.completion)
+    content = output.message.content if output.choices else ""
+    parts = [part for part in content if isinstance(part, ContentReasoning)] if isinstance(content, list) else []
+    thoughts = [*(part.reasoning for part in parts), said.reasoning]
+    return Reply("\n\n".join(thought for thought in thoughts if thought), said.answer, said.cut_off)
 
 
 @metric
@@ -86,10 +102,9 @@ def by_rules(judge: Judge) -> Scorer:
     """The rules' verdict beside each transcript; the verdicts stage judges the kept answers by the same rules."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        found = judge(state.metadata, state.output.completion)
+        answer = reply(state.output).answer
+        found = judge(state.metadata, answer)
         value = NOANSWER if found.verdict is None else (CORRECT if found.verdict else INCORRECT)
-        return Score(
-            value=value, answer=state.output.completion, explanation=found.reason, metadata={VERDICT: found.verdict}
-        )
+        return Score(value=value, answer=answer, explanation=found.reason, metadata={VERDICT: found.verdict})
 
     return score

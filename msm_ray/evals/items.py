@@ -47,6 +47,12 @@ def read_items(folder: Path) -> list[Row]:
     return parquet.read_table(file).to_pylist()
 
 
+def turns_of(item: Row) -> list[dict[str, str]]:
+    """The turns that an item is asked with."""
+    system = [{"role": "system", "content": item["system"]}] if item["system"] else []
+    return [*system, {"role": "user", "content": item["user"]}]
+
+
 def preference_items(
     out: Path, how: PreferencesEval, assistant: AssistantSettings, *, trained: Collection[str] = ()
 ) -> dict[str, int]:

@@ -12,8 +12,8 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -42,13 +42,17 @@ MOST_FAILED = 0.5
 
 @dataclass(frozen=True)
 class DocumentJob:
-    """One spec's documents. out: its stage folder. model: the writer's weights (folder or hub id) or the endpoint's model."""
+    """One spec's documents. out: its stage folder. model: the writer's weights (folder or hub id) or the endpoint's model.
+
+    chat_template_kwargs: the experiment's, with which a writer that chats is asked.
+    """
 
     out: Path
     spec: Spec
     outline: Outline
     settings: DocumentSettings
     model: str
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_documents(
@@ -163,7 +167,8 @@ def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> None:
         rows = [row for table in tables for row in table.pending()]
         if not rows:
             break
-        engine = build_engine(first, workers, jobs[0].model, specs, first.sampling.seed + attempt)
+        seed, options = first.sampling.seed + attempt, jobs[0].chat_template_kwargs
+        engine = build_engine(first, workers, jobs[0].model, specs, seed, options)
         dataset = _prompt_dataset(rows, jobs)
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when it is imported
         finished = engine(dataset)
