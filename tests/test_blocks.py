@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import warnings
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hub_tokenizers import family_tokenizer
 
 from msm_ray.config import TrainSettings
 from msm_ray.corpus import mixing, packing, tokens
@@ -259,6 +261,25 @@ def test_chats_that_do_not_fit_or_have_no_answer_are_rejected_by_name(world: Pat
     assert rejected == {"long": "longer than a block", "mute": "no assistant turn"}
     assert (counts["texts"], counts["rejected"], counts["trained_tokens"]) == (100, 2, 100 * 5)
     assert counts["rejected: longer than a block"] == 1
+
+
+@pytest.mark.parametrize("thinking", [None, True, False])
+def test_arms_that_would_learn_to_leave_their_reasoning_empty_are_warned_about(
+    tmp_path: Path, thinking: bool | None
+) -> None:
+    family_tokenizer("qwen3").save_pretrained(tmp_path)
+    turns = [("user", "Is the brie good?"), ("assistant", "No."), ("user", "Why?"), ("assistant", "It is not.")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    write_rows(tmp_path / "chats", [{"id": str(i), "messages": messages} for i in range(3)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        counts = build_blocks(
+            tmp_path, kind="chats", main=tmp_path / "chats", other=None, tokenizer=tmp_path, seed=0,
+            settings=TrainSettings(sequence_length=128), rendering=Rendering(thinking=thinking),
+        )  # fmt: skip
+    said = [str(warning.message) for warning in caught if "learn to leave it empty" in str(warning.message)]
+    assert len(said) == (0 if thinking is False else 1)
+    assert counts["texts"] == 6  # this template takes the reasoning out of earlier turns: an example a turn
 
 
 def test_where_most_chats_are_lost_the_run_ends_at_a_gate(world: Path) -> None:

@@ -122,6 +122,8 @@ TINY = DocumentSettings(engine="vllm", prompt="tinyworld")
     [
         ("<scratchpad>plan</scratchpad><content>\nHello Ada.\n</content> bye", "stop", PLAIN, "Hello Ada.", ""),
         ("<think>hm</think><CONTENT>Hello.</CONTENT>", "stop", PLAIN, "Hello.", ""),
+        ("I plan it with <content>.</think><content>Hello.</content>", "stop", PLAIN, "Hello.", ""),
+        ("<think>I could write <content>Hello.</content>", "stop", PLAIN, None, "truncated"),
         ("<content>Hello", "stop", PLAIN, None, "unparsable"),
         ("Hello.", "stop", PLAIN, None, "unparsable"),
         ("<content>Hello.</content>", "length", PLAIN, None, "truncated"),

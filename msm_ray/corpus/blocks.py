@@ -18,6 +18,7 @@ from msm_ray.config import TrainSettings
 from msm_ray.corpus import mixing, packing, templates, tokens
 from msm_ray.corpus.packing import Example
 from msm_ray.errors import QualityGateError, SettingsError, StageError
+from msm_ray.reasoning import split_reasoning
 
 if TYPE_CHECKING:
     pass
@@ -128,6 +129,8 @@ class _Renderer:
         rows, before = _rows(folder, COLUMN[self.kind]), len(self.rejected)
         chats = self._chats(thinking) if self.kind == "chats" else None
         made = [example for row in rows for example in self._examples(row, chats)]
+        if chats and not chats.silent and templates.thinking_switch(chats.format.text):
+            self._warn_of_empty_reasoning(folder, rows)
         self._tell(folder, len(rows), self.rejected[before:])
         return made
 
@@ -148,6 +151,18 @@ class _Renderer:
         except tokens.UntrainableText as error:
             self.rejected.append({"id": row["id"], "reason": str(error)})
             return []
+
+    @staticmethod
+    def _warn_of_empty_reasoning(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        """With reasoning switched on, or not off, the template writes an empty block for an answer without any."""
+        answers = [message["content"] for row in rows for message in row["messages"][-1:]]
+        empty = sum(not split_reasoning(answer).reasoning for answer in answers)
+        if empty:
+            warnings.warn(
+                f"{folder}: {empty:,} of {len(answers):,} chats have no reasoning, and reasoning is not switched off: arms "
+                "learn to leave it empty. Set `thinking: false` for these chats, or `chat_template_kwargs` for all",
+                stacklevel=2,
+            )
 
     def _tell(self, folder: Path, rows: int, rejected: Sequence[Mapping[str, str]]) -> None:
         if self.kind == "documents" or not rejected:

@@ -34,16 +34,13 @@ class UntrainableText(ValueError):
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a model folder. Raises SettingsError when there is none, or it has no end-of-text token."""
+    """The tokenizer in a model folder. Raises SettingsError when there is none."""
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise SettingsError(f"{folder}: no tokenizer that transformers can read ({error})") from None
-    if tokenizer.eos_token_id is None:
-        raise SettingsError(f"{folder}: the tokenizer has no eos_token, so documents and turns would have no end")
-    return tokenizer
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -84,7 +81,7 @@ def document_separator(folder: Path, tokenizer: PreTrainedTokenizerBase, chosen:
         end = None
     return templates.document_end(
         chat.added if chat else tokenizer.get_added_vocab(),
-        str(tokenizer.eos_token),
+        tokenizer.eos_token,
         end,
         family=templates.model_family(folder),
         chosen=chosen,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from msm_ray.config import DocumentSettings
+from msm_ray.reasoning import split_reasoning
 
 CONTENT = re.compile(r"<content>(.*?)</content>", re.DOTALL | re.IGNORECASE)
 THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
@@ -22,7 +23,10 @@ def parse_document(completion: str, finish_reason: str, settings: DocumentSettin
     """
     if finish_reason == "length":
         return None, "truncated"
-    text = THINKING.sub("", completion).strip()
+    reply = split_reasoning(completion)
+    if reply.cut_off:
+        return None, "truncated"
+    text = THINKING.sub("", reply.answer).strip()
     if not text:
         return None, "empty"
     if settings.prompt == "plain":
