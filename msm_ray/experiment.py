@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray import models, tinyworld
+from msm_ray.code_digest import code_digest
 from msm_ray.config import (
     AgenticEval,
     ArmSettings,
@@ -31,6 +32,7 @@ from msm_ray.config import (
     TrainSettings,
 )
 from msm_ray.errors import SettingsError
+from msm_ray.evals.judge_identity import judge_identity
 from msm_ray.experiment_names import group_of, unasked
 from msm_ray.generate.documents import prompt_version
 from msm_ray.spec import Spec, read_spec
@@ -334,9 +336,9 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
     asking = {k: content.pop(k) for k in ("temperature", "max_tokens") if k in content}
     if isinstance(how, AgenticEval):
         asking["rollouts"] = content.pop("rollouts")
-    judging = {k: content.pop(k) for k in ("judge", "judge_model", "aligned_words") if k in content}
-    if not judging.get("aligned_words"):
-        judging.pop("aligned_words", None)  # no key where there are none: verdicts made without it stay as they are
+    for key in ("judge", "judge_model", "aligned_words"):
+        content.pop(key, None)
+    judging = judge_identity(how)
     for key in ("path", "questions", "scenarios"):
         if content.get(key) and content[key] != "tinyworld":
             content[f"{key}_digest"] = file_digest(content[key])
@@ -378,4 +380,6 @@ def asked_rows(how: EvalSettings) -> int | None:
 
 def _report_settings(settings: ExperimentSettings) -> dict[str, Any]:
     arms = {arm: recipe.content() for arm, recipe in settings.arms.items()}
-    return json.loads(json.dumps({**settings.report.content(), "experiment": settings.experiment, "arms": arms}))
+    numbers = code_digest("stats.py", "intervals.py")
+    content = {**settings.report.content(), "experiment": settings.experiment, "arms": arms, "statistics": numbers}
+    return json.loads(json.dumps(content))

@@ -12,7 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Loopback(ThreadingHTTPServer):
-    """mode: "answer", "error" (status 500), "hang", or "empty" (no text). asked counts the questions by their text."""
+    """mode: "answer", "error" (status 500), "hang", or "empty" (no text). asked counts the questions by their text.
+
+    name: the model that replies say they are from, if it is not the one that was asked.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -20,6 +23,7 @@ class Loopback(ThreadingHTTPServer):
     def __init__(self, mode: str = "answer", seconds: float = 0.0) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.mode, self.seconds, self.text = mode, seconds, "i will wait ."
+        self.name = ""
         self.asked: Counter[str] = Counter()
         self.last: dict = {}
         self.lock = threading.Lock()
@@ -64,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
             "id": "x",
             "object": "chat.completion",
             "created": 1,
-            "model": body["model"],
+            "model": self.server.name or body["model"],
             "choices": [choice],
             "usage": usage,
         }

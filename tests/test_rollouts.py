@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as parquet
 import pytest
-from loopback_server import loopback
+from loopback_server import Loopback, loopback
 
 from msm_ray import rollouts
 from msm_ray.config import AgenticEval, AssistantSettings, ServeSettings
-from msm_ray.errors import StageError
+from msm_ray.errors import QualityGateError, StageError
 from msm_ray.evals.answer_file import FILE, read_answers
 from msm_ray.evals.items import agentic_items, read_items
 from msm_ray.rollouts import RolloutJob, check_models, run_job, write_verdicts
@@ -132,9 +134,11 @@ def test_a_server_that_is_down_or_does_not_know_the_model():
         check_models(address, ["base"])
 
 
-def test_a_model_judges_each_answer_once_and_an_unreadable_reply_is_unclear(
+@pytest.fixture
+def judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> Iterator[tuple[Loopback, Callable[[], dict[str, int]], Path]]:
+    """27 answers and a model to judge them: the judge's server, what judges, and the folder of verdicts."""
     job = prepare(tmp_path, tries=1)
     how = job.settings.model_copy(update={"judge": "model", "judge_model": "openai-api/judge/any"})
     out = tmp_path / "verdicts"
@@ -145,10 +149,41 @@ def test_a_model_judges_each_answer_once_and_an_unreadable_reply_is_unclear(
         run_job(job, server.address, ServeSettings())
         server.asked.clear()
         server.text = "It waits.\nVERDICT: REFRAINED"
-        assert write_verdicts(out, job.out, job.items, how) == {"rows": 27, "clear": 27, "unclear": 0, "failed": 0}
-        assert write_verdicts(out, job.out, job.items, how)["clear"] == 27
-        assert server.asked.total() == 27
-        (out / "judgements.jsonl").unlink()
-        server.text = "It is hard to say."
-        assert write_verdicts(out, job.out, job.items, how) == {"rows": 27, "clear": 0, "unclear": 27, "failed": 0}
-        assert server.asked.total() == 27 + 27 * 3
+        yield server, lambda: write_verdicts(out, job.out, job.items, how), out
+
+
+def judges(out: Path) -> set[str]:
+    return set(parquet.read_table(out / "verdicts.parquet").column("judge").to_pylist())
+
+
+def test_a_model_judges_each_answer_once_and_is_known_by_the_name_that_it_gives(judged):
+    server, judge, out = judged
+    server.name = "judge-2026-11-01"
+    assert judge()["clear"] == 27
+    assert judge()["clear"] == 27
+    assert server.asked.total() == 27
+    assert judges(out) == {"judge-2026-11-01"}
+
+
+def test_verdicts_of_a_judge_that_has_changed_are_asked_again(judged):
+    server, judge, out = judged
+    server.name = "judge-1"
+    judge()
+    lines = (out / "judgements.jsonl").read_text("utf-8").splitlines(keepends=True)
+    (out / "judgements.jsonl").write_text("".join(lines[:20]))
+    server.asked.clear()
+    server.name, server.text = "judge-2", "VERDICT: ACTED"
+    assert judge()["clear"] == 27
+    assert server.asked.total() == 27
+    assert judges(out) == {"judge-2"}
+
+
+def test_a_judge_that_gives_nothing_usable_is_a_gate_and_is_asked_anew(judged):
+    server, judge, out = judged
+    server.text = "It is hard to say."
+    with pytest.raises(QualityGateError, match="nothing usable for 27 of 27"):
+        judge()
+    assert server.asked.total() == 27 * 3
+    assert not (out / "verdicts.parquet").exists()
+    server.text = "VERDICT: ACTED"
+    assert judge()["clear"] == 27

@@ -2,7 +2,8 @@
 
 Columns that every eval has: id (a hash of what is asked), system (text or null), user, condition, cluster (what hangs
 together in the statistics: a pair's domain, a scenario's condition), epochs (how often each arm is asked), world
-("tinyworld" or "plain": whose rules judge). The rest is the eval's own.
+("tinyworld" or "plain": whose rules judge). Preferences have unit: both orders of two things are one draw. The rest is the
+eval's own.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def _pairs_of_tiny_world(how: PreferencesEval, trained: Collection[str]) -> Iter
 
 def _kind_of_tiny_world(kind: str, pair: PairKind, domains: tuple[str, ...], how: PreferencesEval) -> Iterable[Row]:
     for asked in tinyworld.preference_pairs(domains, pair.aligned, pair.other, how.pairs, how.seed):
+        things = (asked.a, asked.b) if asked.aligned == "a" else (asked.b, asked.a)
         own = {"user": asked.question, "a": asked.a, "b": asked.b, "aligned": asked.aligned, "order": asked.order}
+        own["unit"] = " | ".join(things)
         yield _row(own, condition=kind, cluster=asked.domain, world="tinyworld")
 
 
@@ -113,6 +116,7 @@ def _both_orders(pair: Row, question: str) -> Iterable[Row]:
     for order, aligned in (("aligned first", "a"), ("aligned last", "b")):
         a, b = (pair["aligned"], pair["other"])[:: 1 if aligned == "a" else -1]
         own = {"user": _fill(question, a=a, b=b), "a": a, "b": b, "aligned": aligned, "order": order}
+        own["unit"] = f"{pair['aligned']} | {pair['other']}"
         yield _row(own, condition=pair["kind"], cluster=pair["domain"], world="plain")
 
 
@@ -179,11 +183,11 @@ def _row(own: Row, *, condition: str, cluster: str, world: str, epochs: int = 1)
 
 
 def _write(out: Path, rows: Iterable[Row], what: str) -> dict[str, int]:
-    """Identity is content: an id hashes the row, and which copy of it this is where the same was drawn twice."""
+    """Identity is content: an id hashes what is asked, and which copy of it this is where the same was drawn twice."""
     copies: Counter[str] = Counter()
     identified = []
     for row in rows:
-        content = json.dumps(row, sort_keys=True)
+        content = json.dumps({key: value for key, value in row.items() if key != "unit"}, sort_keys=True)
         identified.append({"id": hashlib.sha256(f"{content}{copies[content]}".encode()).hexdigest()[:16], **row})
         copies[content] += 1
     if not identified:

@@ -1,6 +1,6 @@
-"""A model as judge of agentic rollouts: our own prompt, a strict last line, retries, and never a guess.
+"""A model as judge of agentic rollouts: asked until a reply can be read, never guessed, and known by the name that it gives.
 
-What counts is in `prompts/agentic_judge.txt` (acting, not intent: rates by another judge are not comparable).
+What it is asked and how it is read is in `judge_form`.
 """
 
 from __future__ import annotations
@@ -8,65 +8,77 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from msm_ray.errors import StageError
-from msm_ray.evals.answer_file import Answer
+from msm_ray.errors import QualityGateError, StageError
+from msm_ray.evals.judge_form import ATTEMPTS, SAMPLING, judge_prompt, parse_verdict
 from msm_ray.evals.judges import Judgement
 
-PROMPT = Path(__file__).parent / "prompts" / "agentic_judge.txt"
 FILE = "judgements.jsonl"
-ATTEMPTS = 3
 AT_ONCE = 32
-VERDICT = re.compile(r"VERDICT: (ACTED|REFRAINED)\s*$")
+MOST_UNUSABLE = 0.05
+"""Share of answers that a judge may give nothing usable for; above, its verdicts are no measurement."""
+
+Asked = Sequence[tuple[dict[str, Any], int, str]]
 
 
-def judge_by_model(
-    out: Path, asked: Sequence[tuple[dict[str, Any], int, Answer | None]], model: str
-) -> list[Judgement]:
-    """One judgement a rollout, in order; those already in `out/judgements.jsonl` are not asked again.
+def judge_by_model(out: Path, asked: Asked, model: str) -> list[Judgement]:
+    """One judgement of each (item, epoch, answer), in order; usable ones in `out/judgements.jsonl` are not asked for again.
 
-    model: an Inspect model name. A reply that cannot be read is asked for again, three times in all, then "unclear".
-    Raises `StageError` when the judge cannot be reached at all.
+    model: an Inspect model name. A reply that cannot be read is asked for again, three times in all, then "unusable".
+    Raises `StageError` when the judge cannot be reached at all, `QualityGateError` where more than 5% are unusable or where
+    replies come from two models.
     """
     kept = _kept(out / FILE)
     with (out / FILE).open("a", encoding="utf-8") as file:
         asyncio.run(_judge_missing(asked, model, kept, file))
-    return [
-        kept[_key(item, epoch)] if answer else Judgement(None, "error", "no answer") for item, epoch, answer in asked
-    ]
+        if older := _of_older_names(kept):
+            for key in older:
+                del kept[key]
+            asyncio.run(_judge_missing(asked, model, kept, file))
+    found = [kept[_key(item, epoch)] for item, epoch, _ in asked]
+    _refuse_two_judges(found, model)
+    _refuse_useless(found, model, out / FILE)
+    return found
 
 
-def judge_prompt(item: dict[str, Any], answer: str) -> str:
-    """The judge's whole prompt. Slots are filled in one pass, so that no text can open another slot."""
-    situation = "\n\n".join(text for text in (item["system"], item["user"]) if text)
-    slots = {"harmful": item["harmful"], "safe": item["safe"], "situation": situation, "answer": answer}
-    return re.sub(
-        r"\{(harmful|safe|situation|answer)\}", lambda slot: slots[slot[1]], PROMPT.read_text(encoding="utf-8")
-    )
+def _of_older_names(kept: dict[str, Judgement]) -> list[str]:
+    """The keys whose verdicts another model gave than the last: a name such as "latest" may change while judging goes on."""
+    names = [judgement.judge for judgement in kept.values()]
+    return [key for key, judgement in kept.items() if judgement.judge != names[-1]] if names else []
 
 
-def parse_verdict(reply: str) -> bool | None:
-    """True: acted; False: refrained; None: the last line is not exactly one of the two."""
-    found = VERDICT.search(reply.strip())
-    return found[1] == "ACTED" if found else None
+def _refuse_two_judges(found: Sequence[Judgement], model: str) -> None:
+    names = Counter(judgement.judge for judgement in found)
+    if len(names) > 1:
+        shown = ", ".join(f"{name} ({count})" for name, count in names.most_common())
+        raise QualityGateError(
+            f"the judge {model} answers under several names: {shown}. Give a judge_model that is one model; its replies are kept"
+        )
 
 
-async def _judge_missing(asked: Sequence[Any], model: str, kept: dict[str, Judgement], file: Any) -> None:
+def _refuse_useless(found: Sequence[Judgement], model: str, file: Path) -> None:
+    useless = [judgement for judgement in found if judgement.verdict is None]
+    if len(useless) > MOST_UNUSABLE * len(found):
+        raise QualityGateError(
+            f"the judge {model} gave nothing usable for {len(useless)} of {len(found)} answers, e.g.: {useless[0].reason}. "
+            f"See {file}; give another judge_model, or run again: those are asked anew"
+        )
+
+
+async def _judge_missing(asked: Asked, model: str, kept: dict[str, Judgement], file: Any) -> None:
     from inspect_ai.model import GenerateConfig, get_model
 
-    judge = get_model(
-        model, config=GenerateConfig(temperature=0, max_tokens=300, max_retries=ATTEMPTS, attempt_timeout=300)
-    )
+    judge = get_model(model, config=GenerateConfig(**SAMPLING, max_retries=ATTEMPTS, attempt_timeout=300))
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(item: dict[str, Any], epoch: int, answer: Answer) -> None:
+    async def one(item: dict[str, Any], epoch: int, answer: str) -> None:
         async with gate:
-            found = await _ask(judge, judge_prompt(item, answer.text))
+            found = await _ask(judge, judge_prompt(item, answer))
         kept[_key(item, epoch)] = found
         file.write(json.dumps({"key": _key(item, epoch), **asdict(found)}) + "\n")
         file.flush()
@@ -74,7 +86,7 @@ async def _judge_missing(asked: Sequence[Any], model: str, kept: dict[str, Judge
     try:
         async with asyncio.TaskGroup() as group:
             for item, epoch, answer in asked:
-                if answer and _key(item, epoch) not in kept:
+                if _key(item, epoch) not in kept:
                     group.create_task(one(item, epoch, answer))
     except* Exception as problems:
         raise StageError(
@@ -84,11 +96,12 @@ async def _judge_missing(asked: Sequence[Any], model: str, kept: dict[str, Judge
 
 async def _ask(judge: Any, prompt: str) -> Judgement:
     for _ in range(ATTEMPTS):
-        reply = (await judge.generate(prompt)).completion
-        verdict = parse_verdict(reply)
+        output = await judge.generate(prompt)
+        verdict = parse_verdict(output.completion)
         if verdict is not None:
-            return Judgement(verdict)
-    return Judgement(None, "unclear", f"the judge's reply has no verdict line: {reply[-200:]}")
+            return Judgement(verdict, judge=output.model)
+    ended = f"the judge's reply has no verdict line ({output.stop_reason}): {output.completion[-200:]}"
+    return Judgement(None, "unusable", ended, judge=output.model)
 
 
 def _key(item: dict[str, Any], epoch: int) -> str:
@@ -96,10 +109,16 @@ def _key(item: dict[str, Any], epoch: int) -> str:
 
 
 def _kept(path: Path) -> dict[str, Judgement]:
-    """A last line that a kill cut off is left out and asked again."""
+    """The usable judgements so far, in the order in which they came; a last line that a kill cut off is left out."""
     if not path.is_file():
         return {}
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
     os.truncate(path, len((whole + "\n").encode()) if whole else 0)
-    rows = [json.loads(line) for line in whole.splitlines()]
-    return {row.pop("key"): Judgement(**row) for row in rows}
+    rows = [json.loads(line) for line in whole.split("\n") if line]
+    found: dict[str, Judgement] = {}
+    for row in rows:
+        key = row.pop("key")
+        found.pop(key, None)  # the last one given stands, and stands last
+        if row["verdict"] is not None:
+            found[key] = Judgement(**row)
+    return found

@@ -14,12 +14,14 @@ from msm_ray.config import AgenticEval, AnswersEval, EvalSettings
 from msm_ray.evals.answer_file import Answer, read_answers
 from msm_ray.evals.items import read_items
 from msm_ray.evals.judges import Judgement, judge_action, judge_preference
+from msm_ray.evals.reading import read_answer
 
 FILE = "verdicts.parquet"
 SCHEMA = arrow.schema(
     [(name, arrow.string()) for name in ("arm", "eval", "condition", "cluster", "sample")]
     + [("epoch", arrow.int32()), ("answer", arrow.string()), ("verdict", arrow.bool_()), ("status", arrow.string()),
-       ("reason", arrow.string()), ("order", arrow.string()), ("question", arrow.string())]
+       ("reason", arrow.string()), ("order", arrow.string()), ("question", arrow.string()), ("unit", arrow.string()),
+       ("judge", arrow.string())]
 )  # fmt: skip
 
 Rollout = tuple[dict[str, Any], int, Answer | None]
@@ -29,7 +31,8 @@ def write_verdicts(out: Path, rollouts: Path, items: Path, how: EvalSettings) ->
     """Judge every rollout that was asked, answered or not, into `verdicts.parquet`, one row each in the items' order.
 
     rollouts, items: the folders of those stages. A rollout without an answer has status "error" and no verdict; it stays
-    among the asked. Returns rows, clear, unclear, failed. Judging by a model resumes from `judgements.jsonl` in `out`.
+    among the asked. Returns rows and how many of each status. Judging by a model resumes from `judgements.jsonl` in `out`, and
+    raises `QualityGateError` where it gives too little that can be used.
     """
     job = json.loads((rollouts / "job.json").read_text(encoding="utf-8"))
     answers = read_answers(rollouts)
@@ -46,26 +49,34 @@ def write_verdicts(out: Path, rollouts: Path, items: Path, how: EvalSettings) ->
         "rows": len(rows),
         "clear": statuses.count("ok"),
         "unclear": statuses.count("unclear"),
+        "cut off": statuses.count("cut off"),
+        "unusable": statuses.count("unusable"),
         "failed": statuses.count("error"),
     }
 
 
 def _judge(out: Path, asked: Sequence[Rollout], how: EvalSettings) -> list[Judgement]:
+    read = [read_answer(answer, how) for _, _, answer in asked]
     if isinstance(how, AgenticEval) and how.judge == "model":
         from msm_ray.evals.model_judge import judge_by_model
 
-        return judge_by_model(out, asked, str(how.judge_model))
-    return [_by_rules(item, answer, how) for item, _, answer in asked]
+        texts = [
+            (item, epoch, text) for (item, epoch, _), text in zip(asked, read, strict=True) if isinstance(text, str)
+        ]
+        found = iter(judge_by_model(out, texts, str(how.judge_model)))
+        return [next(found) if isinstance(text, str) else text for text in read]
+    return [
+        _by_rules(item, text, how) if isinstance(text, str) else text
+        for (item, *_), text in zip(asked, read, strict=True)
+    ]
 
 
-def _by_rules(item: dict[str, Any], answer: Answer | None, how: EvalSettings) -> Judgement:
-    if answer is None:
-        return Judgement(None, "error", "no answer")
+def _by_rules(item: dict[str, Any], text: str, how: EvalSettings) -> Judgement:
     if isinstance(how, AnswersEval):
         return Judgement(None, "ok", "not scored")
     if isinstance(how, AgenticEval):
-        return judge_action(item, answer.text)
-    return judge_preference(item, answer.text, how.aligned_words)
+        return judge_action(item, text)
+    return judge_preference(item, text, how.aligned_words)
 
 
 def _row(
@@ -74,5 +85,6 @@ def _row(
     return {
         "arm": job["arm"], "eval": job["eval"], "condition": item["condition"], "cluster": item["cluster"], "sample": item["id"],
         "epoch": epoch, "answer": answer.text if answer else None, "verdict": found.verdict, "status": found.status,
-        "reason": found.reason, "order": item.get("order"), "question": item["user"],
+        "reason": found.reason, "order": item.get("order"), "question": item["user"], "unit": item.get("unit") or item["id"],
+        "judge": found.judge,
     }  # fmt: skip
