@@ -25,7 +25,11 @@ def read_answer(answer: Answer | None, how: EvalSettings) -> str | Judgement:
     if answer.stop in FILTERED:
         return Judgement(None, "error", "the answer was filtered")
     if said.cut_off or not said.answer.strip():
-        return Judgement(None, "cut off", "the reply ended in its reasoning" if said.cut_off else "the answer is empty")
+        return Judgement(
+            None,
+            "cut off",
+            "the reply ended in its reasoning" if said.cut_off or answer.reasoning else "the answer is empty",
+        )
     if answer.stop not in TRUNCATED or isinstance(how, AnswersEval):
         return said.answer
     sentences = re.match(r".*[.!?\n]", said.answer, re.DOTALL)
