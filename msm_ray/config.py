@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 
 class Settings(BaseModel):
@@ -166,6 +166,17 @@ class TrainSettings(Settings):
     activation_checkpointing: bool = False
     checkpoint_every: Annotated[int, Field(gt=0)] = 50
     log_every: Annotated[int, Field(gt=0)] = 10
+
+    @field_validator("zero_stage")
+    @classmethod
+    def bf16_is_summed_in_fp32(cls, stage: int, info: ValidationInfo) -> int:
+        """DeepSpeed adds up the gradients of a bf16 model in fp32 with ZeRO 1 to 3 only."""
+        if stage == 0 and info.data.get("precision") == "bf16":
+            raise ValueError(
+                "with `precision: bf16` gradients are added up in fp32, which DeepSpeed does with zero_stage 1, 2 or 3; "
+                "give one of these, or `precision: fp32`"
+            )
+        return stage
 
     @model_validator(mode="after")
     def adapters_have_one_rate(self) -> TrainSettings:

@@ -258,6 +258,7 @@ def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
         record=draft.record,
         facts=facts,
         run=workshop.run_name(draft),
+        base_source=settings.base.source,
     )
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from msm_ray.config import LoraSettings, TrainSettings
 from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.packing import BLOCK_SCHEMA
 from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
-from msm_ray.train import batches, checkpoint, guards, metrics
+from msm_ray.settings_file import load_experiment
+from msm_ray.train import batches, checkpoint, export, guards, metrics
 from msm_ray.train.job import Schedule, TrainingJob
 from msm_ray.train.launch import Refusal
 from tests.tiny_checkpoints import WORDS, tiny_checkpoint
@@ -165,3 +169,64 @@ def test_a_refusal_comes_back_as_the_error_it_was() -> None:
     for error in (SettingsError("a"), StageError("b")):
         back = Refusal(type(error).__name__, str(error)).error()
         assert (type(back), str(back)) == (type(error), str(error))
+
+
+@pytest.mark.parametrize("where", ["midtraining", "aft", "groups.agentic.aft"])
+def test_bf16_without_zero_is_refused_when_settings_are_read(where: str) -> None:
+    """DeepSpeed raises NotImplementedError for it, or adds up in bf16, once the GPUs are there."""
+    changes = [f"{where}.precision=bf16", f"{where}.zero_stage=0"]
+    with pytest.raises(SettingsError, match=rf"{where}.zero_stage' = 0: with `precision: bf16`.*zero_stage 1, 2 or 3"):
+        load_experiment("jobs/quickstart.yaml", changes)
+    load_experiment("jobs/quickstart.yaml", [f"{where}.zero_stage=0"])  # in fp32
+
+
+def tensors(seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(3, 4, generator=generator).bfloat16() for name in ("a", "b")}
+
+
+def test_what_is_exported_is_what_was_trained_bit_for_bit(tmp_path: Path) -> None:
+    trained = tensors(0)
+    save_file(trained, tmp_path / "model.safetensors")
+    export.check_tensors(tmp_path, trained)
+    last_bit = trained["b"].clone()
+    last_bit.view(torch.int16)[2, 3] ^= 1
+    wrong = [
+        {**trained, "b": last_bit},  # a change that no tolerance of logits would see
+        {**trained, "b": trained["b"].float()},
+        {**trained, "b": trained["b"].reshape(4, 3)},
+        {**trained, "c": trained["b"]},
+        {"a": trained["a"]},
+    ]
+    for state in wrong:
+        with pytest.raises(StageError, match=r"\bb\b.*not what was trained|\bc\b of 1 tensors"):
+            export.check_tensors(tmp_path, state)
+    trained["b"][0, 0] = float("nan")
+    save_file(trained, tmp_path / "model.safetensors")
+    with pytest.raises(StageError, match="b is not what was trained"):
+        export.check_tensors(tmp_path, trained)
+
+
+def test_the_probes_prompts_end_before_tokens_that_are_trained_on() -> None:
+    rows = [
+        {"input_ids": list(range(64)), "labels": [-100] * 40 + list(range(40, 64)), "lengths": [64]},
+        {"input_ids": list(range(100, 110)), "labels": [-100] * 9 + [109], "lengths": [10]},
+    ]
+    blocks = Blocks(pa.Table.from_pylist(rows, BLOCK_SCHEMA), {})
+    probe = batches.probe(blocks, torch.device("cpu"))
+    assert probe.ids.shape == (5, 9)  # the shortest sets the width; the second block has one place only
+    assert all(40 <= ids[-1] + 1 < 64 or ids[-1] == 108 for ids in probe.ids.tolist())
+    assert probe.positions.tolist() == [list(range(9))] * 5
+    long = Blocks(blocks.table.slice(0, 1), {})
+    assert batches.probe(long, torch.device("cpu")).ids.shape == (8, 16)
+
+
+def test_the_probes_answers_are_log_probabilities_of_the_likeliest_next_tokens() -> None:
+    logits = torch.randn(2, 3, 50)
+    said = export.answers(torch.tensor([[1, 2, 3], [4, 5, 6]]), logits, logits * 0, "bf16")
+    assert (said["dtype"], said["prompts"]) == ("bfloat16", [[1, 2, 3], [4, 5, 6]])
+    for row, expected in zip(said["next"], logits[:, -1].log_softmax(-1), strict=True):
+        assert row["tokens"][0] == int(expected.argmax())
+        assert row["logprobs"] == pytest.approx(expected[row["tokens"]].tolist(), abs=1e-6)
+        assert row["base"] == pytest.approx([-math.log(50)] * 20, abs=1e-6)
+    assert export.answers(torch.ones(2, 3), logits, None, "fp32")["next"][0]["base"] is None

@@ -13,6 +13,8 @@ from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.packing import positions
 from msm_ray.corpus.tokens import NO_LOSS
 
+PROBES, PROBE_TOKENS = 8, 16
+
 
 @dataclass(frozen=True)
 class MicroBatch:
@@ -39,6 +41,32 @@ def micro_batches(
     """A rank's blocks in exactly `passes` micro-batches of at most `rows`; where blocks run out, one without any loss."""
     groups = [indices[i * rows : (i + 1) * rows] for i in range(passes)]
     return [_collate([_block(blocks, i) for i in group] or [_NOTHING], pad, device) for group in groups]
+
+
+def probe(blocks: Blocks, device: torch.device) -> MicroBatch:
+    """Prompts to compare weights by: up to 8 rows of up to 16 tokens (128 positions), each before a token that is trained on.
+
+    They are drawn from the blocks by a fixed seed; each is a text of its own, so its positions count from 0.
+    """
+    rng = np.random.default_rng(0)
+    each = math.ceil(PROBES / len(blocks))
+    places: list[tuple[int, int]] = []
+    for block in rng.permutation(len(blocks)).tolist():
+        ends = _trained_places(blocks.table["labels"][block].values.to_numpy())
+        places += [(block, end) for end in rng.permutation(ends)[:each].tolist()]
+        if len(places) >= PROBES:
+            break
+    width = min(PROBE_TOKENS, *(end for _, end in places))
+    texts = [blocks.table["input_ids"][block].values.to_numpy()[end - width : end] for block, end in places[:PROBES]]
+    ids = torch.from_numpy(np.stack(texts).astype(np.int64)).to(device)
+    return MicroBatch(ids, torch.arange(width, device=device).expand_as(ids), torch.full_like(ids, NO_LOSS))
+
+
+def _trained_places(labels: np.ndarray) -> np.ndarray:
+    """Where a block has loss, far enough from its start for a whole prompt before it; else the last such place."""
+    places = np.flatnonzero(labels[1:] != NO_LOSS) + 1
+    far = places[places >= PROBE_TOKENS]
+    return far if len(far) else places[-1:]
 
 
 _NOTHING = tuple(np.array(values) for values in ([0, 0], [NO_LOSS, NO_LOSS], [0, 1]))

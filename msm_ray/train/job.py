@@ -20,7 +20,8 @@ from msm_ray.tracking import RunName
 class TrainingJob:
     """One training: blocks and a model in, `out/model` (full) or `out/adapter` (LoRA) out.
 
-    name: what logs call it (`midtrain values/msm-aff seed 0`). base: folder of the base model. parent: what is continued,
+    name: what logs call it (`midtrain values/msm-aff seed 0`). base: folder of the base model; base_source: what names it
+    wherever that folder lies (`base.source`: a hub id, ...), for an adapter's configuration. parent: what is continued,
     a model folder (full) or an adapter folder (LoRA); none: the base. blocks: a folder that `build_blocks` wrote.
     record: the artifact's record, handed to whoever commits it. facts: lines of the model card (arm, spec digest, ...).
     run: the W&B run that rank 0 logs to; none: nothing is logged.
@@ -36,6 +37,7 @@ class TrainingJob:
     record: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     run: RunName | None = None
+    base_source: str = ""
 
     @property
     def weights(self) -> Path:

@@ -45,7 +45,7 @@ def train(job: TrainingJob, on_progress: Callable[[Progress], None] | None = Non
             metrics.cut(job.out, done)
         _steps(run, done, on_progress)
         counts = _counts(run)
-        export.export(run.engine, job, run.tokenizer, counts, run.probe())
+        export.export(run.engine, job, run.tokenizer, counts, batches.probe(run.blocks, device()))
         ranks.from_first(lambda: checkpoint.remove(job.out))
         return counts
     finally:
@@ -70,15 +70,9 @@ class _Run:
     def batch(self, step: int) -> list[MicroBatch]:
         """This rank's micro-batches of a step."""
         indices = batches.share(self.schedule.batch(step), dist.get_rank(), dist.get_world_size())
-        return self._tensors(indices, self.passes, self.job.settings.micro_batch)
-
-    def probe(self) -> MicroBatch:
-        """The first block, on which trained and reloaded weights are compared."""
-        return self._tensors([0], 1, 1)[0]
-
-    def _tensors(self, indices: list[int], passes: int, rows: int) -> list[MicroBatch]:
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        return batches.micro_batches(self.blocks, indices, passes=passes, rows=rows, pad=pad, device=device())
+        rows = self.job.settings.micro_batch
+        return batches.micro_batches(self.blocks, indices, passes=self.passes, rows=rows, pad=pad, device=device())
 
 
 def _start(job: TrainingJob) -> _Run:

@@ -107,6 +107,8 @@ def deepspeed_config(settings: TrainSettings, micro_steps: int, trained: int) ->
         "gradient_clipping": settings.clip,
         "zero_optimization": zero,
         "bf16": {"enabled": settings.precision == "bf16"},
+        # Else a step's many micro-batches are added up with bf16's 8 bits.
+        "data_types": {"grad_accum_dtype": "fp32"},
         "steps_per_print": 10**9,
     }
 
@@ -115,7 +117,7 @@ def _with_adapter(model: nn.Module, job: TrainingJob) -> nn.Module:
     from peft import LoraConfig, PeftModel, get_peft_model
 
     if job.parent is not None:
-        return PeftModel.from_pretrained(model, job.parent, is_trainable=True)
+        return PeftModel.from_pretrained(model, job.parent, is_trainable=True, autocast_adapter_dtype=False)
     lora = job.settings.lora
     guards.check_targets(model, lora)
     torch.manual_seed(job.seed)
@@ -127,6 +129,7 @@ def _with_adapter(model: nn.Module, job: TrainingJob) -> nn.Module:
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
             target_modules=list(lora.targets),
-            base_model_name_or_path=str(job.base),
+            base_model_name_or_path=job.base_source or None,
         ),
+        autocast_adapter_dtype=False,
     )
