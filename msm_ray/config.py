@@ -1,6 +1,6 @@
 """Every setting once: typed and frozen. Defaults are the paper's (arXiv 2605.02087); an experiment file says what differs.
 
-Settings that decide only where and how fast something runs live in `ClusterSettings` or are listed in `NOT_CONTENT`
+Settings that decide only where and how fast something runs live in `cluster_settings.py` or are listed in `NOT_CONTENT`
 and are no part of an artifact's fingerprint. Reading YAML, overrides and errors with line numbers: `settings_file.py`.
 """
 
@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from msm_ray.cluster_settings import ClusterSettings, Strict
+from msm_ray.cluster_settings import ServeSettings as ServeSettings
+from msm_ray.cluster_settings import WorkerSettings as WorkerSettings
 
 
-class Settings(BaseModel):
-    """Frozen, and strict about keys: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Settings(Strict):
+    """Settings that may decide what is made."""
 
     def content(self) -> dict:
         """The settings that decide what is made, ready for a fingerprint (see `NOT_CONTENT`)."""
@@ -261,47 +263,6 @@ class AnswersEval(Settings):
 
 
 EvalSettings = Annotated[PreferencesEval | AgenticEval | AnswersEval, Field(discriminator="task")]
-
-
-class WorkerSettings(Settings):
-    """What one worker of a stage takes from the cluster. tensor_parallel: GPUs that share one engine."""
-
-    workers: Annotated[int, Field(gt=0)] = 1
-    cpus: Annotated[float, Field(gt=0)] = 1
-    gpus: Annotated[float, Field(ge=0)] = 0
-    tensor_parallel: Annotated[int, Field(gt=0)] = 1
-    max_model_len: Annotated[int, Field(gt=0)] | None = None
-    max_num_seqs: Annotated[int, Field(gt=0)] = 64
-    memory_gib: Annotated[float, Field(gt=0)] = Field(1, description="key-value cache of a CPU engine, GiB")
-
-
-class ServeSettings(WorkerSettings):
-    """Serving and asking. host and port: where the address is; port 0 takes a free one. connections: requests in flight.
-
-    askers: processes that ask (Inspect, about 17 ms of CPU a rollout); request_seconds: a request is given up after these.
-    """
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 0
-    connections: Annotated[int, Field(gt=0)] = 64
-    askers: Annotated[int, Field(gt=0)] = 1
-    request_seconds: Annotated[int, Field(gt=0)] = 300
-    probes: Annotated[int, Field(gt=0)] = Field(8, description="prompts on which an arm has to differ from the base")
-
-
-class ClusterSettings(Settings):
-    """Where the work runs; never part of a fingerprint. cpus: logical CPUs of a local Ray (a job on a cluster ignores it)."""
-
-    cpus: Annotated[int, Field(gt=0)] = 8
-    object_store_gib: Annotated[float, Field(gt=0)] = 1
-    generation: WorkerSettings = WorkerSettings()
-    training: WorkerSettings = WorkerSettings(workers=2)
-    serving: ServeSettings = ServeSettings(cpus=2)
-    worker_failures: Annotated[int, Field(ge=0)] = Field(2, description="times a training worker group is started anew")
-    least_disk_gib: Annotated[float, Field(ge=0)] = 2
-    least_memory_gib: Annotated[float, Field(ge=0)] = Field(
-        2, description="memory that a run on this machine alone needs; less is refused before anything starts"
-    )
 
 
 class TrackingSettings(Settings):

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,8 @@ import psutil
 from msm_ray import interruption, machine
 from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError
+from msm_ray.placement import Placement
+from msm_ray.placement.room import check_room
 
 # Why each: stack notes in docs/stack.md ("Ray on one machine").
 LOCAL_ENVIRONMENT = {
@@ -38,13 +40,15 @@ SHOW_WORKER_LOGS = "MSM_LOGS"
 
 
 @contextlib.contextmanager
-def open_session(cluster: ClusterSettings, logs: Path | None = None, *, hub: bool = False) -> Iterator[None]:
+def open_session(
+    cluster: ClusterSettings, logs: Path | None = None, *, hub: bool = False, asked: Sequence[Placement] = ()
+) -> Iterator[None]:
     """Connect to the cluster named by RAY_ADDRESS (set inside `ray job submit`), else start a Ray of our own and end it.
 
     A Ray that already runs elsewhere on this machine is left alone: ours has its own address and folders.
     logs: where the workers' output of our own Ray is saved when what runs inside fails. hub: whether workers may fetch
     models from the hub; where all models are folders they may not, since looking there costs seconds a worker.
-    Raises PreflightError when Ray cannot start or the cluster has too few logical CPUs.
+    asked: what the stages to come will ask for. Raises PreflightError when Ray cannot start or can never hold one of them.
     """
     given = os.environ.get("RAY_ADDRESS")
     environment = LOCAL_ENVIRONMENT if hub else LOCAL_ENVIRONMENT | {"HF_HUB_OFFLINE": "1"}
@@ -64,32 +68,12 @@ def open_session(cluster: ClusterSettings, logs: Path | None = None, *, hub: boo
             yield
         elif given:
             with _connected(given):
-                check_cpus(cluster)
+                check_room(asked, cluster.nodes_max)
                 yield
         else:
             with _started(cluster, logs):
+                check_room(asked, nodes_max=None)
                 yield
-
-
-def cpus_needed(cluster: ClusterSettings) -> float:
-    """Logical CPUs that the largest single stage asks for at once: its workers plus one for the driver's own actors."""
-    generation = cluster.generation.workers * max(cluster.generation.cpus, cluster.generation.tensor_parallel)
-    training = cluster.training.workers * cluster.training.cpus + 1  # the controller of Ray Train
-    serving = cluster.serving.workers * max(cluster.serving.cpus, 1) + 2  # ingress and engine replica
-    return max(generation + 1, training, serving)
-
-
-def check_cpus(cluster: ClusterSettings) -> None:
-    """Refuse a cluster on which a placement group would wait for ever; it may still grow where it autoscales."""
-    import ray
-
-    there, needed = ray.cluster_resources().get("CPU", 0), cpus_needed(cluster)
-    if there < needed and not os.environ.get("MSM_AUTOSCALING"):
-        raise PreflightError(
-            f"the Ray cluster has {there:g} logical CPUs and this experiment's largest stage needs {needed:g}; start it with "
-            f"`ray start --head --num-cpus={int(needed)}` (logical CPUs may exceed cores), lower the workers under `cluster:`, "
-            "or set MSM_AUTOSCALING=1 where an autoscaler will add nodes"
-        )
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from msm_ray.errors import StageError
 from msm_ray.evals import items as items_file
 from msm_ray.evals.answer_file import AnswerFile
 from msm_ray.evals.verdicts import write_verdicts
+from msm_ray.placement.asks import ASKER_CPUS
 
 __all__ = ["RolloutJob", "check_models", "run_job", "run_rollouts", "write_verdicts"]
 
@@ -98,7 +99,7 @@ def _worker(settings: ServeSettings) -> Any:
 
             return run_job(job, address, settings)
 
-    return ray.remote(num_cpus=0.5, max_restarts=2, max_task_retries=2)(Asker)
+    return ray.remote(num_cpus=ASKER_CPUS, max_restarts=2, max_task_retries=2)(Asker)
 
 
 def _as_they_finish(asked: dict[Any, RolloutJob]) -> Iterator[tuple[RolloutJob, dict[str, int]]]:

@@ -17,6 +17,7 @@ from msm_ray.artifacts import Artifact, ArtifactStore, write_whole
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.experiment import KINDS, Experiment, Stage, document_settings
+from msm_ray.placement import Placement, placements, short_here
 from msm_ray.preflight import Finding
 from msm_ray.serve.app import take_port
 from msm_ray.stages import Draft, Workshop
@@ -57,12 +58,13 @@ def run(
             return
         preflight.refuse(findings, {p.stage.kind for p in todo})
         preflight.say(findings)
-        _preflight(experiment.settings, store.root, todo)
+        asked = placements(experiment.settings, {p.stage.kind for p in todo})
+        _preflight(experiment.settings, store.root, todo, asked)
         stages.say(f"{len(todo)} of {len(planned)} stages to make, in {store.root}")
         started = time.monotonic()
         made: list[str] = []
         try:
-            with _workshop(experiment, store) as workshop:
+            with _workshop(experiment, store, asked) as workshop:
                 for kinds in (g for g in GROUPS if g[0] in wanted):
                     made += _run_group(workshop, kinds, forced, new_version)
         except BaseException:
@@ -189,8 +191,11 @@ def _writes_from_hub(settings: ExperimentSettings) -> bool:
 
 
 @contextlib.contextmanager
-def _workshop(experiment: Experiment, store: ArtifactStore) -> Iterator[Workshop]:
-    """Where stages are made. Ray starts with the first stage that needs it and ends with the run."""
+def _workshop(experiment: Experiment, store: ArtifactStore, asked: Sequence[Placement]) -> Iterator[Workshop]:
+    """Where stages are made. Ray starts with the first stage that needs it and ends with the run.
+
+    asked: what the stages will ask of the cluster.
+    """
     with contextlib.ExitStack() as stack:
         opened = False
 
@@ -199,14 +204,17 @@ def _workshop(experiment: Experiment, store: ArtifactStore) -> Iterator[Workshop
             if not opened:
                 logs = store.root / "logs" / time.strftime("%Y%m%dT%H%M%S")
                 settings = experiment.settings
-                stack.enter_context(ray_session.open_session(settings.cluster, logs, hub=_writes_from_hub(settings)))
+                hub = _writes_from_hub(settings)
+                stack.enter_context(ray_session.open_session(settings.cluster, logs, hub=hub, asked=asked))
                 opened = True
 
         yield Workshop(experiment, store, need_ray)
 
 
-def _preflight(settings: ExperimentSettings, root: Path, todo: list[plan.Planned]) -> None:
-    """Refuse at once what would fail later: a machine that is too small, a serving port that is taken, too few logical CPUs.
+def _preflight(
+    settings: ExperimentSettings, root: Path, todo: list[plan.Planned], asked: Sequence[Placement]
+) -> None:
+    """Refuse at once what would fail later: a machine that is too small, a serving port that is taken, too few CPUs or GPUs.
 
     On a cluster that runs already (RAY_ADDRESS) this machine's size is not the cluster's: only the root's disk counts.
     """
@@ -220,12 +228,8 @@ def _preflight(settings: ExperimentSettings, root: Path, todo: list[plan.Planned
         warnings.warn(little, stacklevel=2)
     if cluster.serving.port:
         take_port(cluster.serving.host, cluster.serving.port)
-    needed = ray_session.cpus_needed(cluster)
-    if alone and cluster.cpus < needed:
-        raise PreflightError(
-            f"cluster.cpus = {cluster.cpus}: the largest stage needs {needed:g} logical CPUs; set cluster.cpus={int(needed)} "
-            "(logical CPUs may exceed cores)"
-        )
+    if alone and (problems := short_here(cluster, asked)):
+        raise PreflightError("\n".join(problems))
     if alone and (expected := forecast.line(settings, todo)):
         stages.say(expected)
 
@@ -282,6 +286,7 @@ def serve(experiment: Experiment, store: ArtifactStore) -> None:
     missing = sorted({t.checkpoint for t in experiment.trained if planned[t.checkpoint].found.state != "present"})
     if missing:
         raise SettingsError(f"not trained yet: {', '.join(missing)}; `msm train` makes them")
-    with store.lock(), _workshop(experiment, store) as workshop:
+    asked = placements(experiment.settings, {"serve"})
+    with store.lock(), _workshop(experiment, store, asked) as workshop:
         workshop.artifacts.update({key: _present(p.found.artifact) for key, p in planned.items() if p.found.artifact})
         stages.serve(workshop)

@@ -115,11 +115,11 @@ def test_a_submitted_job_runs_the_whole_experiment_on_the_cluster_that_runs_it(
 
 def test_too_few_logical_cpus_is_an_error_that_says_how_many(head: dict[str, str], tmp_path: Path) -> None:
     ended = submit(
-        head, "generate", "jobs/quickstart.yaml", f"root={tmp_path / 'root'}", "documents.engine=offline",
+        head, "run", "jobs/quickstart.yaml", f"root={tmp_path / 'root'}", "documents.engine=offline",
         "cluster.training.workers=7",
     )  # fmt: skip
     assert ended.returncode != 0
-    assert "needs 8" in ended.stdout + ended.stderr
+    assert "needs 7 logical CPUs" in ended.stdout + ended.stderr
 
 
 def test_a_wrong_setting_fails_the_job(head: dict[str, str], tmp_path: Path) -> None:

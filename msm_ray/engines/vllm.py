@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from msm_ray.config import DocumentSettings, WorkerSettings
 from msm_ray.engines import Engine
 from msm_ray.errors import PreflightError
+from msm_ray.placement import engine_bundles, generation
+from msm_ray.placement.room import wait_for_room
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -42,6 +44,7 @@ def vllm_engine(
     def run(prompts: Dataset) -> Dataset:
         from ray.data.llm import build_processor
 
+        wait_for_room(generation(workers, [settings]))
         carried = [name for name in prompts.columns() or [] if name not in CARRIED_OUT]
         processor = build_processor(config, preprocess=preprocess, postprocess=_postprocess(carried, ends))
         return processor(prompts).map(_with_error(carried))
@@ -107,13 +110,12 @@ def _processor_config(
 ) -> Any:
     from ray.data.llm import vLLMEngineProcessorConfig
 
-    bundle = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
     in_flight = max(settings.in_flight, math.ceil(1.1 * workers.max_num_seqs / settings.batch_size))
     return vLLMEngineProcessorConfig(
         model_source=str(Path(model).resolve()) if Path(model).is_dir() else model,
         engine_kwargs=engine_arguments(workers, seed),
         runtime_env={"env_vars": engine_environment(workers)},
-        placement_group_config={"bundles": [bundle] * workers.tensor_parallel},
+        placement_group_config={"bundles": engine_bundles(workers), "strategy": "STRICT_PACK"},
         concurrency=(workers.workers, workers.workers),
         batch_size=settings.batch_size,
         max_concurrent_batches=in_flight,

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 from msm_ray.config import ServeSettings
 from msm_ray.engines import vllm as engines
 from msm_ray.errors import PreflightError, StageError
+from msm_ray.placement import engine_bundles, serving
+from msm_ray.placement.room import wait_for_room
 from msm_ray.serve.arms import LORA_RANKS, Arm, read_arms
 
 if TYPE_CHECKING:
     from ray.serve.deployment import Application
 
 APP = "arms"
+REPLICA_CPUS = 1
 NOTE = "serving.json"
 LOGGING = {"log_level": "ERROR", "enable_access_log": False}
 """An access log line for every rollout costs time and says nothing that the Inspect log does not."""
@@ -59,14 +62,14 @@ def open_arms(
     against transformers, every arm against the base. While it is up, `work/serving.json` says where and under which names.
     On leaving, Serve and its processes are gone; Ray stays.
 
-    Raises `PreflightError` (port in use, too few CPUs, tied embeddings on a CPU engine) or `StageError` that names the arm.
+    Raises `PreflightError` (port in use, no room, tied embeddings on a CPU engine) or `StageError` that names the arm.
     """
     from ray import serve
 
     folders = {arm_id: folder.resolve() for arm_id, folder in arms.items()}
     served_arms = read_arms(base.resolve(), folders, base_id, on_cpu=settings.gpus == 0)
     port = take_port(settings.host, settings.port)
-    _room(settings)
+    wait_for_room(serving(settings))
     _alone()
     _quiet()
     began, note = time.monotonic(), work / NOTE
@@ -127,19 +130,6 @@ def _quiet() -> None:
 
 def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::") else host
-
-
-def _room(settings: ServeSettings) -> None:
-    """A placement group that never fits would wait for ever."""
-    import ray
-
-    needed = settings.workers * (settings.cpus + 1)
-    there = ray.cluster_resources().get("CPU", 0)
-    if there < needed:
-        raise PreflightError(
-            f"serving needs {needed:g} logical CPUs, this Ray has {there:g}: start it with --num-cpus={needed:g} "
-            "or more, or lower cluster.serving.cpus."
-        )
 
 
 def _deploy(application: Application) -> None:
@@ -219,14 +209,14 @@ def _llm_config(arms: list[Arm], settings: ServeSettings) -> Any:
 
     from msm_ray.serve.server import ArmServer, NoDownload
 
-    # One CPU of the engine's share is the replica actor's own; Serve adds it to the first bundle.
-    bundle = {"CPU": max(settings.cpus - 1, 0)} | ({"GPU": 1} if settings.gpus else {})
+    first, *others = engine_bundles(settings)
+    first["CPU"] -= REPLICA_CPUS  # the replica actor's own, which Serve adds to the first bundle again
     return LLMConfig(
         model_loading_config={"model_id": arms[0].name, "model_source": arms[0].folder},
         server_cls=ArmServer,
         engine_kwargs=engine_options(arms, settings),
         deployment_config={"num_replicas": settings.workers, "max_ongoing_requests": 10_000},
-        placement_group_config={"bundles": [bundle] * settings.tensor_parallel},
+        placement_group_config={"bundles": [first, *others], "strategy": "STRICT_PACK"},
         accelerator_config={"kind": "gpu" if settings.gpus else "cpu"},
         runtime_env={"env_vars": engine_environment(settings)},
         callback_config={"callback_class": NoDownload},

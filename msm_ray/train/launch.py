@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray import artifacts, errors
-from msm_ray.config import ClusterSettings, WorkerSettings
-from msm_ray.errors import MsmError, PreflightError, StageError
+from msm_ray.config import ClusterSettings
+from msm_ray.errors import MsmError, StageError
+from msm_ray.placement import rank_bundle, training
+from msm_ray.placement.room import check_room, wait_for_room
 from msm_ray.tracking import Tracker, open_run
 from msm_ray.train.job import TrainingJob
 
@@ -25,6 +27,9 @@ QUIET = {
     "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
 }
 """What Ray Train carries from the driver's environment to controller and workers; a user's own values win."""
+
+GROUP_STARTS = 4
+"""Times that Ray Train tries anew to place or start a worker group; without a limit it tries for ever."""
 
 OnFinished = Callable[[Path, Mapping[str, Any], Mapping[str, Any]], None]
 
@@ -46,7 +51,9 @@ def train_all(
     todo = [job for job in jobs if not artifacts.is_committed(job.out)]
     if not todo:
         return
-    check_capacity(cluster.training)
+    asked = training(cluster.training)
+    check_room([asked], cluster.nodes_max)
+    wait_for_room(asked)
     name = f"train-{uuid.uuid4().hex[:8]}"
     storage.mkdir(parents=True, exist_ok=True)
     try:
@@ -55,24 +62,6 @@ def train_all(
         shutil.rmtree(storage / name, ignore_errors=True)
     if refusal is not None:
         raise refusal.error()
-
-
-def check_capacity(training: WorkerSettings) -> None:
-    """Raise PreflightError when the cluster, grown as far as it may, can't hold the worker group."""
-    import ray
-    from ray._private.state import state
-
-    ray.nodes()  # connects the state, which knows what an autoscaler may add
-    there = ray.cluster_resources()
-    limits = state.get_max_resources_from_cluster_config() or {}
-    for kind, each in (("CPU", training.cpus), ("GPU", training.gpus)):
-        needed, most = each * training.workers, max(there.get(kind, 0), limits.get(kind, 0))
-        if needed > most:
-            raise PreflightError(
-                f"training needs {needed:g} logical {kind}s ({training.workers} workers of {each:g}) and the cluster has "
-                f"{most:g}; start Ray with more (`ray start --head --num-{kind.lower()}s={needed:g}`), or lower "
-                "cluster.training.workers"
-            )
 
 
 @dataclass(frozen=True)
@@ -90,26 +79,29 @@ class Refusal:
 def _fit(
     jobs: Sequence[TrainingJob], cluster: ClusterSettings, storage: Path, name: str, on_finished: OnFinished
 ) -> Refusal | None:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.config import FailureConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    for key, value in QUIET.items():
-        os.environ.setdefault(key, value)
     workers = cluster.training
+    # A group that lost a node waits for a place again: the same time in all, over several starts.
+    wait = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(60 * workers.placement_minutes / (GROUP_STARTS + 1))}
+    for key, value in {**QUIET, **wait}.items():
+        os.environ.setdefault(key, value)
     trainer = TorchTrainer(
         _train_on_worker,
         train_loop_config={"jobs": list(jobs), "on_finished": on_finished},
         scaling_config=ScalingConfig(
             num_workers=workers.workers,
             use_gpu=workers.gpus > 0,
-            resources_per_worker={"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})},
+            resources_per_worker=rank_bundle(workers),
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         run_config=RunConfig(
             name=name,
             storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=cluster.worker_failures),
+            failure_config=FailureConfig(max_failures=cluster.worker_failures, controller_failure_limit=GROUP_STARTS),
         ),
     )
     ours = signal.getsignal(signal.SIGINT)  # Ray Train puts a handler of its own there and leaves it
