@@ -106,10 +106,8 @@ class ClusterSettings(GpuSettings):
             )
         for name in ("generation", "training", "serving"):
             stage = getattr(self, name)
-            if stage.gpus and stage.accelerator is None:
-                shared = {
-                    "accelerator": self.accelerator,
-                    "gpu_memory_gib": stage.gpu_memory_gib or self.gpu_memory_gib,
-                }
+            if stage.gpus and stage.accelerator in (None, self.accelerator):
+                memory = stage.gpu_memory_gib or self.gpu_memory_gib
+                shared = {"accelerator": self.accelerator, "gpu_memory_gib": memory}
                 object.__setattr__(self, name, stage.model_copy(update=shared))  # frozen, but not handed out yet
         return self
