@@ -3,7 +3,7 @@
 A signal becomes a KeyboardInterrupt, so that every `finally` on the way runs. Four things would get in between:
 Python drops an exception raised in a weak reference's callback, a `__del__` or a callback of `fork` (1 in 10
 interruptions of a starting run ended there, and the run went on); the exception may leave a library's lock locked for
-ever; Ray puts its own handlers over ours; and an exit after all that may still abort.
+ever; Ray puts its own handlers over ours (`kept`, and `launch.py` for Ray Train's); and an exit after all that may still abort.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ PATIENCE = float(os.environ.get("MSM_PATIENCE", "90"))
 
 
 def watch() -> None:
-    """Make SIGTERM and SIGHUP interrupt as Ctrl-C does, and an interruption that Python drops come again."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    """Make Ctrl-C, SIGTERM and SIGHUP interrupt alike, and an interruption that Python drops come again."""
+    for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup msm run` outlives its terminal
             signal.signal(number, _interrupt)
     report = sys.unraisablehook

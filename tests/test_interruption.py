@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 PROGRAM = """
 import atexit, os, signal, sys, time
@@ -74,13 +75,14 @@ def test_a_process_started_under_nohup_outlives_its_terminal(tmp_path: Path) -> 
     assert (done.returncode, done.stdout) == (130, "still here\nat exit\n")
 
 
-def test_a_process_that_cannot_tidy_up_is_ended_with_all_below_it(tmp_path: Path) -> None:
-    work = """
+@pytest.mark.parametrize("number", ["signal.SIGTERM", "signal.SIGINT"])
+def test_a_process_that_cannot_tidy_up_is_ended_with_all_below_it(tmp_path: Path, number: str) -> None:
+    work = f"""
     import subprocess
     below = subprocess.Popen(["sleep", "600"])
     print(below.pid, flush=True)
     try:
-        send()
+        send({number})
     finally:
         time.sleep(600)  # as on a lock that nobody will release"""
     done = ended(tmp_path, work.strip())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
-import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,7 +87,12 @@ def _fit(
     wait = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(60 * workers.placement_minutes / (GROUP_STARTS + 1))}
     for key, value in {**QUIET, **wait}.items():
         os.environ.setdefault(key, value)
-    trainer = TorchTrainer(
+
+    class Trainer(TorchTrainer):
+        def _register_sigint_handler(self, controller: Any) -> None:
+            """Ctrl-C stays with `interruption`: Ray's handler would wait for its controller without end."""
+
+    trainer = Trainer(
         _train_on_worker,
         train_loop_config={"jobs": list(jobs), "on_finished": on_finished},
         scaling_config=ScalingConfig(
@@ -104,15 +107,11 @@ def _fit(
             failure_config=FailureConfig(max_failures=cluster.worker_failures, controller_failure_limit=GROUP_STARTS),
         ),
     )
-    ours = signal.getsignal(signal.SIGINT)  # Ray Train puts a handler of its own there and leaves it
     try:
         result: Any = trainer.fit()
         return result.return_value
     except TrainingFailedError as error:
         raise StageError(_reason(error, jobs)) from error
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, ours)
 
 
 def _train_on_worker(config: dict[str, Any]) -> Any:
