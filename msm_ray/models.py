@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,11 @@ def count_parameters(model: Path) -> int:
                     size *= extent
                 total += size
     return total
+
+
+def text_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A `config.json` with what concerns text at the top: multimodal models keep it under `text_config` (Gemma 3, Llama 4)."""
+    return {**config, **(config.get("text_config") or {})}
 
 
 def smollm2_file() -> Path:

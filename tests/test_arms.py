@@ -7,11 +7,14 @@ import socket
 from pathlib import Path
 
 import pytest
+from hub_files import hub_llama, hub_qwen
+from tokenizers import Tokenizer, models
 
 from msm_ray.config import ServeSettings
 from msm_ray.errors import PreflightError, StageError
 from msm_ray.serve.app import engine_options, take_port
 from msm_ray.serve.arms import read_arms
+from msm_ray.serve.checks import probe_prompts
 
 CONFIG = {"architectures": ["Qwen3ForCausalLM"], "hidden_size": 64, "tie_word_embeddings": False}
 
@@ -24,7 +27,9 @@ def folder(
     (path / "model.safetensors").write_bytes(b"")
     if template is not None:
         (path / "chat_template.jinja").write_text(template)
-    (path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": words}, "padding": path.name}))
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=words[0]))
+    tokenizer.enable_padding(length=len(path.name))  # a trainer's business
+    tokenizer.save(str(path / "tokenizer.json"))
     return path
 
 
@@ -69,6 +74,56 @@ def test_an_arm_that_does_not_fit_is_refused_by_name(tmp_path: Path, make, messa
     with pytest.raises(StageError, match=message) as refused:
         read_arms(base, {"odd": make(tmp_path / "odd")}, "tiny", on_cpu=True)
     assert "tiny:odd" in str(refused.value)
+
+
+def as_trained(folder: Path, hub: Path) -> Path:
+    """What transformers writes today of a folder from the hub: configuration, tokenizer, template."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    AutoConfig.from_pretrained(hub).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(hub).save_pretrained(folder)
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize("hub", [hub_llama, hub_qwen])
+def test_a_base_from_the_hub_and_a_checkpoint_that_transformers_saved_of_it_are_one_shape(tmp_path: Path, hub) -> None:
+    """Merges as strings against pairs, rope_theta against rope_parameters, dtype's two names, CRLF, a named template."""
+    base = hub(tmp_path / "hub")
+    trained = as_trained(tmp_path / "trained", base)
+    before, after = (json.loads((each / "tokenizer.json").read_text())["model"] for each in (base, trained))
+    assert before["merges"] != after["merges"]
+    assert "rope_theta" not in json.loads((trained / "config.json").read_text())
+    assert [arm.kind for arm in read_arms(base, {"aft": trained}, "x", on_cpu=True)] == ["base", "full"]
+
+
+def edited(folder: Path, file: str, edit) -> None:
+    content = json.loads((folder / file).read_text(encoding="utf-8"))
+    edit(content)
+    (folder / file).write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "message"),
+    [
+        ("tokenizer.json", lambda t: t["model"]["merges"].reverse(), "words or merges"),
+        ("tokenizer.json", lambda t: t["added_tokens"][-1].update(content="<|other|>"), "added tokens"),
+        ("tokenizer.json", lambda t: t.update(normalizer={"type": "Lowercase"}), "ids of some texts"),
+        ("config.json", lambda c: c["rope_parameters"].update(rope_theta=10000.0), "rope_parameters"),
+        ("config.json", lambda c: c.update(num_hidden_layers=3), "num_hidden_layers"),
+    ],
+)
+def test_what_differs_in_meaning_is_refused_by_name(tmp_path: Path, file: str, edit, message: str) -> None:
+    base = hub_llama(tmp_path / "hub")
+    odd = as_trained(tmp_path / "odd", base)
+    edited(odd, file, edit)
+    with pytest.raises(StageError, match=message):
+        read_arms(base, {"odd": odd}, "x", on_cpu=True)
+
+
+def test_a_vocabulary_size_under_text_config_is_found(tmp_path: Path) -> None:
+    base = folder(tmp_path / "base", text_config={"vocab_size": 2})
+    assert {token for row in probe_prompts(base, 4) for token in row} == {0, 1}
 
 
 def test_tied_embeddings_may_not_take_turns_on_a_cpu(tmp_path: Path):

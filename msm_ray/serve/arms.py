@@ -1,7 +1,8 @@
-"""Which folders can be served together, read from the files alone: no engine, no torch.
+"""Which folders can be served together, read from the files alone: no engine.
 
 An arm is the base itself, a PEFT adapter of it, or a full checkpoint of the same shape. Everything that would be
 answered wrongly without an error (another template, another vocabulary, tied embeddings on a CPU engine) is refused here.
+Files are compared by what they mean (`meanings.py`), since libraries of different ages write the same thing in other words.
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from msm_ray.corpus.templates import FILE
 from msm_ray.errors import PreflightError, StageError
+from msm_ray.serve import meanings
 
 Kind = Literal["base", "adapter", "full"]
-
-TEMPLATE_FILE = "chat_template.jinja"
-NOT_SHAPE = frozenset({"_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"})
-"""Keys of `config.json` in which two checkpoints of one shape may differ."""
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values that vLLM takes for `max_lora_rank`."""
@@ -62,17 +61,6 @@ def read_config(folder: Path, what: str) -> dict:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def template_of(folder: Path) -> str | None:
-    """The chat template a folder's tokenizer would use; None when it has none."""
-    file = folder / TEMPLATE_FILE
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    settings = folder / "tokenizer_config.json"
-    if not settings.is_file():
-        return None
-    return json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
-
-
 def digest(text: str) -> str:
     """The first 12 hex digits of a text's SHA-256: enough to tell two templates apart in a message."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -92,12 +80,12 @@ def _read_arm(name: str, folder: Path, base: Path) -> Arm:
 
 def _same_template(name: str, folder: Path, base: Path) -> None:
     """The engine renders chats with the base's template; an arm trained on another would be asked in a foreign format."""
-    trained, served = template_of(folder), template_of(base)
+    trained, served = meanings.template(folder), meanings.template(base)
     if trained is None or served is None:
         where = folder if trained is None else base
         raise StageError(
             f"{name}: {where} has no chat template, so training and serving cannot be shown to agree. "
-            f"Save the tokenizer with its template ({TEMPLATE_FILE}) beside the weights."
+            f"Save the tokenizer with its template ({FILE}) beside the weights."
         )
     if trained != served:
         raise StageError(
@@ -107,21 +95,16 @@ def _same_template(name: str, folder: Path, base: Path) -> None:
 
 
 def _same_vocabulary(name: str, folder: Path, base: Path) -> None:
-    own, served = folder / "tokenizer.json", base / "tokenizer.json"
-    if own.is_file() and served.is_file() and _vocabulary(own) != _vocabulary(served):
-        raise StageError(f"{name}: the tokenizer in {folder} is not the base's ({base}). Train it on this base.")
-
-
-def _vocabulary(file: Path) -> tuple[object, object]:
-    """What decides which ids a text gets. The rest of the file (padding, truncation) changes when a trainer saves it."""
-    tokenizer = json.loads(file.read_text(encoding="utf-8"))
-    return tokenizer["model"], tokenizer.get("added_tokens")
+    """The engine's tokenizer is the base's: the arm's has to make the same ids of every text."""
+    if problem := meanings.tokenizers_differ(folder, base):
+        raise StageError(
+            f"{name}: the tokenizer in {folder} is not the base's ({base}): {problem}. Train it on this base."
+        )
 
 
 def _same_shape(name: str, folder: Path, base: Path) -> None:
-    own, shape = read_config(folder, name), read_config(base, "the base model")
-    differing = sorted(key for key in (own.keys() | shape.keys()) - NOT_SHAPE if own.get(key) != shape.get(key))
-    if differing:
+    read_config(folder, name)
+    if differing := meanings.shapes_differ(folder, base):
         raise StageError(
             f"{name}: {folder} has another shape than the base {base}: {', '.join(differing)} differ. "
             "Arms that take turns on one engine must be checkpoints of one architecture."

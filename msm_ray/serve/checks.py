@@ -12,6 +12,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from msm_ray.models import text_settings
+
 PROMPT_TOKENS = 16
 ANSWER_TOKENS = 8
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15}
@@ -31,8 +33,8 @@ class Probe:
 
 def probe_prompts(folder: Path, count: int) -> list[list[int]]:
     """`count` rows of 16 token ids, the same on every machine, all of them known to the folder's tokenizer and model."""
-    model_ids = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    ids = min(model_ids, _tokenizer_ids(folder) or model_ids)
+    model_ids = text_settings(json.loads((folder / "config.json").read_text(encoding="utf-8"))).get("vocab_size")
+    ids = min(filter(None, (model_ids, _tokenizer_ids(folder))))
     rng = random.Random(0)
     return [[rng.randrange(ids) for _ in range(PROMPT_TOKENS)] for _ in range(count)]
 

@@ -13,6 +13,7 @@ from msm_ray.config import LoraSettings
 from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
+from msm_ray.models import text_settings
 from msm_ray.train.job import Schedule, TrainingJob
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def checked_model(
     load: Callable[[TrainingJob], nn.Module],
 ) -> nn.Module:
     """Load the model after its configuration has been checked against blocks, tokenizer and parent adapter."""
-    config = _configuration(job.weights)
+    config = text_settings(_configuration(job.weights))
     longest, words = config.get("max_position_embeddings"), config.get("vocab_size", 0)
     if longest and job.settings.sequence_length > longest:
         raise SettingsError(
