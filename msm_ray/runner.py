@@ -211,9 +211,7 @@ def _workshop(experiment: Experiment, store: ArtifactStore, asked: Sequence[Plac
         yield Workshop(experiment, store, need_ray)
 
 
-def _preflight(
-    settings: ExperimentSettings, root: Path, todo: list[plan.Planned], asked: Sequence[Placement]
-) -> None:
+def _preflight(settings: ExperimentSettings, root: Path, todo: list[plan.Planned], asked: Sequence[Placement]) -> None:
     """Refuse at once what would fail later: a machine that is too small, a serving port that is taken, too few CPUs or GPUs.
 
     On a cluster that runs already (RAY_ADDRESS) this machine's size is not the cluster's: only the root's disk counts.
