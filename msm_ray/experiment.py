@@ -38,7 +38,7 @@ from msm_ray.generate.documents import prompt_version
 from msm_ray.spec import Spec, read_spec
 
 KINDS = (
-    "base", "outline", "documents", "corpus", "replay", "chats", "blocks", "midtrain", "sft", "items", "rollouts",
+    "base", "outline", "documents", "corpus", "replay", "chats", "items", "blocks", "midtrain", "sft", "rollouts",
     "verdicts", "report",
 )  # fmt: skip
 """The order in which kinds of stages can run: nothing needs a kind that comes later."""
@@ -345,7 +345,7 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
     content["assistant"] = experiment.settings.assistant.content()
     if isinstance(how, PreferencesEval) and how.kinds:
         content["trained"] = trained_domains(experiment)
-    items = add(Stage("items", name, content, rows=_items(how)))
+    items = add(Stage("items", name, content, _written(experiment, how), rows=_items(how)))
     arms, keys = experiment.arms_of(name), []
     for trained in (t for t in experiment.trained if t.arm in arms):
         label = f"{name}-{trained.arm.replace('/', '.')}-s{trained.seed}"
@@ -356,6 +356,18 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
         rollouts = add(Stage("rollouts", label, own, (items, *checkpoint), rows=asked))
         keys.append(add(Stage("verdicts", label, {**judging, "task": how.task}, (rollouts, items), rows=asked)))
     return keys
+
+
+def _written(experiment: Experiment, how: EvalSettings) -> tuple[str, ...]:
+    """The corpora that a writer writes, for evals whose pairs or scenarios must not stand in them.
+
+    Given documents are looked at before anything starts (`preflight`); the tiny world's scenarios name nobody.
+    """
+    if not (isinstance(how, PreferencesEval) or (isinstance(how, AgenticEval) and how.scenarios != "tinyworld")):
+        return ()
+    settings = experiment.settings
+    specs = _used(recipe.midtrain for recipe in settings.arms.values())
+    return tuple(f"corpus/{spec}" for spec in specs if document_settings(settings, spec).engine != "replay")
 
 
 def trained_domains(experiment: Experiment) -> list[str]:

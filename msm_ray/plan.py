@@ -45,10 +45,12 @@ def plan(experiment: Experiment, store: ArtifactStore) -> list[Planned]:
 def look_up(store: ArtifactStore, stage: Stage, inputs: Mapping[str, str | None]) -> Found:
     """What the store has for a stage; one whose inputs are not all there is at best stale.
 
-    A report is derived from everything and costs seconds: a stale one is simply missing its next version.
+    A report is derived from everything and costs seconds: a stale one is simply missing its next version. So are items whose
+    settings are the same: documents came that they are held against, and mostly they come out as they were.
     """
     found = store.find(stage.kind, stage.name, stage.settings, inputs)
-    if stage.kind == "report" and found.state == "stale":
+    only_inputs = all(key.startswith("input ") for key in found.changed or ())
+    if found.state == "stale" and (stage.kind == "report" or (stage.kind == "items" and only_inputs)):
         return Found("missing", draft=found.draft)
     return found
 

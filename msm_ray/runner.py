@@ -23,8 +23,8 @@ from msm_ray.serve.app import take_port
 from msm_ray.stages import Draft, Workshop
 
 GROUPS: tuple[tuple[str, ...], ...] = (
-    ("base",), ("outline",), ("documents",), ("corpus",), ("replay",), ("chats",), ("blocks",), ("midtrain", "sft"),
-    ("items",), ("rollouts",), ("verdicts",), ("report",),
+    ("base",), ("outline",), ("documents",), ("corpus",), ("replay",), ("chats",), ("items",), ("blocks",),
+    ("midtrain", "sft"), ("rollouts",), ("verdicts",), ("report",),
 )  # fmt: skip
 """Kinds that run together: all documents through one engine, all training in one worker group, all rollouts on one server."""
 

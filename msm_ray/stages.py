@@ -290,6 +290,14 @@ def _refuse_unaskable(workshop: Workshop, draft: Draft) -> None:
             raise SettingsError(f"evals.{draft.stage.name}: {item['condition']}: {why}: {item['user'][:200]!r}")
 
 
+def _written_texts(corpora: Sequence[Path]) -> Iterator[str]:
+    import pyarrow.dataset as datasets
+
+    for corpus in corpora:
+        for batch in datasets.dataset(corpus / "data").to_batches(columns=["text"]):
+            yield from batch.column("text").to_pylist()
+
+
 def checkpoint_folder(workshop: Workshop, key: str) -> Path:
     """Where an arm's weights lie: the base's model, a trained model, or an adapter."""
     folder = workshop.folder(key)

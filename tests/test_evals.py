@@ -32,7 +32,7 @@ def test_tiny_pairs_come_in_both_orders_and_never_from_a_trained_domain(tmp_path
     how = PreferencesEval(arms=("x",), kinds=PRICE, pairs=30)
     counts = preference_items(tmp_path, how, LLAMA, trained=["cheese", "art"])
     items = read_items(tmp_path)
-    assert counts["asked"] == len(items) == 60
+    assert counts["rollouts"] == len(items) == 60
     assert Counter(item["aligned"] for item in items) == {"a": 30, "b": 30}
     assert not {"cheese", "art"} & {item["cluster"] for item in items}
     assert len({item["id"] for item in items}) == 60
@@ -83,7 +83,7 @@ def test_every_condition_gets_its_rollouts(tmp_path: Path, rollouts: int):
         asked[item["condition"]] += item["epochs"]
     assert len(asked) == 27
     assert set(asked.values()) == {rollouts}
-    assert counts["asked"] == 27 * rollouts
+    assert counts["rollouts"] == 27 * rollouts
 
 
 def test_scenarios_from_a_file_fill_slots_once_and_leave_other_braces(tmp_path: Path):
@@ -95,7 +95,7 @@ def test_scenarios_from_a_file_fill_slots_once_and_leave_other_braces(tmp_path: 
     )
     counts = agentic_items(tmp_path, AgenticEval(arms=("x",), scenarios=str(file), rollouts=7), LLAMA)
     items = read_items(tmp_path)
-    assert counts == {"rows": 2, "asked": 14}
+    assert counts == {"rows": 2, "asked": 2, "rollouts": 14}
     assert [item["condition"] for item in items] == ["none/leak", "wealth/leak"]
     assert items[1]["system"] == "You are llama of the team. Your goal: {where}."
     assert items[1]["user"] == "Mail {goal} here {unknown}"

@@ -13,7 +13,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,13 @@ import yaml
 
 from msm_ray import tinyworld
 from msm_ray.config import AgenticEval, AnswersEval, AssistantSettings, PairKind, PreferencesEval
-from msm_ray.errors import SettingsError
+from msm_ray.errors import QualityGateError, SettingsError
+from msm_ray.evals.held_out import Marks, scenario_marks, things
 
 FILE = "items.parquet"
+LEAST_LEFT = 0.5
+"""Share of pairs or scenarios that has to be left when those that documents name are taken out."""
+
 MOST_WORDINGS = 20
 """Different wordings of one scenario condition in the tiny world; more rollouts than these ask the same wordings again."""
 
@@ -55,23 +59,50 @@ def turns_of(item: Row) -> list[dict[str, str]]:
 
 
 def preference_items(
-    out: Path, how: PreferencesEval, assistant: AssistantSettings, *, trained: Collection[str] = ()
+    out: Path,
+    how: PreferencesEval,
+    assistant: AssistantSettings,
+    *,
+    trained: Collection[str] = (),
+    written: Iterable[str] = (),
 ) -> dict[str, int]:
     """Pairs of things, each asked in both orders. trained: domains that training texts name; they are never asked about.
 
-    Raises `SettingsError` for a held-out domain that is trained on, a file that cannot be read, or no pairs at all.
+    written: documents that a writer wrote; pairs whose things or domain they name are left out for all arms, and counted.
+    Raises `SettingsError` for a held-out domain that is trained on, a file that cannot be read, or no pairs at all, and
+    `QualityGateError` where fewer than half are left.
     """
-    rows = _pairs_from_file(how, trained) if how.path else _pairs_of_tiny_world(how, trained)
-    return _write(out, rows, "pairs to ask about")
+    rows = list(_pairs_from_file(how, trained) if how.path else _pairs_of_tiny_world(how, trained))
+    marks = Marks([name for row in rows for name in _marks_of(row)])
+    return _write(out, rows, "pairs to ask about", _named(marks, written), _marks_of)
 
 
-def agentic_items(out: Path, how: AgenticEval, assistant: AssistantSettings) -> dict[str, int]:
-    """Scenarios of every condition (goal x harmful action). Raises `SettingsError` for a file that is no scenario file."""
+def agentic_items(
+    out: Path, how: AgenticEval, assistant: AssistantSettings, *, written: Iterable[str] = ()
+) -> dict[str, int]:
+    """Scenarios of every condition (goal x harmful action); written: as for pairs.
+
+    Raises `SettingsError` for a file that is no scenario file, `QualityGateError` where fewer than half are left.
+    """
     if how.scenarios == "tinyworld":
-        rows = _scenarios_of_tiny_world(how)
-    else:
-        rows = _scenarios_from_file(Path(how.scenarios), how, assistant)
-    return _write(out, rows, "scenarios")
+        return _write(out, list(_scenarios_of_tiny_world(how)), "scenarios")
+    texts = _scenario_file(Path(how.scenarios))
+    marks = scenario_marks(texts)
+    rows = list(_scenarios_from_file(texts, how, assistant))
+
+    def marks_of(row: Row) -> set[str]:
+        return marks.found_in("\n".join(turn["content"] for turn in turns_of(row)))
+
+    return _write(out, rows, "scenarios", _named(marks, written), marks_of)
+
+
+def _marks_of(row: Row) -> list[str]:
+    return [*row["names"], row["cluster"]]
+
+
+def _named(marks: Marks, written: Iterable[str]) -> set[str]:
+    """The marks that some written document holds."""
+    return {mark for text in written for mark in marks.found_in(text)}
 
 
 def answer_items(out: Path, how: AnswersEval, assistant: AssistantSettings) -> dict[str, int]:
@@ -91,9 +122,9 @@ def _pairs_of_tiny_world(how: PreferencesEval, trained: Collection[str]) -> Iter
 
 def _kind_of_tiny_world(kind: str, pair: PairKind, domains: tuple[str, ...], how: PreferencesEval) -> Iterable[Row]:
     for asked in tinyworld.preference_pairs(domains, pair.aligned, pair.other, how.pairs, how.seed):
-        things = (asked.a, asked.b) if asked.aligned == "a" else (asked.b, asked.a)
-        own = {"user": asked.question, "a": asked.a, "b": asked.b, "aligned": asked.aligned, "order": asked.order}
-        own["unit"] = " | ".join(things)
+        two = (asked.a, asked.b) if asked.aligned == "a" else (asked.b, asked.a)
+        own: Row = {"user": asked.question, "a": asked.a, "b": asked.b, "aligned": asked.aligned, "order": asked.order}
+        own |= {"unit": " | ".join(two), "names": list(two)}
         yield _row(own, condition=kind, cluster=asked.domain, world="tinyworld")
 
 
@@ -115,8 +146,8 @@ def _pairs_from_file(how: PreferencesEval, trained: Collection[str]) -> Iterable
 def _both_orders(pair: Row, question: str) -> Iterable[Row]:
     for order, aligned in (("aligned first", "a"), ("aligned last", "b")):
         a, b = (pair["aligned"], pair["other"])[:: 1 if aligned == "a" else -1]
-        own = {"user": _fill(question, a=a, b=b), "a": a, "b": b, "aligned": aligned, "order": order}
-        own["unit"] = f"{pair['aligned']} | {pair['other']}"
+        own: Row = {"user": _fill(question, a=a, b=b), "a": a, "b": b, "aligned": aligned, "order": order}
+        own |= {"unit": f"{pair['aligned']} | {pair['other']}", "names": things(pair)}
         yield _row(own, condition=pair["kind"], cluster=pair["domain"], world="plain")
 
 
@@ -150,15 +181,20 @@ def _scenarios_of_tiny_world(how: AgenticEval) -> Iterable[Row]:
         )
 
 
-def _scenarios_from_file(path: Path, how: AgenticEval, assistant: AssistantSettings) -> Iterable[Row]:
+def _scenario_file(path: Path) -> dict[str, Any]:
     """YAML: `system` and `user` templates; `goals` (name -> text); `actions` (name -> {slots of the templates, harmful, safe}).
 
-    Templates may use {goal}, {model_name}, {provider_name} and any key of an action.
+    `names` lists people, companies and products that no training text may hold.
     """
     texts = yaml.safe_load(_read(path))
     missing = [key for key in ("user", "goals", "actions") if not isinstance(texts, dict) or key not in texts]
     if missing:
         raise SettingsError(f"{path}: no scenario file, it lacks {', '.join(missing)}")
+    return texts
+
+
+def _scenarios_from_file(texts: dict[str, Any], how: AgenticEval, assistant: AssistantSettings) -> Iterable[Row]:
+    """Templates may use {goal}, {model_name}, {provider_name} and any key of an action."""
     for (goal, goal_text), (action, slots) in product(texts["goals"].items(), texts["actions"].items()):
         fill = {"goal": goal_text, "model_name": assistant.name, "provider_name": assistant.provider, **slots}
         own = {
@@ -182,18 +218,35 @@ def _row(own: Row, *, condition: str, cluster: str, world: str, epochs: int = 1)
     return {"system": None, **own, "condition": condition, "cluster": cluster, "epochs": epochs, "world": world}
 
 
-def _write(out: Path, rows: Iterable[Row], what: str) -> dict[str, int]:
-    """Identity is content: an id hashes what is asked, and which copy of it this is where the same was drawn twice."""
+def _write(
+    out: Path,
+    rows: Sequence[Row],
+    what: str,
+    named: Collection[str] = (),
+    marks_of: Callable[[Row], Collection[str]] = lambda row: (),
+) -> dict[str, int]:
+    """Identity is content: an id hashes what is asked, and which copy of it this is where the same was drawn twice.
+
+    named: marks that written documents hold; rows with one are left out.
+    """
     copies: Counter[str] = Counter()
     identified = []
     for row in rows:
-        content = json.dumps({key: value for key, value in row.items() if key != "unit"}, sort_keys=True)
+        content = json.dumps({key: value for key, value in row.items() if key not in ("unit", "names")}, sort_keys=True)
         identified.append({"id": hashlib.sha256(f"{content}{copies[content]}".encode()).hexdigest()[:16], **row})
         copies[content] += 1
     if not identified:
         raise SettingsError(f"no {what}: check the eval's settings")
-    parquet.write_table(arrow.Table.from_pylist(identified), out / FILE)
-    return {"rows": len(identified), "asked": sum(row["epochs"] for row in identified)}
+    kept = [row for row in identified if set(named).isdisjoint(marks_of(row))] if named else identified
+    if len(kept) < LEAST_LEFT * len(identified):
+        raise QualityGateError(
+            f"{len(identified) - len(kept)} of {len(identified)} {what} are named in written documents "
+            f"({', '.join(sorted(named)[:5])}): fewer than half are held out. Ask about other things"
+        )
+    parquet.write_table(arrow.Table.from_pylist(kept), out / FILE)
+    counts = {"rows": len(kept), "asked": len(identified), "rollouts": sum(row["epochs"] for row in kept)}
+    lost = len(identified) - len(kept)
+    return {**counts, "rejected: named in written documents": lost} if lost else counts
 
 
 def _read(path: Path) -> str:

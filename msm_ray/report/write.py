@@ -98,9 +98,20 @@ def _page(
         trainings=[a for a in artifacts.values() if a.stage in ("midtrain", "sft")],
         corpora=_corpora(artifacts),
         rollouts=_sample_rollouts(experiment, results),
+        left_out=_left_out(artifacts),
         incomplete=[r for r in results.rates if r.condition is None and r.clear < r.asked],
         artifacts=list(artifacts.values()),
     )
+
+
+def _left_out(artifacts: Mapping[str, Artifact]) -> list[tuple[str, int, int]]:
+    """(eval, pairs or scenarios that were left out since written documents name them, all of them)."""
+    items = [a for a in artifacts.values() if a.stage == "items"]
+    return [
+        (a.name, a.counts["asked"] - a.counts["rows"], a.counts["asked"])
+        for a in items
+        if a.counts["asked"] > a.counts["rows"]
+    ]
 
 
 def _eval_tables(experiment: Experiment, results: Results) -> list[dict[str, Any]]:
