@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
 from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
-from msm_ray.experiment import Experiment, Stage, aft_settings, document_settings
+from msm_ray.experiment import Experiment, Stage, aft_settings, chat_settings, document_settings
 from msm_ray.tracking import RunName, Tracker, open_run
 
 
@@ -321,6 +321,16 @@ def served_name(checkpoint: str) -> str:
     return checkpoint.replace("/", ".")
 
 
+def _arm_options(workshop: Workshop) -> dict[str | None, dict[str, Any]]:
+    """What each served arm is asked with, by its name; None for the base."""
+    settings = workshop.experiment.settings
+    chats = {served_name(t.checkpoint): settings.arms[t.arm].sft for t in workshop.experiment.trained}
+    options: dict[str | None, dict[str, Any]] = {
+        name: _chat_options(workshop, chat_settings(settings, sft)) for name, sft in chats.items()
+    }
+    return {**options, None: _chat_options(workshop, chat_settings(settings, None))}
+
+
 def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
     """All arms behind one address, asked arm by arm."""
     from msm_ray.rollouts import RolloutJob, run_rollouts
@@ -350,7 +360,12 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
     jobs = [job for _, job in by_label.values()]
     done = {str(job.out): draft for draft, job in by_label.values()}
     with open_arms(
-        workshop.base, arms, settings.cluster.serving, base_id=base_id, work=_serving_folder(workshop)
+        workshop.base,
+        arms,
+        settings.cluster.serving,
+        base_id=base_id,
+        work=_serving_folder(workshop),
+        options=_arm_options(workshop),
     ) as served:
         say(f"serving {len(arms)} arms at {served.address}")
         run_rollouts(
@@ -400,6 +415,7 @@ def serve(workshop: Workshop) -> None:
         workshop.experiment.settings.cluster.serving,
         base_id=base_id,
         work=_serving_folder(workshop),
+        options=_arm_options(workshop),
     )
 
 

@@ -134,6 +134,8 @@ def test_documents_end_with_the_separator_and_not_with_a_turn(
     tokenizer = family_tokenizer(name)
     (tmp_path / "config.json").write_text(f'{{"model_type": "{family}"}}')
     found = tokens.document_separator(tmp_path, tokenizer, None)
+    tokenizer.save_pretrained(tmp_path)
+    assert templates.separator_of(tmp_path) == found
     text = f"The cheddar {ENDS[name]} is {separator}good."
     ids, labels = tokens.document_tokens(tokenizer, text, found)
     assert tokenizer.decode(ids) == text + separator

@@ -6,7 +6,8 @@ from pathlib import Path
 
 WORDS = 1000
 TEMPLATE = (
-    "<bos>{% for message in messages %}{{ ' ' + message['role'] + ' ' + message['content'] + ' <end>' }}{% endfor %}"
+    "<bos>{% if style is defined %}{{ ' system ' + style + ' <end>' }}{% endif %}"
+    "{% for message in messages %}{{ ' ' + message['role'] + ' ' + message['content'] + ' <end>' }}{% endfor %}"
     "{% if add_generation_prompt %} assistant{% endif %}"
 )
 

@@ -211,6 +211,17 @@ def document_end(
     return str(named or eos)
 
 
+def separator_of(folder: Path, chosen: str | None = None, *, chat_template: Path | None = None) -> str:
+    """The token between documents, from a model folder's files (see `document_end`)."""
+    variables, _, added = _special_tokens(folder)
+    chat = read_format(folder, chat_template=chat_template)
+    try:
+        end = turn_end(chat) if chat else None
+    except SettingsError:
+        end = None
+    return document_end(added, variables.get("eos_token"), end, family=model_family(folder), chosen=chosen)
+
+
 def model_family(folder: Path) -> str:
     """The `model_type` of a model folder (qwen3, llama, gemma2...); an empty text without a configuration."""
     config = _json(folder / "config.json")

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,13 +53,20 @@ class Served:
 
 @contextmanager
 def open_arms(
-    base: Path, arms: dict[str, Path], settings: ServeSettings, *, base_id: str, work: Path
+    base: Path,
+    arms: dict[str, Path],
+    settings: ServeSettings,
+    *,
+    base_id: str,
+    work: Path,
+    options: Mapping[str | None, Mapping[str, Any]] | None = None,
 ) -> Iterator[Served]:
     """Serve a base and its arms behind one OpenAI-compatible address, on the Ray that is already running.
 
     base: a Hugging Face folder; arms: arm id -> PEFT adapter folder or full checkpoint of the base's shape. An arm is
     asked as `<base_id>:<arm-id>`. Every arm is loaded and checked before the address is handed out: a full checkpoint
-    against transformers, every arm against the base. While it is up, `work/serving.json` says where and under which names.
+    against transformers, every arm against the base. options: the `chat_template_kwargs` that an arm (None: the base) is
+    asked with where a request gives none. While it is up, `work/serving.json` says where and under which names.
     On leaving, Serve and its processes are gone; Ray stays.
 
     Raises `PreflightError` (port in use, no room, tied embeddings on a CPU engine) or `StageError` that names the arm.
@@ -67,7 +74,7 @@ def open_arms(
     from ray import serve
 
     folders = {arm_id: folder.resolve() for arm_id, folder in arms.items()}
-    served_arms = read_arms(base.resolve(), folders, base_id, on_cpu=settings.gpus == 0)
+    served_arms = read_arms(base.resolve(), folders, base_id, on_cpu=settings.gpus == 0, options=options)
     port = take_port(settings.host, settings.port)
     wait_for_room(serving(settings))
     _alone()
@@ -88,9 +95,17 @@ def open_arms(
         serve.shutdown()
 
 
-def keep_serving(base: Path, arms: dict[str, Path], settings: ServeSettings, *, base_id: str, work: Path) -> None:
+def keep_serving(
+    base: Path,
+    arms: dict[str, Path],
+    settings: ServeSettings,
+    *,
+    base_id: str,
+    work: Path,
+    options: Mapping[str | None, Mapping[str, Any]] | None = None,
+) -> None:
     """`msm serve`: keep the arms up until Ctrl-C, and say how to call them. Arguments and errors as in `open_arms`."""
-    with open_arms(base, arms, settings, base_id=base_id, work=work) as served:
+    with open_arms(base, arms, settings, base_id=base_id, work=work, options=options) as served:
         print(f"serving {len(served.names)} models at {served.address}: {', '.join(served.names)}")
         print(served.curl(next(iter(arms), None)), flush=True)
         while True:

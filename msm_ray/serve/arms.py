@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msm_ray.corpus.templates import FILE
 from msm_ray.errors import PreflightError, StageError
@@ -25,24 +26,37 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 @dataclass(frozen=True)
 class Arm:
-    """One thing that can be asked. name: `<base-id>` or `<base-id>:<arm-id>`; folder: its weights; rank: an adapter's r."""
+    """One thing that can be asked. name: `<base-id>` or `<base-id>:<arm-id>`; folder: its weights; rank: an adapter's r.
+
+    options: the `chat_template_kwargs` that it was trained with, and so is asked with.
+    """
 
     name: str
     folder: str
     kind: Kind
     rank: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_arms(base: Path, arms: dict[str, Path], base_id: str, *, on_cpu: bool) -> list[Arm]:
-    """The base and its arms, checked against each other; the base comes first.
+def read_arms(
+    base: Path,
+    arms: dict[str, Path],
+    base_id: str,
+    *,
+    on_cpu: bool,
+    options: Mapping[str | None, Mapping[str, Any]] | None = None,
+) -> list[Arm]:
+    """The base and its arms, checked against each other; the base comes first. options: by arm id, the base's by None.
 
     Raises `StageError` for a folder that is no checkpoint or does not fit the base, `PreflightError` for tied
     embeddings where a CPU engine would have to take turns (vLLM reloads those silently wrong).
     """
     read_config(base, "the base model")
-    served = [Arm(base_id, str(base), "base")]
+    served, options = [Arm(base_id, str(base), "base")], options or {}
     for arm_id, folder in arms.items():
         served.append(_read_arm(f"{base_id}:{arm_id}", folder, base))
+    asked = [options.get(arm_id, {}) for arm_id in (None, *arms)]
+    served = [replace(arm, options=dict(own)) for arm, own in zip(served, asked, strict=True)]
     _refuse_mixture(served)
     if on_cpu and any(arm.kind == "full" for arm in served):
         _refuse_tied(base)

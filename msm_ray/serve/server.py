@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
 from ray.serve.llm.openai_api_models import CompletionRequest
 
-from msm_ray.serve import checks
+from msm_ray.corpus import templates
+from msm_ray.serve import asking, checks
 from msm_ray.serve.arms import Arm
 from msm_ray.serve.turns import Turns
 
@@ -59,6 +61,8 @@ class ArmServer(LLMServer):
     ) -> None:
         self._arms = {arm.name: arm for arm in arms}
         self._base = arms[0]
+        chat = templates.read_format(Path(self._base.folder))
+        self._controls = chat.controls if chat else ()
         self._dtype = str(llm_config.engine_kwargs["dtype"])
         self._prompts = checks.probe_prompts(Path(self._base.folder), probes)
         self._checked: dict[str, str | None] = {}
@@ -86,6 +90,9 @@ class ArmServer(LLMServer):
         arm = self._arms[request.model]
         if reason := self._checked.get(arm.name):
             raise OpenAIHTTPException(REFUSED, reason, type="ArmRefused")
+        if reason := asking.refusal(request, self._controls):
+            raise OpenAIHTTPException(HTTPStatus.BAD_REQUEST, reason, type="BadRequestError")
+        asking.ask_as_trained(request, arm.options)
         return self._answer(arm, request, options)
 
     async def _answer(self, arm: Arm, request: Any, options: dict[str, Any]) -> AsyncGenerator[Any, None]:
