@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -145,6 +146,7 @@ class Misbehaving(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = body["messages"][0]["content"]
         assert self.headers["Authorization"] == "Bearer sesame"
+        assert body["chat_template_kwargs"] == {"enable_thinking": False}
         key = hashlib.sha256(prompt.encode()).hexdigest()
         self.asked[key] += 1
         if self.fatal and len(self.asked) > 20:
@@ -213,7 +215,8 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def endpoint_job(out: Path, address: str, documents: int = 60) -> DocumentJob:
     settings = {"documents": documents, "batch_size": 8, "request_seconds": 4, "request_tries": 3, "attempts": 2}
     asked = {"engine": "endpoint", "url": address, "model": "m", "key_variable": "TEST_KEY"}
-    return job(out, "specs/cheese/america.md", "Ada", "m", **asked, **settings)
+    made = job(out, "specs/cheese/america.md", "Ada", "m", **asked, **settings)
+    return replace(made, chat_template_kwargs={"enable_thinking": False})
 
 
 def test_a_misbehaving_endpoint_costs_rows_and_never_the_run(ray_cluster: None, address: str, tmp_path: Path) -> None:
