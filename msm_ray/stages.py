@@ -244,6 +244,9 @@ def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
     _, blocks, *parents = stage.inputs
     parent = workshop.folder(parents[0]) / ("model" if how.mode == "full" else "adapter") if parents else None
     facts = {"experiment": settings.experiment, "stage": stage.key, "arms": ", ".join(trained) or "(part of others)"}
+    options = _chat_options(workshop, chat_settings(settings, settings.arms[trained[0]].sft)) if trained else {}
+    if options:
+        facts["asked with chat_template_kwargs"] = json.dumps(options)
     spec = midtrained_spec(stage)
     if spec:
         facts["spec digest"] = workshop.experiment.specs[spec].digest

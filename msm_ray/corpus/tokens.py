@@ -152,11 +152,12 @@ class ChatRenderer:
         if forged := templates.control_in(messages, self.format.controls):
             raise UntrainableText(forged)
         messages = [self._message(message) for message in messages]
-        whole = self._ids(self._text(messages))
+        text = self._text(messages)
+        whole = self._ids(text)
         if trained_on == "all":
             return [(whole, [NO_LOSS, *whole[1:]])]
         wanted = turns[-1:] if trained_on == "last_assistant" else turns
-        spans = [self._turn(messages, turn) for turn in wanted]
+        spans = [self._turn(messages, turn, {text: whole}) for turn in wanted]
         if any(whole[: len(ids)] != ids for ids, _ in spans):
             return [_labelled(ids, [(start, len(ids))]) for ids, start in spans]
         return [_labelled(whole, [(start, len(ids)) for ids, start in spans])]
@@ -188,12 +189,12 @@ class ChatRenderer:
         except templates.TemplateRefusal as refusal:
             raise UntrainableText(f"the chat template refuses it: {refusal}") from None
 
-    def _turn(self, messages: Messages, turn: int) -> tuple[list[int], int]:
-        """The chat up to the end of an assistant turn, and where in it the turn begins."""
+    def _turn(self, messages: Messages, turn: int, known: Mapping[str, list[int]]) -> tuple[list[int], int]:
+        """The chat up to the end of an assistant turn, and where in it the turn begins. known: texts tokenized before."""
         prompt, until = self._text(messages[:turn], prompt=True), self._text(messages[: turn + 1])
         if templates.opens_reasoning(prompt) and not until.startswith(prompt):
             until = self._continued(prompt, messages[turn])
-        asked, ids = self._ids(prompt), self._ids(until)
+        asked, ids = self._ids(prompt), known.get(until) or self._ids(until)
         if ids[: len(asked)] != asked:
             raise UntrainableText("the template renders an assistant turn otherwise than serving prompts for it")
         if self.end not in ids[len(asked) :]:
