@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 
 OPENS = re.compile(r"\s*<(think|thinking)>", re.IGNORECASE)
+TAGS = ("<think>", "</think>")
+"""What a block is written with; some tokenizers have tokens of their own for it."""
 CLOSES = re.compile(r"</(?:think|thinking)>", re.IGNORECASE)
 
 

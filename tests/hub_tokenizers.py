@@ -23,6 +23,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "special": ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"),
         "other": ("<think>", "</think>"), "eos": "<｜end▁of▁sentence｜>", "bos": "<｜begin▁of▁sentence｜>",
     },
+    "glm4moe": {
+        "special": ("[gMASK]", "<sop>", "<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>"),
+        "other": ("<think>", "</think>"), "eos": "<|endoftext|>",
+    },
 }  # fmt: skip
 
 

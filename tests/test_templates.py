@@ -15,7 +15,7 @@ from msm_ray.errors import SettingsError
 
 ENDS = {
     "qwen3": "<|im_end|>", "qwen2_5": "<|im_end|>", "llama3_1": "<|eot_id|>", "gemma": "<end_of_turn>", "phi3": "<|end|>",
-    "deepseek_r1_distill": "<｜end▁of▁sentence｜>", "smollm2": "<|im_end|>",
+    "deepseek_r1_distill": "<｜end▁of▁sentence｜>", "glm4moe": "<|user|>", "smollm2": "<|im_end|>",
 }  # fmt: skip
 CHAT = [
     {"role": "user", "content": "Is the brie good?"},
@@ -46,13 +46,15 @@ def test_every_turn_is_trained_on_after_the_prompt_that_serving_sends_for_it(nam
     tokens.check_template(tokenizer)
     examples = ChatRenderer(tokenizer).examples(CHAT, "assistant")
     said = "".join(trained(tokenizer, example) for example in examples)
-    thought = {"qwen3": "<think>\n\n</think>\n\n", "deepseek_r1_distill": "\n</think>\n\n"}.get(name, "")
+    thought = {
+        "qwen3": "<think>\n\n</think>\n\n", "deepseek_r1_distill": "\n</think>\n\n", "glm4moe": "\n<think></think>\n",
+    }.get(name, "")  # fmt: skip
     assert said == "".join(f"{thought}{turn['content']}{ENDS[name]}" for turn in CHAT[1::2])
     for turn in (1, 3):
         prompt = tokenizer.apply_chat_template(CHAT[:turn], add_generation_prompt=True, return_dict=True)["input_ids"]
         asked = [ids for ids, labels in examples if ids[: len(prompt)] == prompt and labels[len(prompt)] != NO_LOSS]
         assert len(asked) == 1
-    rewritten = name in ("qwen3", "deepseek_r1_distill")
+    rewritten = name in ("qwen3", "deepseek_r1_distill", "glm4moe")
     assert len(examples) == (2 if rewritten else 1)
 
 

@@ -101,7 +101,8 @@ def check_syntax(text: str, where: Path) -> None:
 def turn_end(chat: ChatFormat) -> str:
     """The token that ends an answer: what a model has to learn to say, and a server to stop at.
 
-    It need not be the tokenizer's eos_token (Gemma, bases of Qwen). Raises SettingsError where there is none.
+    It need not be the tokenizer's eos_token (Gemma, bases of Qwen); where answers have no end of their own, it is what opens
+    the next turn (GLM). Raises SettingsError where there is none.
     """
     try:
         text = chat.render([_user(QUESTION), _assistant(ANSWER)])
@@ -110,13 +111,21 @@ def turn_end(chat: ChatFormat) -> str:
     if ANSWER not in text:
         raise SettingsError(f"the chat template does not render what the assistant says: {text[-200:]!r}")
     after = text.rpartition(ANSWER)[2]
-    found = first_token(after, chat.added)
+    found = first_token(after, chat.added) or _opens_next_turn(chat)
     if found is None:
         raise SettingsError(
             "the chat template ends an answer with no special token, so a model would not learn to stop: after it stands "
             f"{after!r}"
         )
     return found
+
+
+def _opens_next_turn(chat: ChatFormat) -> str | None:
+    try:
+        text = chat.render([_user(QUESTION), _assistant(ANSWER), _user("zqxjkv more")])
+    except TemplateRefusal:
+        return None
+    return first_token(text.rpartition(ANSWER)[2].partition("zqxjkv more")[0], chat.added)
 
 
 def refuses_system(chat: ChatFormat) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msm_ray.corpus import templates
 from msm_ray.errors import SettingsError
-from msm_ray.reasoning import split_reasoning
+from msm_ray.reasoning import TAGS, split_reasoning
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -135,7 +135,7 @@ class ChatRenderer:
         self.ending = templates.turn_end(chat)
         self.end = tokenizer.get_added_vocab()[self.ending]
         self.silent = chat.options.get(templates.thinking_switch(chat.text) or "") is False
-        self._spelled = templates.spelled(chat.controls)
+        self._spelled = templates.spelled(token for token in chat.controls if token not in TAGS)
         self._added = {str(token): (number, token) for number, token in tokenizer.added_tokens_decoder.items()}
         self._splits = templates.spelled(self._added)
 
@@ -198,7 +198,7 @@ class ChatRenderer:
         if ids[: len(asked)] != asked:
             raise UntrainableText("the template renders an assistant turn otherwise than serving prompts for it")
         if self.end not in ids[len(asked) :]:
-            raise UntrainableText(f"the template does not end this turn with {self.ending}")
+            ids = [*ids, self.end]  # it stands before the next turn only (GLM)
         # What follows the end (a newline) is never sampled, so it is not trained on.
         return ids[: ids.index(self.end, len(asked)) + 1], len(asked)
 
