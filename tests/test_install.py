@@ -128,8 +128,8 @@ def test_where_torch_is_nowhere_both_places_and_the_way_on_are_told(tmp_path: Pa
     )
     assert asked.returncode == 3, asked.stderr
     assert TORCH in asked.stderr
-    assert "TORCH_INDEX=<address or folder>" in asked.stderr
-    assert "PyTorch's own CPU index" in asked.stderr
+    assert "TORCH_INDEX=<" in asked.stderr
+    assert "PyTorch's own" in asked.stderr
 
 
 def test_a_python_that_does_not_fit_is_told_when_no_other_is_there(
