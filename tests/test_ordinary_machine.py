@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -46,20 +47,25 @@ PRINT = "import os, platform, sys; print(platform.python_version(), os.path.real
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A fresh clone of what is committed, in a folder with a space in its name, that another user owns."""
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:2]:
-        parent.chmod(0o755)
-    folder = tmp_path / "My Projects" / "msm_ray"
+def place() -> Iterator[Path]:
+    """A folder that other users may enter (pytest's own are this user's alone)."""
+    with tempfile.TemporaryDirectory(prefix="msm-soak-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def clone(place: Path) -> Path:
+    """A fresh clone of what is committed, in a folder with a space in its name."""
+    folder = place / "My Projects" / "msm_ray"
     subprocess.run(["git", "clone", "-q", HERE, folder], check=True)
     return folder
 
 
 @pytest.fixture
-def torch_wheels(tmp_path: Path) -> Path:
+def torch_wheels(place: Path) -> Path:
     """A folder with torch's CPU build for this Python, from where this machine's pip finds it."""
-    folder = tmp_path / "wheels"
+    folder = place / "wheels"
     asked = subprocess.run(
         [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, TORCH],
         capture_output=True,
@@ -101,13 +107,13 @@ def as_somebody_else(command: list[str], folder: Path, environment: dict[str, st
     return done.returncode, done.stdout
 
 
-def prepared(tmp_path: Path, clone: Path, **more: str) -> dict[str, str]:
+def prepared(place: Path, clone: Path, **more: str) -> dict[str, str]:
     """The empty environment of a user whose home is empty too."""
-    home = tmp_path / "home"
+    home = place / "home"
     home.mkdir()
     for path in (home, clone, *clone.rglob("*")):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-    return {"PATH": small_path(tmp_path / "bin"), "HOME": str(home), **more}
+    return {"PATH": small_path(place / "bin"), "HOME": str(home), **more}
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user with another /dev/shm")
@@ -116,14 +122,17 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become
 @needs_root
 @pytest.mark.parametrize("python", pythons())
 def test_a_small_experiment_runs_for_another_user_without_compiler_or_environment(
-    tmp_path: Path, clone: Path, python: str, torch_wheels: Path
+    place: Path, clone: Path, python: str, torch_wheels: Path
 ) -> None:
     version = subprocess.run(
         [python, "-c", "import sys; print('cp%d%d' % sys.version_info[:2])"], capture_output=True, text=True
     )
     if not list(torch_wheels.glob(f"torch-*-{version.stdout.strip()}-*.whl")):
         pytest.skip(f"untried: {python} has no CPU build of torch on this machine")
-    environment = prepared(tmp_path, clone, TORCH_INDEX=str(torch_wheels))
+    reached = as_somebody_else([python, "--version"], clone, {}, 64)[0]
+    if reached:
+        pytest.skip(f"{python}: another user may not start it")
+    environment = prepared(place, clone, TORCH_INDEX=str(torch_wheels))
     began = time.monotonic()
     code, said = as_somebody_else(["make", "setup", f"PYTHON={python}"], clone, environment, 256)
     assert code == 0, said[-3000:]
@@ -135,7 +144,7 @@ def test_a_small_experiment_runs_for_another_user_without_compiler_or_environmen
     print(
         f"\n{python}: installed in {installed - began:.0f} s, small experiment in {time.monotonic() - installed:.0f} s"
     )
-    code, said = as_somebody_else([*run, f"root={tmp_path}/home/other"], clone, environment, 64)
+    code, said = as_somebody_else([*run, f"root={place}/home/other"], clone, environment, 64)
     assert code == 3, said[-3000:]
     assert "/dev/shm: 64 MiB free" in said and "--shm-size" in said
 
@@ -168,13 +177,13 @@ class _Index(SimpleHTTPRequestHandler):
 
 
 def test_torch_comes_from_an_index_on_loopback_where_nothing_else_is_configured(
-    tmp_path: Path, clone: Path, torch_wheels: Path
+    place: Path, clone: Path, torch_wheels: Path
 ) -> None:
     handler = type("Index", (_Index,), {"wheels": torch_wheels, "fetched": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(place),
         "TORCH_INDEX": f"http://127.0.0.1:{server.server_address[1]}/",
     }  # fmt: skip
     base = getattr(sys, "_base_executable", sys.executable)
@@ -198,11 +207,11 @@ def black_hole() -> Iterator[str]:
 
 @pytest.mark.parametrize("has_uv", [True, False])
 def test_where_nobody_answers_the_user_is_told_within_two_minutes(
-    tmp_path: Path, clone: Path, black_hole: str, has_uv: bool
+    place: Path, clone: Path, black_hole: str, has_uv: bool
 ) -> None:
-    path = f"{Path(sys.executable).parent}:/usr/bin:/bin" if has_uv else small_path(tmp_path / "bin")
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin" if has_uv else small_path(place / "bin")
     environment = {
-        "PATH": path, "HOME": str(tmp_path), "HTTPS_PROXY": black_hole, "HTTP_PROXY": black_hole, "PIP_CONFIG_FILE": os.devnull,
+        "PATH": path, "HOME": str(place), "HTTPS_PROXY": black_hole, "HTTP_PROXY": black_hole, "PIP_CONFIG_FILE": os.devnull,
     }  # fmt: skip
     base = getattr(sys, "_base_executable", sys.executable)
     began = time.monotonic()
