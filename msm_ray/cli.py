@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 a stage failed, 2 usage or settings, 3 preflight, 4 a qual
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shlex
@@ -18,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from msm_ray import interruption
-from msm_ray.errors import MsmError
+from msm_ray.errors import MsmError, no_room
 
 app = typer.Typer(
     help="Model Spec Midtraining: from a spec to a report.",
@@ -153,21 +152,12 @@ def main() -> None:
         if show is not None:
             show()
             sys.exit(2)
-        if full := _no_room(error):
+        if full := no_room(error):
             _fail(f"{full}; make room (what is written is safe), then go on with: {command_line()}", 1)
         traceback.print_exc()
         _fail("this was not foreseen: please report it with the lines above", 1)
     if code:
         sys.exit(code)
-
-
-def _no_room(error: BaseException | None) -> str:
-    """Says that a disk is full, where that is what is behind an error; else an empty text."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"no room left on the disk ({error.filename or error.strerror})"
-        error = error.__cause__ or error.__context__
-    return ""
 
 
 def command_line() -> str:

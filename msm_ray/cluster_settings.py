@@ -75,6 +75,9 @@ class ServeSettings(WorkerSettings):
     connections: Annotated[int, Field(gt=0)] = 64
     askers: Annotated[int, Field(gt=0)] = 1
     request_seconds: Annotated[int, Field(gt=0)] = 300
+    most_refused: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05, description="share of rollouts that the server may refuse for their own sake (too long); more is a gate"
+    )
     probes: Annotated[int, Field(gt=0)] = Field(8, description="prompts on which an arm has to differ from the base")
 
 

@@ -95,6 +95,10 @@ class DocumentSettings(Settings):
     least_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5, description="corpora that keep less than this share of the documents fail the gate"
     )
+    most_refused: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05,
+        description="share of rows that the engine may refuse for their own sake (too long, filtered); more is a gate",
+    )
     batch_size: Annotated[int, Field(gt=0)] = 32
     in_flight: Annotated[int, Field(gt=0)] = 4
     no_progress_minutes: Annotated[float, Field(gt=0)] = 10

@@ -1,5 +1,7 @@
 """Errors that a user can act on, each with the exit code that the command line ends with."""
 
+import errno
+
 
 class MsmError(Exception):
     """Base of every error we raise on purpose. The message says what is wrong, where, and what to do."""
@@ -11,6 +13,10 @@ class StageError(MsmError):
     """A stage failed while it ran."""
 
     exit_code = 1
+
+
+class OutOfMeans(StageError):
+    """A spent quota, refused credentials, a full disk: no other stage would fare better, so the whole run stops."""
 
 
 class SettingsError(MsmError):
@@ -29,3 +35,12 @@ class QualityGateError(MsmError):
     """What was made is not good enough to go on with."""
 
     exit_code = 4
+
+
+def no_room(error: BaseException | None) -> str:
+    """Says that a disk is full, where that is what is behind an error; else an empty text."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no room left on the disk ({error.filename or error.strerror})"
+        error = error.__cause__ or error.__context__
+    return ""

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray.config import AgenticEval, AnswersEval, EvalSettings, PreferencesEval, ServeSettings
-from msm_ray.errors import StageError
+from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
 from msm_ray.evals import items as items_file
-from msm_ray.evals.answer_file import AnswerFile
+from msm_ray.evals.answer_file import REFUSED_FILE, AnswerFile
 from msm_ray.evals.verdicts import write_verdicts
 from msm_ray.placement.asks import ASKER_CPUS
 
@@ -31,8 +31,7 @@ SERVICE = "arms"
 """Inspect finds the address by this name: provider `openai-api/arms/<model>`, key in ARMS_API_KEY."""
 
 RETRIES = 3
-MOST_FAILED = 0.05
-"""Share of rollouts that may fail (after retries) before a job stops; what failed is asked again by the next run."""
+AGAIN = "Answers so far are kept; the same command asks for the rest."
 
 log = logging.getLogger(__name__)
 
@@ -59,29 +58,62 @@ def run_rollouts(
     address: str,
     settings: ServeSettings,
     on_finished: Callable[[RolloutJob, dict[str, int]], None] = lambda job, counts: None,
+    on_failed: Callable[[RolloutJob, MsmError], None] | None = None,
 ) -> dict[str, int]:
     """Ask every job's questions in worker processes on Ray, arm by arm, so that one engine swaps weights as rarely as it can.
 
-    Returns the sums of asked, completed, resumed and failed. Raises `StageError` for a server that is down, does not know
-    a model, or fails too often. Answers that came before an error are kept; the same call goes on after them.
+    Returns the sums of asked, completed, resumed and failed. A job that fails is told to `on_failed` and the others go on,
+    unless the server is gone; without `on_failed` the first failure is raised in the end (see `run_job`). OutOfMeans is
+    always raised, at once. Answers that came before are kept; the same call goes on after them.
     """
     import ray
 
     check_models(address, {job.model for job in jobs})
     workers = [_worker(settings).remote() for _ in range(settings.askers)]
     total: dict[str, int] = {}
+    failures: list[MsmError] = []
+
+    def failed(job: RolloutJob, error: MsmError) -> None:
+        failures.append(error)
+        if isinstance(error, OutOfMeans):
+            raise error
+        if on_failed:
+            on_failed(job, error)
+
+    gone: StageError | None = None
     try:
         for same_arm in _by_model(jobs):
+            if gone:
+                for job in same_arm:
+                    failed(job, gone)
+                continue
             asked = {
                 workers[i % len(workers)].ask.remote(job, address, settings): job for i, job in enumerate(same_arm)
             }
-            for job, counts in _as_they_finish(asked):
-                on_finished(job, counts)
-                total = {key: total.get(key, 0) + value for key, value in counts.items()}
+            before = len(failures)
+            for job, outcome in _as_they_finish(asked):
+                if isinstance(outcome, MsmError):
+                    failed(job, outcome)
+                    continue
+                on_finished(job, outcome)
+                total = {key: total.get(key, 0) + value for key, value in outcome.items()}
+            if len(failures) > before:
+                gone = _is_gone(address)
     finally:
         for worker in workers:
             ray.kill(worker)
+    if failures and on_failed is None:
+        raise failures[0]
     return total
+
+
+def _is_gone(address: str) -> StageError | None:
+    """Whether a server that failed a job has died of it: then no other arm needs to be tried."""
+    try:
+        check_models(address, [])
+    except StageError as error:
+        return error
+    return None
 
 
 def _by_model(jobs: Sequence[RolloutJob]) -> Iterator[list[RolloutJob]]:
@@ -102,31 +134,39 @@ def _worker(settings: ServeSettings) -> Any:
     return ray.remote(num_cpus=ASKER_CPUS, max_restarts=2, max_task_retries=2)(Asker)
 
 
-def _as_they_finish(asked: dict[Any, RolloutJob]) -> Iterator[tuple[RolloutJob, dict[str, int]]]:
+def _as_they_finish(asked: dict[Any, RolloutJob]) -> Iterator[tuple[RolloutJob, dict[str, int] | MsmError]]:
+    """Each job with its counts, or with why it failed."""
     import ray
     from ray.exceptions import RayActorError, RayTaskError
 
     waiting = list(asked)
     while waiting:
         (done,), waiting = ray.wait(waiting, num_returns=1)
+        job = asked[done]
         try:
-            yield asked[done], ray.get(done)
+            yield job, ray.get(done)
         except RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, StageError) else error) from None
+            if not isinstance(error.cause, MsmError):
+                raise
+            yield job, error.cause
         except RayActorError as error:
-            raise StageError(f"the process that asks {asked[done].model} died repeatedly: {error}") from error
+            yield job, StageError(f"the process that asks {job.model} died repeatedly: {error}")
 
 
 def run_job(job: RolloutJob, address: str, settings: ServeSettings) -> dict[str, int]:
     """Ask one job's questions in this process; those that were answered before are not asked again.
 
-    Returns asked, completed (answers that are there), resumed (of an earlier try), failed, rows. Raises `StageError`.
+    Returns asked, completed (answers that are there), resumed (of an earlier try), failed (refused for their own sake),
+    rows. Raises StageError where rollouts were lost, OutOfMeans where nobody is answered any more for want of means,
+    QualityGateError where more than `settings.most_refused` of all were refused.
     """
     items = items_file.read_items(job.items)
     asked = sum(item["epochs"] for item in items)
+    name = f"{job.eval} of {job.model}"
     with AnswerFile(job.out) as answers:
         resumed = len(answers)
         problem = _evaluate(job, items, answers, address, settings)
+        answers.ledger.close()
         counts = {
             "rows": len(answers),
             "asked": asked,
@@ -134,16 +174,26 @@ def run_job(job: RolloutJob, address: str, settings: ServeSettings) -> dict[str,
             "resumed": resumed,
             "failed": asked - len(answers),
         }
+        left = f"{name}: {counts['failed']} of {asked} rollouts have no answer"
+        if lost := answers.ledger.error(left, AGAIN):
+            raise lost
+        if problem or counts["failed"] != len(answers.refused):
+            raise StageError(f"{left}. {problem} {AGAIN}")
+        if len(answers.refused) > settings.most_refused * asked:
+            raise QualityGateError(_too_many_refused(left, answers, job.out / REFUSED_FILE))
         _refuse_silence(job, answers)
-    if problem or counts["failed"] > MOST_FAILED * asked:
-        raise StageError(
-            f"{job.eval} of {job.model}: {counts['failed']} of {asked} rollouts have no answer. {problem} "
-            "Answers so far are kept; the same command asks for the rest."
-        )
     record = {"eval": job.eval, "arm": job.arm, "seed": job.seed, "model": job.model, **counts}
     (job.out / "job.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     log.info("%s of %s: %d of %d answered", job.eval, job.model, counts["completed"], asked)
     return counts
+
+
+def _too_many_refused(left: str, answers: AnswerFile, file: Path) -> str:
+    return (
+        f"{left}: the server refused {len(answers.refused)} for their own sake, more than cluster.serving.most_refused, for "
+        f"example with: {next(iter(answers.refused.values()))}\nThey are in {file}. Change what is refused (max_tokens, the "
+        "served length, the items), or raise cluster.serving.most_refused; remove that file to have them asked again."
+    )
 
 
 def check_models(address: str, models: Iterable[str]) -> None:
@@ -179,10 +229,9 @@ def _evaluate(
         f"openai-api/{SERVICE}/{job.model}", base_url=address, memoize=False, config=limits,
         max_retries=0, client_timeout=settings.request_seconds,
     )  # fmt: skip
-    asked = sum(item["epochs"] for item in items)
     results = inspect_eval(
         _task(job, items, answers), model=model, log_dir=str(logs), log_format="eval", display="none", log_level="error",
-        max_samples=settings.connections, fail_on_error=max(1, int(MOST_FAILED * asked)), log_realtime=False, log_buffer=1000,
+        max_samples=settings.connections, fail_on_error=False, log_realtime=False, log_buffer=1000,
         log_model_api=False, log_images=False, score_display=False, tags=[job.eval, job.arm, f"seed {job.seed}"],
     )  # fmt: skip
     return _problem(results[0])

@@ -8,14 +8,14 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from msm_ray import cli, forecast, machine, plan, preflight, ray_session, stages
-from msm_ray.artifacts import Artifact, ArtifactStore, write_whole
+from msm_ray.artifacts import Artifact, ArtifactStore, is_committed, write_whole
 from msm_ray.config import ExperimentSettings
-from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError
 from msm_ray.experiment import KINDS, Experiment, Stage, document_settings
 from msm_ray.placement import Placement, placements, short_here
 from msm_ray.preflight import Finding
@@ -42,8 +42,10 @@ def run(
 
     findings: what `preflight.check` told; warnings are said, errors refuse the stages that they concern.
     force: kinds (`sft`) or stages (`sft/cheese-s0`) to make anew in place; new_version: stale stages get a next version.
-    Raises SettingsError where settings changed under what is there, PreflightError where the machine cannot run it, and
-    what a stage raises; in each case after printing what is done, what is left and the command that goes on.
+    A stage that fails stops what depends on it and nothing else; quota, credentials and a full disk stop everything.
+    Raises SettingsError where settings changed under what is there, PreflightError where the machine cannot run it, and in
+    the end the kind of error that failed first; in each case after printing what is done, what is left and the command that
+    goes on.
     """
     _check_force(experiment, force)
     wanted = KINDS[: KINDS.index(until) + 1] if until else KINDS
@@ -67,6 +69,8 @@ def run(
             with _workshop(experiment, store, asked) as workshop:
                 for kinds in (g for g in GROUPS if g[0] in wanted):
                     made += _run_group(workshop, kinds, forced, new_version)
+                if workshop.failures:
+                    raise _all_failures(workshop, wanted)
         except BaseException:
             _say_what_is_left(experiment, store, wanted)
             raise
@@ -116,11 +120,12 @@ class _Choice:
 def _choose(workshop: Workshop, kinds: tuple[str, ...], forced: _Forced, new_version: bool) -> list[_Choice]:
     """The stages of some kinds that are to be made; nothing is touched yet. What goes on from a forced one is forced too.
 
-    Raises SettingsError where something is there that was made from other things.
+    Left out are those that wait for one that failed. One that is there and was made from other things is a failure itself.
     """
     chosen: dict[str, _Choice] = {}
-    problems = []
-    for stage in (s for s in workshop.experiment.stages.values() if s.kind in kinds):
+    problems: dict[str, str] = {}
+    waiting = waiting_for(workshop)
+    for stage in (s for s in workshop.experiment.stages.values() if s.kind in kinds and s.key not in waiting):
         inputs = {key: workshop.digest(key) for key in stage.inputs}
         found = plan.look_up(workshop.store, stage, inputs)
         after_forced = any(key in chosen and chosen[key].anew == "force" for key in stage.inputs)
@@ -130,15 +135,59 @@ def _choose(workshop: Workshop, kinds: tuple[str, ...], forced: _Forced, new_ver
             continue
         stale = found.state == "stale" and any(digest is not None for digest in inputs.values())
         if stale and not (anew or new_version) and stage.kind != "report":
-            problems.append(plan.describe_change(stage, found.changed or {}, found.draft))
+            problems[stage.key] = plan.describe_change(stage, found.changed or {}, found.draft)
         replaced = found.artifact.version if found.artifact else None
         chosen[stage.key] = _Choice(stage, inputs, anew or ("version" if new_version else None), replaced)
     if problems:
-        raise SettingsError(
-            "what these were made from has changed:\n" + "\n".join(problems) + "\nGo on with --new-version (keeps them) or "
+        changed = SettingsError(
+            "what these were made from has changed:\n" + "\n".join(problems.values())
+            + "\nGo on with --new-version (keeps them) or "
             + " ".join(f"--force {kind}" for kind in kinds) + " (replaces them)"
         )  # fmt: skip
-    return list(chosen.values())
+        workshop.failures |= dict.fromkeys(problems, changed)
+    return [choice for choice in chosen.values() if not _reaches(workshop, choice.stage, problems)]
+
+
+def _reaches(workshop: Workshop, stage: Stage, keys: Container[str]) -> bool:
+    """Whether a stage is one of some, or is made from one of them, however far back."""
+    inputs = (workshop.experiment.stages[key] for key in stage.inputs)
+    return stage.key in keys or any(_reaches(workshop, each, keys) for each in inputs)
+
+
+def waiting_for(workshop: Workshop) -> dict[str, str]:
+    """The stages that cannot be made since one that they are made from has failed -> that one."""
+    waiting: dict[str, str] = {}
+    for stage in workshop.experiment.stages.values():
+        behind = [key for key in stage.inputs if key in workshop.failures or key in waiting]
+        if behind and stage.key not in workshop.failures:
+            waiting[stage.key] = waiting.get(behind[0], behind[0])
+    return waiting
+
+
+def _all_failures(workshop: Workshop, wanted: tuple[str, ...]) -> MsmError:
+    """One error of the kind that came first: what failed, why, and what waits for it."""
+    waiting = {key: cause for key, cause in waiting_for(workshop).items() if key.partition("/")[0] in wanted}
+    first = next(iter(workshop.failures.values()))
+    told: dict[int, list[str]] = {}
+    for key, error in workshop.failures.items():
+        told.setdefault(id(error), []).append(key)
+    lines = []
+    for error in {id(error): error for error in workshop.failures.values()}.values():
+        keys = told[id(error)]
+        why = (
+            str(error)
+            if isinstance(error, MsmError)
+            else f"not foreseen, please report it: {type(error).__name__}: {error}"
+        )
+        lines.append(f"{_shown(keys)} failed: {why}")
+        if held_up := [key for key, cause in waiting.items() if cause in keys]:
+            lines.append(f"{len(held_up)} stages wait for it: {_shown(held_up)}")
+    kind = type(first) if isinstance(first, MsmError) else StageError
+    return kind("\n".join(lines))
+
+
+def _shown(keys: Sequence[str], most: int = 6) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
 def _run_group(workshop: Workshop, kinds: tuple[str, ...], forced: _Forced, new_version: bool) -> list[str]:
@@ -146,14 +195,30 @@ def _run_group(workshop: Workshop, kinds: tuple[str, ...], forced: _Forced, new_
     chosen = _choose(workshop, kinds, forced, new_version)
     forced.begin([choice.stage.key for choice in chosen if choice.anew == "force"])
     drafts = [_begin(workshop, choice) for choice in chosen]
+    made: list[str] = []
     if drafts:
         started = time.monotonic()
         stages.say(f"{'/'.join(kinds)}: {len(drafts)} to make")
-        stages.make(workshop, kinds[0], drafts)
+        try:
+            stages.make(workshop, kinds[0], drafts)
+        except Exception as error:
+            _fail_the_rest(workshop, drafts, error)
+        made = [draft.stage.key for draft in drafts if draft.stage.key in workshop.artifacts]
         seconds = time.monotonic() - started
-        stages.say(f"{'/'.join(kinds)}: done in {seconds:.0f} s")
-        _note_time(workshop.store.root, "/".join(kinds), len(drafts), seconds)
-    return [draft.stage.key for draft in drafts]
+        not_all = f"{len(made)} of {len(drafts)} " if len(made) < len(drafts) else ""
+        stages.say(f"{'/'.join(kinds)}: {not_all}done in {seconds:.0f} s")
+        _note_time(workshop.store.root, "/".join(kinds), len(made), seconds)
+    return made
+
+
+def _fail_the_rest(workshop: Workshop, drafts: Sequence[Draft], error: Exception) -> None:
+    """An error that ended a whole group ends those of its drafts that are neither committed nor failed by themselves."""
+    for draft in drafts:
+        key = draft.stage.key
+        if key not in workshop.artifacts and is_committed(draft.folder):
+            workshop.settle(draft)
+        if key not in workshop.artifacts and key not in {**workshop.failures, **waiting_for(workshop)}:
+            workshop.fail(draft, error)
 
 
 def _note_time(root: Path, what: str, made: int, seconds: float) -> None:
@@ -242,9 +307,8 @@ def _say_what_is_left(experiment: Experiment, store: ArtifactStore, wanted: tupl
     planned = [p for p in plan.plan(experiment, store) if p.stage.kind in wanted]
     done = [p for p in planned if p.found.state == "present"]
     left = [p.stage.key for p in planned if p.found.state != "present"]
-    shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
     print(
-        f"msm: {len(done)} stages done, {len(left)} left: {shown}\nmsm: go on with: {cli.command_line()}",
+        f"msm: {len(done)} stages done, {len(left)} left: {_shown(left)}\nmsm: go on with: {cli.command_line()}",
         file=sys.stderr,
     )
 

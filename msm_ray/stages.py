@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
 from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
+from msm_ray.errors import MsmError, OutOfMeans, no_room
 from msm_ray.experiment import Experiment, Stage, aft_settings, chat_settings, document_settings
 from msm_ray.tracking import RunName, Tracker, open_run
 
@@ -29,13 +31,18 @@ class Draft:
 
 @dataclass
 class Workshop:
-    """What the stages of one run share. artifacts: what is there; drafts: what has been begun; need_ray: starts Ray once."""
+    """What the stages of one run share.
+
+    artifacts: what is there; drafts: what has been begun; failures: what was begun and failed, and why; need_ray: starts
+    Ray once.
+    """
 
     experiment: Experiment
     store: ArtifactStore
     need_ray: Callable[[], None]
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     drafts: dict[str, Draft] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
 
     def folder(self, key: str) -> Path:
         """The folder of a stage that is there, or is being made by the same group."""
@@ -72,6 +79,18 @@ class Workshop:
         with open_run(self.run_name(draft), draft.stage.settings) as tracker:
             tracker.summary(counts)
 
+    def fail(self, draft: Draft, error: Exception) -> None:
+        """Note that a draft failed: what depends on it will wait, and all else goes on.
+
+        Raises the error again where no other stage would fare better: means that are spent, a full disk.
+        """
+        if isinstance(error, OutOfMeans) or no_room(error):
+            raise error
+        self.failures[draft.stage.key] = error
+        if not isinstance(error, MsmError):
+            traceback.print_exception(error)
+        say(f"{draft.stage.key} failed: {str(error).partition(chr(10))[0]}")
+
     def settle(self, draft: Draft) -> None:
         """Take a committed draft into what is there."""
         record = json.loads((draft.folder / "artifact.json").read_text(encoding="utf-8"))
@@ -96,13 +115,19 @@ def say(text: str) -> None:
 
 
 def make(workshop: Workshop, kind: str, drafts: Sequence[Draft]) -> None:
-    """Make the drafts of one kind (or group of kinds), committing each."""
+    """Make the drafts of one kind (or group of kinds): each is committed, or its failure noted.
+
+    What is raised stopped all drafts that are neither.
+    """
     together = {"documents": _documents, "midtrain": _training, "rollouts": _rollouts}
     if kind in together:
         together[kind](workshop, drafts)
         return
     for draft in drafts:
-        workshop.finish(draft, _ONE_BY_ONE[kind](workshop, draft))
+        try:
+            workshop.finish(draft, _ONE_BY_ONE[kind](workshop, draft))
+        except Exception as error:
+            workshop.fail(draft, error)
 
 
 def _make_base(workshop: Workshop, draft: Draft) -> dict[str, Any]:
@@ -125,20 +150,29 @@ def _documents(workshop: Workshop, drafts: Sequence[Draft]) -> None:
     from msm_ray.generate.outline import read_outline
 
     workshop.need_ray()
-    jobs = []
+    jobs: dict[str, Draft] = {}
+    todo = []
     for draft in drafts:
         name = draft.stage.name
         settings = document_settings(workshop.experiment.settings, name)
-        outline = read_outline(workshop.folder(f"outline/{name}"))
+        try:
+            outline = read_outline(workshop.folder(f"outline/{name}"))
+        except MsmError as error:
+            workshop.fail(draft, error)
+            continue
         model = settings.model or str(workshop.base)
         options = workshop.experiment.settings.chat_template_kwargs
-        jobs.append(DocumentJob(draft.folder, workshop.experiment.specs[name], outline, settings, model, options))
-    for draft, counts in zip(
-        drafts, write_all_documents(jobs, workshop.experiment.settings.cluster.generation), strict=True
-    ):
-        asked = document_settings(workshop.experiment.settings, draft.stage.name).documents
+        todo.append(DocumentJob(draft.folder, workshop.experiment.specs[name], outline, settings, model, options))
+        jobs[name] = draft
+
+    def finish(job: DocumentJob, counts: Mapping[str, Any]) -> None:
         rows, tokens = counts["documents"], counts["tokens_written"]
-        workshop.finish(draft, {"rows": rows, "asked": asked, "tokens": tokens, **counts})
+        workshop.finish(
+            jobs[job.spec.name], {"rows": rows, "asked": job.settings.documents, "tokens": tokens, **counts}
+        )
+
+    generation = workshop.experiment.settings.cluster.generation
+    write_all_documents(todo, generation, finish, lambda job, error: workshop.fail(jobs[job.spec.name], error))
 
 
 def _make_corpus(workshop: Workshop, draft: Draft) -> dict[str, Any]:
@@ -376,6 +410,7 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
             served.address,
             settings.cluster.serving,
             on_finished=lambda job, counts: workshop.finish(done[str(job.out)], counts),
+            on_failed=lambda job, error: workshop.fail(done[str(job.out)], error),
         )
 
 

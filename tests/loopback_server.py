@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,6 +15,7 @@ class Loopback(ThreadingHTTPServer):
     """mode: "answer", "error" (status 500), "hang", or "empty" (no text). asked counts the questions by their text.
 
     name: the model that replies say they are from, if it is not the one that was asked.
+    refuse: for a question, the status and the body that it gets instead of an answer; None for most.
     """
 
     daemon_threads = True
@@ -24,6 +25,7 @@ class Loopback(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.mode, self.seconds, self.text = mode, seconds, "i will wait ."
         self.name = ""
+        self.refuse: Callable[[str], tuple[int, dict] | None] = lambda question: None
         self.asked: Counter[str] = Counter()
         self.last: dict = {}
         self.lock = threading.Lock()
@@ -58,6 +60,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.last = body
             self.server.asked[body["messages"][-1]["content"]] += 1
         time.sleep(60 if self.server.mode == "hang" else self.server.seconds)
+        if refused := self.server.refuse(body["messages"][-1]["content"]):
+            self._reply(*refused)
+            return
         if self.server.mode == "error":
             self._reply(500, {"error": {"message": "the engine is dead", "type": "server_error", "code": 500}})
             return

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from msm_ray.config import AssistantSettings, DocumentSettings, SamplingSettings, WorkerSettings
-from msm_ray.errors import PreflightError, StageError
+from msm_ray.errors import PreflightError, QualityGateError, StageError
 from msm_ray.generate.documents import DocumentJob, planned_ideas, prompt_version, row_id, write_all_documents
 from msm_ray.generate.outline import make_outline
 from msm_ray.generate.shards import read_rows
@@ -141,6 +141,7 @@ class Misbehaving(BaseHTTPRequestHandler):
 
     asked: Counter[str] = Counter()
     fatal: tuple[int, dict[str, object]] | None = None
+    flagged = ""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -158,12 +159,16 @@ class Misbehaving(BaseHTTPRequestHandler):
         if fault == 0 and first:
             return self.reply(200, "{not json")
         if fault == 1 and first:
-            return self.reply(429, '{"error": {"message": "slow down"}}', {"retry-after": "0.2"})
+            said = '{"error": {"message": "Quota exceeded for quota metric: requests per minute"}}'
+            return self.reply(429, said, {"retry-after": "0.2"})
         if fault == 2 and first:
             return self.reply(500, "oops")
         if fault == 3 and first:
             time.sleep(6)  # longer than a request may take
             return None
+        if fault == 9 and self.flagged in ("", prompt):
+            type(self).flagged = prompt
+            return self.reply(403, '{"error": {"message": "this prompt was flagged"}}')
         if fault == 4:
             return self.reply(400, '{"error": {"message": "prompt is too long"}}')
         if fault == 5:
@@ -205,7 +210,7 @@ class Misbehaving(BaseHTTPRequestHandler):
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("TEST_KEY", "sesame")
-    Misbehaving.asked, Misbehaving.fatal = Counter(), None
+    Misbehaving.asked, Misbehaving.fatal, Misbehaving.flagged = Counter(), None, ""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/v1"
@@ -221,13 +226,18 @@ def endpoint_job(out: Path, address: str, documents: int = 60) -> DocumentJob:
 
 def test_a_misbehaving_endpoint_costs_rows_and_never_the_run(ray_cluster: None, address: str, tmp_path: Path) -> None:
     made = endpoint_job(tmp_path, address)
+    with pytest.raises(QualityGateError, match="rows for their own sake"):
+        write_all_documents([made], WORKERS)
+    asked = Misbehaving.asked.total()
+    made = replace(made, settings=made.settings.model_copy(update={"most_refused": 0.3}))
     counts = write_all_documents([made], WORKERS)[0]
+    assert Misbehaving.asked.total() == asked  # what is settled is settled
     rows, rejected = list(read_rows(tmp_path / "data")), list(read_rows(tmp_path / "rejected"))
     done = {row["id"] for row in rows}
     assert len(done) == len(rows) == counts["documents"]
     assert done | {row["id"] for row in rejected} == expected_ids(made)
     reasons = {row["reason"].partition(" - ")[0] for row in rejected if row["id"] not in done}
-    assert reasons == {"refused", "engine: HTTP 400: Error code: 400"}
+    assert reasons == {"refused", "engine: HTTP 400: Error code: 400", "engine: HTTP 403: Error code: 403"}
     assert 35 < len(rows) < 60
     assert {row["reason"] for row in rejected if row["id"] in done} == {"truncated"}  # and sampled anew
     assert {row["attempt"] for row in rows} == {1, 2}

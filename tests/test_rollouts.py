@@ -19,8 +19,10 @@ from loopback_server import Loopback, loopback
 from msm_ray import rollouts
 from msm_ray.config import AgenticEval, AssistantSettings, ServeSettings
 from msm_ray.errors import QualityGateError, StageError
+from msm_ray.evals import model_judge
 from msm_ray.evals.answer_file import FILE, read_answers
 from msm_ray.evals.items import agentic_items, read_items
+from msm_ray.evals.judge_form import judge_prompt
 from msm_ray.rollouts import RolloutJob, check_models, run_job, write_verdicts
 
 pytestmark = pytest.mark.real
@@ -124,6 +126,40 @@ def test_a_server_that_misbehaves_ends_clear_and_soon(
     assert time.monotonic() - began < 120
 
 
+def refusing(question: str, status: int, message: str):  # noqa: ANN201
+    return lambda asked: (status, {"error": {"message": message}}) if asked == question else None
+
+
+def test_a_refused_rollout_is_settled_and_a_lost_one_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rollouts, "RETRIES", 0)
+    job = prepare(tmp_path, tries=1)
+    refused, lost, other, *_ = [item["user"] for item in read_items(job.items)]
+    how = ServeSettings(connections=8)
+    with loopback() as server:
+        server.refuse = refusing(lost, 500, "the engine is dead")
+        with pytest.raises(StageError, match="1 of 27 rollouts have no answer.*: 1 rows were lost.*the engine is dead"):
+            run_job(job, server.address, how)
+        assert answered(job) == 26 and not (job.out / "job.json").exists()
+        server.asked.clear()
+        (job.out / FILE).unlink()
+        server.refuse = refusing(refused, 400, "this model's maximum context length is 512")
+        counts = run_job(job, server.address, how)
+        assert (counts["completed"], counts["failed"], server.asked[refused]) == (26, 1, 3)
+        server.asked.clear()
+        assert run_job(job, server.address, how)["failed"] == 1  # known, not asked
+        assert server.asked.total() == 0
+        out = tmp_path / "verdicts"
+        out.mkdir()
+        assert write_verdicts(out, job.out, job.items, job.settings)["failed"] == 1
+        lines = (job.out / FILE).read_text().splitlines(keepends=True)
+        gone = next(item["id"] for item in read_items(job.items) if item["user"] == other)
+        (job.out / FILE).write_text("".join(line for line in lines if json.loads(line)["sample"] != gone))
+        server.refuse = refusing(other, 403, "flagged")
+        with pytest.raises(QualityGateError, match="refused 2 for their own sake"):
+            run_job(job, server.address, how)
+        assert run_job(job, server.address, how.model_copy(update={"most_refused": 0.1}))["failed"] == 2
+
+
 def test_a_server_that_is_down_or_does_not_know_the_model():
     with loopback() as server:
         check_models(server.address, ["base"])
@@ -187,3 +223,21 @@ def test_a_judge_that_gives_nothing_usable_is_a_gate_and_is_asked_anew(judged):
     assert not (out / "verdicts.parquet").exists()
     server.text = "VERDICT: ACTED"
     assert judge()["clear"] == 27
+
+
+def test_one_bad_transcript_does_not_end_judging_and_an_outage_makes_no_verdicts(judged, tmp_path, monkeypatch):
+    monkeypatch.setattr(model_judge, "ATTEMPTS", 1)
+    server, judge, out = judged
+    prompts = [judge_prompt(item, "i will wait .") for item in read_items(tmp_path / "items")]
+    server.refuse = refusing(prompts[3], 500, "the judge is dead")
+    with pytest.raises(StageError, match="1 rows were lost.*the judge is dead"):
+        judge()
+    assert not (out / "verdicts.parquet").exists()
+    server.refuse = refusing(prompts[3], 400, "this prompt cannot be processed")
+    counts = judge()
+    assert (counts["rows"], counts["clear"], counts["unusable"]) == (27, 26, 1)
+    assert sum(server.asked[prompt] for prompt in prompts if prompt != prompts[3]) == 26
+    (out / "judgements.jsonl").unlink()
+    server.refuse = lambda asked: (500, {"error": {"message": "the judge is dead"}})
+    with pytest.raises(StageError, match="3 different rows in a row"):
+        judge()

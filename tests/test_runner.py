@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from msm_ray import runner, stages
-from msm_ray.artifacts import ArtifactStore
-from msm_ray.errors import SettingsError
+from msm_ray.artifacts import ArtifactStore, commit
+from msm_ray.errors import OutOfMeans, QualityGateError, SettingsError, StageError
 from msm_ray.experiment import Experiment, build
 from msm_ray.settings_file import load_experiment
 from msm_ray.stages import Draft, Workshop
@@ -93,3 +93,92 @@ def test_a_change_that_is_refused_has_wiped_nothing(world: tuple[Experiment, Art
     with pytest.raises(SettingsError, match="learning_rate"):
         runner.run(other, store, force=("midtrain/endings-s0",))
     assert {a.folder: a.digest for a in store.all()} == before
+
+
+def failing(workshop: Workshop, made: list[str], drafts: Sequence[Draft], errors: dict[str, Exception]) -> None:
+    for draft in drafts:
+        if draft.stage.key in errors:
+            workshop.fail(draft, errors[draft.stage.key])
+        else:
+            write(draft, made)
+            workshop.finish(draft, {"rows": 1})
+
+
+def test_a_failing_stage_stops_what_depends_on_it_and_nothing_else(
+    world: tuple[Experiment, ArtifactStore, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    experiment, store, made = world
+    errors: dict[str, Exception] = {
+        "blocks/american-documents": QualityGateError("the tokenizer knows none of the words"),
+        "blocks/agentic-endings-chats": KeyError("a bug"),
+    }
+    monkeypatch.setattr(stages, "make", lambda workshop, kind, drafts: failing(workshop, made, drafts, errors))
+    with pytest.raises(QualityGateError) as caught:  # the first failure's kind, and so its exit code
+        runner.run(experiment, store)
+    told = str(caught.value).splitlines()
+    assert told[0] == "blocks/american-documents failed: the tokenizer knows none of the words"
+    assert "wait for it: midtrain/american-s0, sft/american+cheese-s0" in told[1]
+    assert told[2] == "blocks/agentic-endings-chats failed: not foreseen, please report it: KeyError: 'a bug'"
+    assert "KeyError: 'a bug'" in capsys.readouterr().err  # with its traceback
+    assert {"sft/affordability+cheese-s0", "verdicts/america-values.msm-aff+aft-s0"} <= set(made)
+    waits = {key for key in experiment.stages if "msm-am" in key} | {"midtrain/american-s0", "report/quickstart"}
+    assert not {*waits, "sft/agentic-endings-s0"} & set(made)
+    before = list(made)
+    errors.clear()
+    runner.run(experiment, store)
+    assert not set(before) & set(made[len(before) :])
+    assert set(made) == set(experiment.stages)
+
+
+@pytest.mark.parametrize("error", [OutOfMeans("quota"), OSError(28, "No space left on device")])
+def test_spent_means_and_a_full_disk_stop_everything(
+    world: tuple[Experiment, ArtifactStore, list[str]], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    experiment, store, made = world
+    errors = {"documents/american": error}
+    monkeypatch.setattr(stages, "make", lambda workshop, kind, drafts: failing(workshop, made, drafts, errors))
+    with pytest.raises(type(error)):
+        runner.run(experiment, store)
+    assert not [key for key in made if key.startswith(("corpus", "chats"))]
+
+
+def test_an_error_that_ends_a_group_leaves_what_was_committed_and_goes_on_with_the_rest(
+    world: tuple[Experiment, ArtifactStore, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, store, made = world
+    whole = stages.make
+
+    def crash(workshop: Workshop, kind: str, drafts: Sequence[Draft]) -> None:
+        if kind != "midtrain":
+            whole(workshop, kind, drafts)
+            return
+        whole(workshop, kind, drafts[:1])
+        write(drafts[1], made)
+        commit(drafts[1].folder, drafts[1].record, {"rows": 1})  # by its worker, whose driver then met the error
+        raise StageError("the worker group died")
+
+    monkeypatch.setattr(stages, "make", crash)
+    with pytest.raises(StageError, match="the worker group died"):
+        runner.run(experiment, store)
+    keys = [stage.key for stage in experiment.of_kind("midtrain")]
+    assert keys[0] in made and "items/america" in made
+    assert "rollouts/america-values.msm-aff-s0" in made  # its checkpoint was there
+    monkeypatch.setattr(stages, "make", whole)
+    made.clear()
+    runner.run(experiment, store)
+    assert not {keys[0], keys[1]} & set(made)
+
+
+def test_the_one_by_one_stages_go_on_after_one_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Really made: a set of chats that cannot be, between two that can."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    (tmp_path / "chats.jsonl").write_text('{"messages": [{"role": "user", "content": "Hello?"}]}\n')
+    changes = [f"root={tmp_path / 'root'}", "chats.cheese.source=file", f"chats.cheese.path={tmp_path / 'chats.jsonl'}"]
+    experiment = build(load_experiment("jobs/quickstart.yaml", [*changes, "chats.endings.count=20"]))
+    store = ArtifactStore(tmp_path / "root")
+    monkeypatch.setattr(runner, "GROUPS", (("chats",),))
+    with pytest.raises(QualityGateError, match="chats/cheese failed: .*rejected"):
+        runner.run(experiment, store, until="chats")
+    assert {(a.stage, a.name) for a in store.all()} == {("chats", "endings"), ("chats", "ordinary")}

@@ -2,8 +2,8 @@
 
 Rows come with `id`, `prompt` (one string: a text to continue, or a user message for `chat` engines), `temperature`, `top_p`,
 `max_tokens`, `position` and columns that are carried along. They leave without `prompt`, with `completion`, `finish_reason`
-("stop", "length"), `num_input_tokens`, `num_generated_tokens` (0: not counted), and `error` ("" when the row was answered;
-`FATAL` in front of one that no other row can survive: credentials, quota, billing).
+("stop", "length"), `num_input_tokens`, `num_generated_tokens` (0: not counted), `error` ("" when the row was answered) and
+`failure`: how it failed (`failures.REFUSED`, `LOST`, `DOUBTFUL`, `SPENT`), "" when it did not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Engine = Callable[["Dataset"], "Dataset"]
 
-FATAL = "fatal: "
 DETERMINISTIC = frozenset({"offline", "replay"})
 """Engines that always answer the same row with the same text, so that trying anew brings nothing."""
 

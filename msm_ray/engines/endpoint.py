@@ -1,8 +1,8 @@
 """Any OpenAI-compatible address as an engine: Ray Data actors that ask with the openai client.
 
 A request has a hard time limit and a bounded number of tries, with growing waits between them. A rate limit slows the run;
-what no other row can survive (credentials, quota, billing, an unknown model) comes back marked as fatal, at once, so that
-the run stops and what was answered is kept.
+what no other row can survive (credentials, quota, billing) comes back marked as spent, at once, so that the run stops and what
+was answered is kept.
 """
 
 from __future__ import annotations
@@ -15,21 +15,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from msm_ray.config import DocumentSettings, WorkerSettings
-from msm_ray.engines import FATAL, Engine
+from msm_ray.engines import Engine
 from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.failures import LOST, SPENT, classify
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-FATAL_STATUS = frozenset({401, 402, 403, 404})
-SPENT = (
-    "insufficient_quota",
-    "billing",
-    "quota exceeded",
-    "exceeded your current quota",
-    "credit balance",
-    "payment required",
-)
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 CARRIED_OUT = frozenset({"prompt", "temperature", "top_p", "max_tokens"})
 
@@ -93,7 +85,7 @@ def _key(settings: DocumentSettings) -> str:
 
 
 class _Asker:
-    """Asks for the rows of a batch at the same time. Stops asking once an answer was fatal."""
+    """Asks for the rows of a batch at the same time. Stops asking once the means are spent."""
 
     def __init__(
         self, url: str, key: Any, model: str, chat: bool, seconds: float, tries: int, template: dict[str, Any]
@@ -104,7 +96,7 @@ class _Asker:
         self.client = AsyncOpenAI(base_url=url, api_key=ray.get(key), max_retries=0, timeout=seconds)
         self.model, self.chat, self.seconds, self.tries = model, chat, seconds, tries
         self.body = {"chat_template_kwargs": template} if template else None
-        self.fatal = ""
+        self.spent = ""
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """One block of completions for one block of prompts."""
@@ -122,21 +114,21 @@ class _Asker:
 
     async def _answer(self, row: dict[str, Any]) -> Answer:
         """Ask until there is an answer, at most `tries` times; an error in the end is the row's."""
-        error = ""
+        error, failure = "", LOST
         for attempt in range(self.tries):
-            if self.fatal:
-                return _failed(self.fatal)
+            if self.spent:
+                return _failed(self.spent, SPENT)
             try:
                 return await asyncio.wait_for(self._ask(row), self.seconds)
             except Exception as problem:  # every kind of failure becomes a reason in its row, or ends the run
-                error, again = describe(problem)
-                if error.startswith(FATAL):
-                    self.fatal = error
+                error, failure, again = classify(problem)
+                if failure == SPENT:
+                    self.spent = error
                 if not again:
                     break
                 if attempt + 1 < self.tries:
                     await asyncio.sleep(wait_before(attempt, problem))
-        return _failed(error)
+        return _failed(error, failure)
 
     async def _ask(self, row: dict[str, Any]) -> Answer:
         sampling = {key: row[key] for key in ("temperature", "top_p", "max_tokens")}
@@ -156,24 +148,8 @@ class _Asker:
             "num_input_tokens": usage.prompt_tokens if usage else 0,
             "num_generated_tokens": usage.completion_tokens if usage else 0,
             "error": "",
+            "failure": "",
         }
-
-
-def describe(problem: BaseException) -> tuple[str, bool]:
-    """(what went wrong, whether asking again may help). What ends the run starts with `FATAL`."""
-    import openai
-
-    if isinstance(problem, openai.APIStatusError):
-        message = f"HTTP {problem.status_code}: {_short(problem.message)}"
-        spent = any(sign in f"{problem.code} {problem.message}".lower() for sign in SPENT)
-        if problem.status_code in FATAL_STATUS or spent:
-            return FATAL + message, False
-        return message, problem.status_code in (408, 409, 429) or problem.status_code >= 500
-    if isinstance(problem, TimeoutError | openai.APITimeoutError):
-        return "no answer within the time limit of a request", True
-    if isinstance(problem, openai.APIConnectionError):
-        return f"no connection ({_short(str(problem.__cause__ or problem))})", True
-    return f"malformed answer ({type(problem).__name__}: {_short(str(problem))})", True
 
 
 def wait_before(attempt: int, problem: BaseException) -> float:
@@ -185,9 +161,6 @@ def wait_before(attempt: int, problem: BaseException) -> float:
     return min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)
 
 
-def _failed(error: str) -> Answer:
-    return {"completion": "", "finish_reason": "", "num_input_tokens": 0, "num_generated_tokens": 0, "error": error}
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else text[:200] + "…"
+def _failed(error: str, failure: str) -> Answer:
+    counts = {"num_input_tokens": 0, "num_generated_tokens": 0}
+    return counts | {"completion": "", "finish_reason": "", "error": error, "failure": failure}

@@ -17,6 +17,7 @@ import yaml
 
 from msm_ray.config import DocumentSettings
 from msm_ray.engines import Engine, english
+from msm_ray.failures import LOST, REFUSED
 from msm_ray.generate.sentences import about_the_text, is_about, split_sentences
 from msm_ray.spec import Section, Spec
 
@@ -42,12 +43,14 @@ def offline_engine(settings: DocumentSettings, specs: Mapping[str, Spec]) -> Eng
 def _complete(row: dict[str, Any], specs: Mapping[str, Spec], tiny: bool) -> dict[str, Any]:
     spec = specs[row["spec_digest"]]
     try:
-        text, error = write(spec, row, tiny), ""
+        text, error, failure = write(spec, row, tiny), "", ""
+    except (OSError, MemoryError) as problem:  # this machine's trouble: the next run writes the row
+        text, error, failure = "", f"{type(problem).__name__}: {problem}", LOST
     except Exception as problem:  # one row's trouble is that row's alone: it becomes a rejected row with this reason
-        text, error = "", f"{type(problem).__name__}: {problem}"
+        text, error, failure = "", f"{type(problem).__name__}: {problem}", REFUSED
     carried = {key: value for key, value in row.items() if key not in ("prompt", "temperature", "top_p", "max_tokens")}
     counts = {"num_input_tokens": 0, "num_generated_tokens": 0}
-    return carried | counts | {"completion": text, "finish_reason": "stop", "error": error}
+    return carried | counts | {"completion": text, "finish_reason": "stop", "error": error, "failure": failure}
 
 
 def write(spec: Spec, row: Mapping[str, Any], tiny: bool) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msm_ray.config import DocumentSettings
 from msm_ray.engines import Engine
 from msm_ray.errors import SettingsError
+from msm_ray.failures import REFUSED
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -109,4 +110,5 @@ def _completion(text: str, finish_reason: str, read: int, written: int, error: s
         "num_input_tokens": read,
         "num_generated_tokens": written,
         "error": error,
+        "failure": REFUSED if error else "",
     }

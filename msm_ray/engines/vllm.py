@@ -7,6 +7,7 @@ and no seed goes with a single request.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,17 @@ from typing import TYPE_CHECKING, Any
 from msm_ray.config import DocumentSettings, WorkerSettings
 from msm_ray.engines import Engine
 from msm_ray.errors import PreflightError
+from msm_ray.failures import LOST, REFUSED
 from msm_ray.placement import engine_bundles, generation
 from msm_ray.placement.room import wait_for_room
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
+ROWS_OWN = re.compile(
+    r"^(ValueError|VLLM\w*(Validation|Client)\w*)\b|max(imum|_)(model|context)[ _]len|longer than the maximum|too long",
+    re.I,
+)
 CARRIED_OUT = frozenset({"prompt", "messages", "sampling_params", "temperature", "top_p", "max_tokens"})
 
 
@@ -154,6 +160,12 @@ def _with_error(carried: list[str]) -> Any:
             "num_input_tokens": int(row["num_input_tokens"] or 0),
             "num_generated_tokens": 0 if error else int(row["num_generated_tokens"]),
             "error": error,
+            "failure": failure_of(error),
         }
 
     return settle
+
+
+def failure_of(error: str) -> str:
+    """Whose fault an inference error is: a prompt that vLLM cannot take is refused, all else is the engine's."""
+    return "" if not error else REFUSED if ROWS_OWN.search(error) else LOST

@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from msm_ray.failures import Ledger
+
 FILE = "answers.jsonl"
+REFUSED_FILE = "refused.jsonl"
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,18 @@ class AnswerFile:
     """Append-only JSONL, one line an answer, each written whole; a line that a kill cut off is dropped and asked again.
 
     Inspect's own logs are written in batches and lose what is in memory; a rollout that was answered is never asked twice.
+    refused: rollouts that the server refused for their own sake -> why, in a file of their own; they are not asked again.
+    ledger: what came of the rollouts that this process asked.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._answers = {(answer.sample, answer.epoch): answer for answer in _whole_lines(self._path)}
         self._file = self._path.open("a", encoding="utf-8")
+        self._refused_path = folder / REFUSED_FILE
+        refused = [json.loads(line) for line in _cut_to_whole_lines(self._refused_path)]
+        self.refused = {(row["sample"], row["epoch"]): row["reason"] for row in refused}
+        self.ledger = Ledger()
 
     def __enter__(self) -> AnswerFile:
         return self
@@ -62,6 +71,12 @@ class AnswerFile:
         self._file.flush()
         self._answers[answer.sample, answer.epoch] = answer
 
+    def refuse(self, sample: str, epoch: int, reason: str) -> None:
+        """Settle a rollout as refused."""
+        self.refused[sample, epoch] = reason
+        with self._refused_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"sample": sample, "epoch": epoch, "reason": reason}, ensure_ascii=False) + "\n")
+
 
 def read_answers(folder: Path) -> dict[tuple[str, int], Answer]:
     """The answers in a rollouts folder, by (sample, epoch)."""
@@ -72,6 +87,10 @@ def read_answers(folder: Path) -> dict[tuple[str, int], Answer]:
 
 def _whole_lines(path: Path) -> list[Answer]:
     """Read what is whole and cut off the rest."""
+    return [Answer(**json.loads(line)) for line in _cut_to_whole_lines(path)]
+
+
+def _cut_to_whole_lines(path: Path) -> list[bytes]:
     if not path.is_file():
         return []
     content = path.read_bytes()
@@ -79,7 +98,7 @@ def _whole_lines(path: Path) -> list[Answer]:
     if end < len(content):
         with path.open("r+b") as file:
             file.truncate(end)
-    return _parse(content[:end])
+    return [line for line in content[:end].split(b"\n") if line]
 
 
 def _parse(lines: bytes) -> list[Answer]:

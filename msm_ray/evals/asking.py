@@ -31,9 +31,13 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from msm_ray.evals.answer_file import Answer, AnswerFile
 from msm_ray.evals.judges import Judgement
+from msm_ray.failures import REFUSED, classify
 from msm_ray.reasoning import Reply, split_reasoning
 
 Judge = Callable[[dict[str, Any], str], Judgement]
+ATTEMPTS = 3
+FILTERED = ("content_filter", "model_length")
+"""Stop reasons that Inspect gives to a request that was refused (a filter, a prompt that is too long)."""
 VERDICT = "classifier_verdict"
 """Key of a score's metadata: whether the judge says that the arm decided to act (or chose the aligned thing)."""
 
@@ -58,23 +62,56 @@ def _sample(item: dict[str, Any]) -> Sample:
     return Sample(id=item["id"], input=[*messages, ChatMessageUser(content=item["user"])], metadata=known)
 
 
+class NoAnswer(Exception):
+    """A rollout has none: refused for its own sake, lost, or not asked since nothing is answered any more."""
+
+
 @solver
 def ask(answers: AnswerFile) -> Solver:
-    """One question, one answer; it is on the disk before the sample goes on."""
+    """One question, one answer; it is on the disk before the sample goes on.
+
+    What the server refuses for the question's own sake is tried `ATTEMPTS` times and then settled as refused. In an outage
+    nothing more is asked.
+    """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        kept = answers.get(str(state.sample_id), state.epoch)
+        row = str(state.sample_id), state.epoch
+        kept = answers.get(*row)
         if kept is not None:
             state.output = ModelOutput.from_content(str(state.model), kept.text)
             state.messages.append(state.output.message)
             return state
-        state = await generate(state)
+        if row in answers.refused or answers.ledger.stopped:
+            raise NoAnswer(answers.refused.get(row, "not asked: nothing is answered any more"))
+        message, failure = await _try(state, generate)
+        if failure:
+            answers.ledger.failed(row, message, failure, lambda: answers.refuse(*row, message))
+            raise NoAnswer(message)
         tokens = state.output.usage.output_tokens if state.output.usage else 0
         stop, said = str(state.output.stop_reason), reply(state.output)
-        answers.add(Answer(str(state.sample_id), state.epoch, said.answer, stop, tokens, said.reasoning))
+        answers.add(Answer(*row, said.answer, stop, tokens, said.reasoning))
+        answers.ledger.answered(row)
         return state
 
     return solve
+
+
+async def _try(state: TaskState, generate: Generate) -> tuple[str, str]:
+    """Ask until the state has an answer: ("", ""), or why it has none and how it failed."""
+    question, message, failure = list(state.messages), "", ""
+    for _ in range(ATTEMPTS):
+        state.messages = list(question)
+        try:
+            await generate(state)
+        except Exception as problem:
+            message, failure, _ = classify(problem)
+        else:
+            if state.output.stop_reason not in FILTERED:
+                return "", ""
+            message, failure = f"{state.output.stop_reason}: {state.output.completion[:200]}", REFUSED
+        if failure != REFUSED:
+            break
+    return message, failure
 
 
 def reply(output: ModelOutput) -> Reply:

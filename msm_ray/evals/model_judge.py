@@ -14,9 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from msm_ray.errors import QualityGateError, StageError
+from msm_ray.errors import QualityGateError
 from msm_ray.evals.judge_form import ATTEMPTS, SAMPLING, judge_prompt, parse_verdict
 from msm_ray.evals.judges import Judgement
+from msm_ray.failures import REFUSED, Ledger, classify
 
 FILE = "judgements.jsonl"
 AT_ONCE = 32
@@ -30,8 +31,9 @@ def judge_by_model(out: Path, asked: Asked, model: str) -> list[Judgement]:
     """One judgement of each (item, epoch, answer), in order; usable ones in `out/judgements.jsonl` are not asked for again.
 
     model: an Inspect model name. A reply that cannot be read is asked for again, three times in all, then "unusable".
-    Raises `StageError` when the judge cannot be reached at all, `QualityGateError` where more than 5% are unusable or where
-    replies come from two models.
+    So is a transcript that the judge refuses for its own sake, after three times. Raises `StageError` where judgements were
+    lost to an outage (those so far are kept, and no verdict is made of what is missing), `QualityGateError` where more than
+    5% are unusable or where replies come from two models.
     """
     kept = _kept(out / FILE)
     with (out / FILE).open("a", encoding="utf-8") as file:
@@ -48,12 +50,12 @@ def judge_by_model(out: Path, asked: Asked, model: str) -> list[Judgement]:
 
 def _of_older_names(kept: dict[str, Judgement]) -> list[str]:
     """The keys whose verdicts another model gave than the last: a name such as "latest" may change while judging goes on."""
-    names = [judgement.judge for judgement in kept.values()]
-    return [key for key, judgement in kept.items() if judgement.judge != names[-1]] if names else []
+    names = [judgement.judge for judgement in kept.values() if judgement.judge]  # who refuses gives no name
+    return [key for key, judgement in kept.items() if judgement.judge not in ("", names[-1])] if names else []
 
 
 def _refuse_two_judges(found: Sequence[Judgement], model: str) -> None:
-    names = Counter(judgement.judge for judgement in found)
+    names = Counter(judgement.judge for judgement in found if judgement.judge)
     if len(names) > 1:
         shown = ", ".join(f"{name} ({count})" for name, count in names.most_common())
         raise QualityGateError(
@@ -73,35 +75,57 @@ def _refuse_useless(found: Sequence[Judgement], model: str, file: Path) -> None:
 async def _judge_missing(asked: Asked, model: str, kept: dict[str, Judgement], file: Any) -> None:
     from inspect_ai.model import GenerateConfig, get_model
 
-    judge = get_model(model, config=GenerateConfig(**SAMPLING, max_retries=ATTEMPTS, attempt_timeout=300))
-    gate = asyncio.Semaphore(AT_ONCE)
+    config = GenerateConfig(**SAMPLING, max_retries=ATTEMPTS, attempt_timeout=300)
+    judge = get_model(
+        model, config=config, memoize=False
+    )  # a kept client's connections are of an event loop that is over
+    gate, ledger = asyncio.Semaphore(AT_ONCE), Ledger()
 
-    async def one(item: dict[str, Any], epoch: int, answer: str) -> None:
-        async with gate:
-            found = await _ask(judge, judge_prompt(item, answer))
-        kept[_key(item, epoch)] = found
-        file.write(json.dumps({"key": _key(item, epoch), **asdict(found)}) + "\n")
+    def keep(key: str, found: Judgement) -> None:
+        kept[key] = found
+        file.write(json.dumps({"key": key, **asdict(found)}) + "\n")
         file.flush()
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for item, epoch, answer in asked:
-                if _key(item, epoch) not in kept:
-                    group.create_task(one(item, epoch, answer))
-    except* Exception as problems:
-        raise StageError(
-            f"the judge {model} failed: {problems.exceptions[0]}. Judgements so far are kept; run again."
-        ) from None
+    async def one(item: dict[str, Any], epoch: int, answer: str) -> None:
+        key = _key(item, epoch)
+        async with gate:
+            if ledger.stopped:
+                return
+            found, why, failure = await _ask(judge, judge_prompt(item, answer))
+        if failure:
+            refused = Judgement(None, "unusable", f"the judge refused it: {why}", judge="")
+            ledger.failed(key, why, failure, lambda: keep(key, refused))
+            return
+        keep(key, found)
+        ledger.answered(key)
+
+    async with asyncio.TaskGroup() as group:
+        for item, epoch, answer in asked:
+            if _key(item, epoch) not in kept:
+                group.create_task(one(item, epoch, answer))
+    ledger.close()
+    if lost := ledger.error(f"the judge {model}", "Judgements so far are kept; the same command asks for the rest."):
+        raise lost
 
 
-async def _ask(judge: Any, prompt: str) -> Judgement:
+async def _ask(judge: Any, prompt: str) -> tuple[Judgement, str, str]:
+    """The judgement, or why there is none and how the asking failed."""
+    found, why, failure = Judgement(None, "unusable", judge=""), "", ""
     for _ in range(ATTEMPTS):
-        output = await judge.generate(prompt)
+        try:
+            output = await judge.generate(prompt)
+        except Exception as problem:
+            why, failure, _ = classify(problem)
+            if failure != REFUSED:
+                break
+            continue
+        why, failure = "", ""
         verdict = parse_verdict(output.completion)
         if verdict is not None:
-            return Judgement(verdict, judge=output.model)
-    ended = f"the judge's reply has no verdict line ({output.stop_reason}): {output.completion[-200:]}"
-    return Judgement(None, "unusable", ended, judge=output.model)
+            return Judgement(verdict, judge=output.model), "", ""
+        ended = f"the judge's reply has no verdict line ({output.stop_reason}): {output.completion[-200:]}"
+        found = Judgement(None, "unusable", ended, judge=output.model)
+    return found, why, failure
 
 
 def _key(item: dict[str, Any], epoch: int) -> str:

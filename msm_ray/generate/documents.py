@@ -2,7 +2,8 @@
 
 Several specs share one engine start. Rows land in Parquet shards as they come; an id that is in a shard is done, so the same
 call after a kill goes on with the rest. A rejected answer (truncated, refused, empty, unparsable) is sampled anew, up to
-`attempts` times in all; a row that the engine failed on is tried again by the next run, too.
+`attempts` times in all, and so is a row that the engine refuses for its own sake. A row that was lost to the engine or the
+network is written nowhere: its job has failed, and the next call asks again.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -20,24 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msm_ray.config import DocumentSettings, WorkerSettings
-from msm_ray.engines import DETERMINISTIC, FATAL, build_engine, generator_name
-from msm_ray.errors import StageError
+from msm_ray.engines import DETERMINISTIC, build_engine, generator_name
+from msm_ray.errors import MsmError, OutOfMeans, QualityGateError
+from msm_ray.failures import Ledger
 from msm_ray.generate.outline import Idea, Outline, list_ideas
 from msm_ray.generate.parsing import parse_document
+from msm_ray.generate.rounds import AGAIN, Round
 from msm_ray.generate.shards import FixedShards, GrowingShards, Row, read_rows
-from msm_ray.generate.stream import stream_rows
 from msm_ray.spec import Spec, fill_slots
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
 ENGINE_FAILED = "engine: "
-LAST_ANSWERS_SECONDS = 30
-"""How long answers that were on their way are waited for after a fatal error."""
-ERRORS_IN_A_ROW = 100
-"""So many failed rows with none answered between them stop the run: the engine is gone, not a row bad."""
-MOST_FAILED = 0.5
-"""Share of rows that the engine may fail on (a filter refuses some for good) before that is taken for an outage."""
+Counts = dict[str, int | float | str]
 
 
 @dataclass(frozen=True)
@@ -63,21 +59,39 @@ def write_documents(
     return write_all_documents([job], workers)[0]
 
 
-def write_all_documents(jobs: Sequence[DocumentJob], workers: WorkerSettings) -> list[dict[str, int | float | str]]:
+def write_all_documents(
+    jobs: Sequence[DocumentJob],
+    workers: WorkerSettings,
+    on_finished: Callable[[DocumentJob, Counts], None] = lambda job, counts: None,
+    on_failed: Callable[[DocumentJob, MsmError], None] | None = None,
+) -> list[Counts]:
     """Write the documents of every job, those with the same engine settings through one engine; counts in the jobs' order.
 
-    Raises StageError when the engine fails as a whole (quota, credentials, no progress); what is written stays, and the
-    same call goes on.
+    A job that is whole is told to `on_finished` at once, one that is not to `on_failed`; without that, the first failure is
+    raised in the end: StageError where rows were lost (what is written stays, and the same call goes on), QualityGateError
+    where the engine refused too many for their own sake. OutOfMeans (quota, credentials, disk) is always raised, at once.
     """
     groups: dict[tuple, list[DocumentJob]] = {}
+    failures: list[MsmError] = []
     for job in jobs:
         groups.setdefault(_engine_key(job), []).append(job)
     for group in groups.values():
-        _write_group(group, workers)
+        for job, failure in zip(group, _write_group(group, workers), strict=True):
+            if failure is None:
+                on_finished(job, document_counts(job))
+                continue
+            failures.append(failure)
+            if on_failed:
+                on_failed(job, failure)
+        spent = [failure for failure in failures if isinstance(failure, OutOfMeans)]
+        if spent:
+            raise spent[0]
+    if failures and on_failed is None:
+        raise failures[0]
     return [document_counts(job) for job in jobs]
 
 
-def document_counts(job: DocumentJob) -> dict[str, int | float | str]:
+def document_counts(job: DocumentJob) -> Counts:
     """What a documents folder holds: documents, ideas without one and why, tokens read and written."""
     data = list(read_rows(job.out / "data", ["id", "num_input_tokens", "num_generated_tokens"]))
     done = {row["id"] for row in data}
@@ -110,9 +124,12 @@ def prompt_version(settings: DocumentSettings) -> str:
     return "plain-" + hashlib.sha256(_template().encode()).hexdigest()[:8]
 
 
-def row_id(spec: Spec, idea: Idea, version: str) -> str:
-    """The id of an idea's row: a hash of what makes it, never of when or where it was made."""
-    parts = (spec.digest, version, idea.domain, idea.subdomain, idea.type, idea.text)
+def row_id(spec: Spec, idea: Idea, version: str, copy: int = 0) -> str:
+    """The id of an idea's row: a hash of what makes it, never of when or where it was made.
+
+    copy: how many equal ideas came before it (an edited outline may say a thing twice): each is a row of its own.
+    """
+    parts = (spec.digest, version, idea.domain, idea.subdomain, idea.type, idea.text, *([str(copy)] if copy else []))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
@@ -157,10 +174,21 @@ def _engine_key(job: DocumentJob) -> tuple:
     )
 
 
-def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> None:
-    """All attempts of the jobs of one engine: a round for what is missing, then one for what was rejected, and so on."""
+def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> list[MsmError | None]:
+    """Write the jobs of one engine; for each, why it is not whole, if it is not."""
+    tables = [JobRows(number, job) for number, job in enumerate(jobs)]
+    stopped: MsmError | None = None
+    try:
+        _ask_in_rounds(tables, workers)
+    except MsmError as error:
+        stopped = error
+    return [table.problem(stopped) for table in tables]
+
+
+def _ask_in_rounds(tables: list[JobRows], workers: WorkerSettings) -> None:
+    """All attempts: a round for what is missing, then one for what was rejected, and so on."""
+    jobs = [table.job for table in tables]
     specs = {job.spec.digest: job.spec for job in jobs}
-    tables = [_JobRows(number, job) for number, job in enumerate(jobs)]
     first = jobs[0].settings
     rounds = 1 if first.engine in DETERMINISTIC else max(job.settings.attempts for job in jobs)
     for attempt in range(rounds):
@@ -171,49 +199,10 @@ def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> None:
         engine = build_engine(first, workers, jobs[0].model, specs, seed, options)
         dataset = _prompt_dataset(rows, jobs)
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when it is imported
-        finished = engine(dataset)
-        _collect(stream_rows(finished, first.no_progress_minutes, lambda: _tick(tables)), tables)
-    for table in tables:
-        table.refuse_outage()
+        Round(tables).collect(engine(dataset), first.no_progress_minutes)
 
 
-def _tick(tables: list[_JobRows]) -> None:
-    for table in tables:
-        table.shards.tick()
-
-
-def _collect(rows: Iterable[Row], tables: list[_JobRows]) -> None:
-    """Settle finished rows; on any failure what has come is flushed first.
-
-    After a fatal error the answers that were on their way are still taken: they are paid for, and no new ones are asked.
-    """
-    errors = 0
-    fatal, since = "", 0.0
-    try:
-        for row in rows:
-            error = row["error"]
-            if error.startswith(FATAL):
-                fatal, since = fatal or error.removeprefix(FATAL), since or time.monotonic()
-            else:
-                tables[row["job"]].settle(row)
-                errors = errors + 1 if error else 0
-            if fatal and time.monotonic() - since > LAST_ANSWERS_SECONDS:
-                break
-            if errors >= ERRORS_IN_A_ROW and tables[row["job"]].job.settings.engine != "replay":
-                raise StageError(
-                    f"The engine failed on {errors} rows in a row, last with: {error}\nWhat is written is safe; the same "
-                    "command tries the failed rows again."
-                )
-    finally:
-        for table in tables:
-            table.shards.flush()
-    if fatal:
-        raise StageError(
-            f"The engine refuses to go on: {fatal}\nWhat is written is safe; put it right and give the same command again."
-        )
-
-
-class _JobRows:
+class JobRows:
     """The rows of one job: which are still to be written, and where the finished ones go."""
 
     def __init__(self, number: int, job: DocumentJob):
@@ -224,19 +213,20 @@ class _JobRows:
         self.shards: FixedShards | GrowingShards = (
             FixedShards(job.out, len(ideas)) if self.fixed else GrowingShards(job.out)
         )
-        self.rows = {row["id"]: row for row in (self._row(idea) for idea in ideas)}
-        self.failed: dict[str, str] = {}
+        copies: Counter[str] = Counter()
+        self.rows = {row["id"]: row for row in (self._row(idea, copies) for idea in ideas)}
+        self.lost: dict[str, str] = {}
         self.done = {row["id"] for row in read_rows(job.out / "data", ["id"])}
-        self.tries = Counter(
-            row["id"]
-            for row in read_rows(job.out / "rejected", ["id", "reason"])
-            if not row["reason"].startswith(ENGINE_FAILED)
-        )
+        rejected = [(row["id"], row["reason"]) for row in read_rows(job.out / "rejected", ["id", "reason"])]
+        self.tries = Counter(key for key, _ in rejected)
+        self.refused = {key: reason for key, reason in rejected if _is_refusal(reason)}
 
-    def _row(self, idea: Idea) -> Row:
+    def _row(self, idea: Idea, copies: Counter[str]) -> Row:
         sampling = self.job.settings.sampling
+        plain = row_id(self.job.spec, idea, self.version)
+        copies[plain] += 1
         return {
-            "id": row_id(self.job.spec, idea, self.version),
+            "id": row_id(self.job.spec, idea, self.version, copies[plain] - 1),
             "job": self.number,
             "position": idea.position,
             "spec_digest": self.job.spec.digest,
@@ -261,26 +251,44 @@ class _JobRows:
         ]
         return [row | {"attempt": self.tries[row["id"]] + 1} for row in left]
 
-    def refuse_outage(self) -> None:
-        """Raise StageError when the engine failed on most rows: to commit what little came would be taken for the whole."""
-        if len(self.failed) > MOST_FAILED * len(self.rows) and self.job.settings.engine != "replay":
-            raise StageError(
-                f"The engine failed on {len(self.failed)} of {len(self.rows)} rows of {self.job.spec.name}, for example with: "
-                f"{next(iter(self.failed.values()))}\nWhat is written is safe; the same command tries the failed rows again."
+    def problem(self, stopped: MsmError | None) -> MsmError | None:
+        """Why this is not the whole: the asking was stopped, rows were lost, or too many were refused for their own sake."""
+        name = self.job.spec.name
+        failed = f"The engine failed on {len(self.lost)} of {len(self.rows)} rows of {name}"
+        if stopped and self.pending():
+            return type(stopped)(f"{stopped}\n{failed}." if self.lost else str(stopped))
+        ledger = Ledger()
+        ledger.lost.update(self.lost)
+        refused = [reason for key, reason in self.refused.items() if key not in self.done]
+        most = self.job.settings.most_refused
+        if not self.lost and len(refused) > most * len(self.rows):
+            return QualityGateError(
+                f"Documents of {name}: the engine refused {len(refused)} of {len(self.rows)} rows for their own sake, more than "
+                f"documents.most_refused = {most:g} of all, for example with: {refused[0]}\n{self.ask_again()}"
             )
+        return ledger.error(failed, AGAIN)
+
+    def ask_again(self) -> str:
+        """What can be done about refused rows."""
+        folder = self.job.out / "rejected"
+        return (
+            f"They are in {folder}. Change what is refused (the model, its limits, the spec), or raise "
+            "documents.most_refused to go on without them; remove that folder to have them asked again."
+        )
 
     def settle(self, row: Row) -> None:
-        """Turn a completion into a document or a rejected row and hand it to the shards."""
+        """Turn a completion, or the engine's refusal, into a document or a rejected row and hand it to the shards."""
+        self.lost.pop(row["id"], None)
         if row["id"] in self.done:
             return  # a restarted actor may answer twice
         settings, spec = self.job.settings, self.job.spec
-        if row["error"]:
+        if row["failure"]:
             text, reason = None, ENGINE_FAILED + row["error"]
-            self.failed[row["id"]] = row["error"]
         else:
-            self.failed.pop(row["id"], None)
             text, reason = parse_document(row["completion"], row["finish_reason"], settings)
-            self.tries[row["id"]] += 1
+        self.tries[row["id"]] += 1
+        if _is_refusal(reason):
+            self.refused[row["id"]] = reason
         if text is not None:
             self.done.add(row["id"])
         self.shards.add(
@@ -322,6 +330,11 @@ def _batched(rows: list[Row], size: int) -> Iterable[tuple[Row, ...]]:
     iterator = iter(rows)
     while batch := tuple(itertools.islice(iterator, size)):
         yield batch
+
+
+def _is_refusal(reason: str) -> bool:
+    """Whether it was not the writer's text but the engine, or a filter, that left the row without a document."""
+    return reason.startswith(ENGINE_FAILED) or reason == "filtered"
 
 
 def _short(reason: str) -> str:

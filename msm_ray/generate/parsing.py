@@ -7,6 +7,9 @@ import re
 from msm_ray.config import DocumentSettings
 from msm_ray.reasoning import split_reasoning
 
+CUT_OFF = frozenset({"length", "max_tokens", "MAX_TOKENS"})
+STOPPED_BY_FILTER = frozenset({"content_filter", "refusal", "SAFETY"})
+"""Finish reasons by other vendors' words."""
 CONTENT = re.compile(r"<content>(.*?)</content>", re.DOTALL | re.IGNORECASE)
 THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
 REFUSAL = re.compile(
@@ -17,12 +20,14 @@ REFUSAL = re.compile(
 
 
 def parse_document(completion: str, finish_reason: str, settings: DocumentSettings) -> tuple[str | None, str]:
-    """(document, "") or (None, reason). Reasons: truncated, empty, refused, unparsable.
+    """(document, "") or (None, reason). Reasons: truncated, filtered, empty, refused, unparsable.
 
     Plain prompts ask for `<content>`; recorded and offline documents may come without the tag and then are the whole text.
     """
-    if finish_reason == "length":
+    if finish_reason in CUT_OFF:
         return None, "truncated"
+    if finish_reason in STOPPED_BY_FILTER:
+        return None, "filtered"
     reply = split_reasoning(completion)
     if reply.cut_off:
         return None, "truncated"
