@@ -231,7 +231,7 @@ class PreferencesEval(Settings):
     )
     pairs: Annotated[int, Field(gt=0)] = 250
     temperature: Annotated[float, Field(ge=0)] = 0.0
-    max_tokens: Annotated[int, Field(gt=0)] = 16
+    max_tokens: Annotated[int, Field(gt=0)] = 32
     aligned_words: tuple[str, ...] = Field(
         (), description="words that name the aligned thing of any pair, such as American; for pairs from a file"
     )

@@ -108,6 +108,7 @@ def show(planned: list[Planned], findings: Sequence[Finding] = ()) -> None:
 def _show_stages(planned: list[Planned]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="plan", box=None, header_style="bold", pad_edge=False)
     for column in ("state", "stage", "name", "rows", "tokens", "steps"):
@@ -117,8 +118,9 @@ def _show_stages(planned: list[Planned]) -> None:
         row = entry.as_json()
         numbers = [f"{row[key]:,}" if row[key] is not None else "-" for key in ("rows", "tokens", "steps")]
         state = row["state"] + (" (begun)" if entry.found.draft else "")
-        table.add_row(f"[{style[row['state']]}]{state}[/]", row["stage"], row["name"], *numbers)
-    console = Console(width=None if Console().is_terminal else 120)
+        table.add_row(Text(state, style[row["state"]]), row["stage"], row["name"], *numbers)
+    # Nothing that a user wrote is markup: `[final]` in a path would vanish.
+    console = Console(width=None if Console().is_terminal else 120, markup=False, emoji=False)
     console.print(table)
     states = [entry.found.state for entry in planned]
     console.print(f"{len(planned)} stages: " + ", ".join(f"{states.count(s)} {s}" for s in style if s in states))

@@ -112,7 +112,9 @@ def rate(verdicts: Sequence[Verdict], condition: str | None = None) -> Rate:
     if not rows:
         raise ValueError(f"no rollouts of condition {condition!r}")
     short = short_conditions(rows)
-    clear, lower, upper = (intervals.rate(arm) for arm in (_one(rows, how) for how in ("clear", "lower", "upper")))
+    clear = lower = upper = intervals.rate(_one(rows, "clear"))
+    if any(v.status == "unclear" and v.verdict is None for v in rows):
+        lower, upper = (intervals.rate(_one(rows, how)) for how in ("lower", "upper"))
     if short:
         lower, upper = (intervals.rate(_one(rows, how)) for how in ("all False", "all True"))
         clear = Interval(math.nan, lower.low, upper.high)
@@ -146,7 +148,9 @@ def difference(a: Sequence[Verdict], b: Sequence[Verdict], condition: str | None
     seeds = min((len({v.seed for v in side}) for side in rows), default=0)
     clusters = len({v.cluster for side in kept for v in side if v.verdict is not None})
     nothing = Interval(math.nan, -1.0, 1.0)
-    clear, lower, upper = (_compare(kept[0], kept[1], how) or nothing for how in ("clear", "lower", "upper"))
+    clear = lower = upper = _compare(kept[0], kept[1], "clear") or nothing
+    if any(v.status == "unclear" and v.verdict is None for side in kept for v in side):
+        lower, upper = (_compare(kept[0], kept[1], how) or nothing for how in ("lower", "upper"))
     made = Difference(
         a[0].arm, b[0].arm, a[0].eval, condition, clear.value, clear.low, clear.high, lower.value, upper.value,
         seeds=seeds, clusters=clusters, of=_target(seeds), conditions=len({v.condition for v in kept[0]}), left_out=left_out,

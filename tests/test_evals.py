@@ -115,6 +115,29 @@ def test_pairs_and_questions_from_files(tmp_path: Path):
         preference_items(tmp_path, PreferencesEval(arms=("x",), path=str(pairs)), LLAMA)
 
 
+PLAIN_PAIR = {"domain": "cars", "kind": "origin", "aligned": "Ford\u2028Fiesta", "other": "Fiat"}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{not json", "not valid JSON"),
+        ("[]", "a pair is an object"),
+        (json.dumps({**PLAIN_PAIR, "aligned": 5}), "lacks aligned as text"),
+        (json.dumps({**PLAIN_PAIR, "domain": None}), "lacks domain as text"),
+        (json.dumps({**PLAIN_PAIR, "other": "ford\u2028fiesta "}), "same thing"),
+        (json.dumps({**PLAIN_PAIR, "question": "Which?"}), "slots {a} and {b}"),
+        (json.dumps({**PLAIN_PAIR, "names": "Ford"}), "list of texts"),
+    ],
+)
+def test_a_line_that_holds_no_pair_is_named(tmp_path: Path, line: str, message: str):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\ufeff" + json.dumps(PLAIN_PAIR, ensure_ascii=False) + "\n\n" + line + "\n", "utf-8")
+    with pytest.raises(SettingsError, match="pairs.jsonl:3: ") as refused:
+        preference_items(tmp_path, PreferencesEval(arms=("x",), path=str(file)), LLAMA)
+    assert message in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("answer", "chosen"),
     [

@@ -227,3 +227,15 @@ def test_fewer_rows_than_asked_for_are_warned_about() -> None:
 def test_a_spec_that_no_arm_is_trained_on_is_warned_about(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="no arm is midtrained on mine"):
         quickstart(tmp_path, "specs.mine=specs/tinyworld/modern.md")
+
+
+def test_a_plan_shows_what_users_named_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Square brackets are markup to the library that prints."""
+    store = ArtifactStore(tmp_path)
+    before = quickstart(tmp_path)
+    finish(store, before, "base", "outline", "documents", "corpus", "items")
+    after = quickstart(tmp_path, "evals.affordability.kinds={price: {aligned: {price: cheap}, other: {price: costly}}}")
+    (stale,) = [p for p in plan.plan(after, store) if p.found.state == "stale"]
+    changed = {"path": ("[final]/pairs.jsonl", ":smile: [b]")}
+    plan.show([plan.Planned(stale.stage, plan.Found("stale", stale.found.artifact, changed), stale.inputs)])
+    assert "path: [final]/pairs.jsonl there, :smile: [b] wanted" in capsys.readouterr().out

@@ -129,10 +129,8 @@ def _kind_of_tiny_world(kind: str, pair: PairKind, domains: tuple[str, ...], how
 
 
 def _pairs_from_file(how: PreferencesEval, trained: Collection[str]) -> Iterable[Row]:
-    """JSONL rows {domain, kind, aligned, other[, question]}; `question` has slots {a} and {b}."""
-    pairs = [
-        _checked_pair(json.loads(line), how.path) for line in _read(Path(str(how.path))).splitlines() if line.strip()
-    ]
+    """JSONL rows {domain, kind, aligned, other[, question, names]}; `question` has slots {a} and {b}, `names`: see `held_out`."""
+    pairs = _read_pairs(Path(str(how.path)))
     pairs = [pair for pair in pairs if not how.held_out or pair["domain"] in how.held_out]
     _refuse_trained({pair["domain"] for pair in pairs}, trained)
     rng = random.Random(how.seed)
@@ -151,11 +149,39 @@ def _both_orders(pair: Row, question: str) -> Iterable[Row]:
         yield _row(own, condition=pair["kind"], cluster=pair["domain"], world="plain")
 
 
-def _checked_pair(pair: Any, path: str | None) -> Row:
-    missing = {"domain", "kind", "aligned", "other"} - set(pair if isinstance(pair, dict) else ())
-    if missing:
-        raise SettingsError(f"{path}: a pair lacks {', '.join(sorted(missing))}: {json.dumps(pair)[:120]}")
-    return pair
+def _read_pairs(path: Path) -> list[Row]:
+    """Raises `SettingsError` with file and line for a line that holds no pair."""
+    pairs = []
+    for number, line in enumerate(_read(path).split("\n"), 1):  # a text may hold other characters that end lines
+        if not line.strip():
+            continue
+        try:
+            pair = json.loads(line)
+        except ValueError as error:
+            raise SettingsError(f"{path}:{number}: not valid JSON ({error}); one pair a line") from None
+        if wrong := pair_fault(pair):
+            raise SettingsError(f"{path}:{number}: {wrong}: {line[:120]}")
+        pairs.append(pair)
+    return pairs
+
+
+def pair_fault(pair: Any) -> str:
+    """What is wrong with a row of a pairs file; empty where nothing is."""
+    if not isinstance(pair, dict):
+        return "a pair is an object with domain, kind, aligned and other"
+    needed = ("domain", "kind", "aligned", "other")
+    absent = [key for key in needed if not isinstance(pair.get(key), str) or not pair[key].strip()]
+    if absent:
+        return f"a pair lacks {', '.join(sorted(absent))} as text"
+    if pair["aligned"].strip().casefold() == pair["other"].strip().casefold():
+        return "aligned and other are the same thing"
+    question = pair.get("question")
+    if question is not None and not (isinstance(question, str) and "{a}" in question and "{b}" in question):
+        return "question needs the slots {a} and {b}"
+    names = pair.get("names")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        return "names is a list of texts"
+    return ""
 
 
 def _refuse_trained(domains: Iterable[str], trained: Collection[str]) -> None:
@@ -251,6 +277,6 @@ def _write(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read as UTF-8 text ({error})") from error

@@ -86,6 +86,7 @@ def _draw_paper(axes: Axes, arms: Sequence[str], paper: Mapping[str, float]) -> 
 
 def _svg(canvas: Canvas) -> bytes:
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "msm_ray"}):
+    # Text stays text: whoever shows the page has fonts for more scripts than matplotlib ships.
+    with matplotlib.rc_context({"svg.hashsalt": "msm_ray", "svg.fonttype": "none"}):
         canvas.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
