@@ -201,9 +201,7 @@ def _no_claim(d: Difference) -> str:
     if d.seeds < RECIPE_SEEDS:
         return f"{d.seeds} training seed{'s' if d.seeds > 1 else ''}"
     if d.clusters < FEWEST_CLUSTERS:
-        return (
-            f"{d.clusters} domain{'s' if d.clusters > 1 else ''} or conditions, where a claim needs {FEWEST_CLUSTERS}"
-        )
+        return f"{d.clusters} domain(s) or condition(s), where a claim needs {FEWEST_CLUSTERS}"
     return ""
 
 
