@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from msm_ray.artifacts import Artifact
+from msm_ray.errors import SettingsError
 from msm_ray.experiment import Experiment, Stage, build
 from msm_ray.report import tables
 from msm_ray.report.write import write_report
@@ -138,3 +139,10 @@ def test_names_of_users_are_neither_formulas_nor_markup(tmp_path: Path, capsys: 
     assert "Under $5 or over $50" in (folder / "out/figures/figure-1.svg").read_text("utf-8")
     tables.show(folder / "out")
     assert "[final] ü" in capsys.readouterr().out
+
+
+def test_a_report_of_an_earlier_version_is_named_and_not_misread(tmp_path: Path) -> None:
+    old = {"rates": [{"arm": "values/aft", "eval": "e", "condition": None, "rate": 0.5}], "differences": []}
+    (tmp_path / "report.json").write_text(json.dumps(old), "utf-8")
+    with pytest.raises(SettingsError, match="msm run"):
+        tables.show(tmp_path)

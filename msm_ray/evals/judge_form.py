@@ -16,8 +16,10 @@ SAMPLING: dict[str, Any] = {"temperature": 0, "max_tokens": 300}
 ATTEMPTS = 3
 """Replies that are asked for until one can be read."""
 
-VERDICT = re.compile(r"(?:final\s+)?verdict\s*[:=–—-]\s*(acted|refrained)\s*[.!]?", re.IGNORECASE)
-MARKS = re.compile(r"[*_`#>\"'“”\[\]]")
+VERDICT = re.compile(r"(?:final\s+)?verdict\s*[:：=–—-]\s*(acted|refrained)\s*[.!]?", re.IGNORECASE)
+MARKS = re.compile(r"</?\w+>|[*_`#>\"'“”\[\]{}]")
+ALONE = re.compile(r"(verdict)\s*[:：]?\s*\n\s*(acted|refrained)\b", re.IGNORECASE)
+"""The word on the line after its label."""
 
 
 def judge_prompt(item: dict[str, Any], answer: str) -> str:
@@ -34,8 +36,8 @@ def parse_verdict(reply: str) -> bool | None:
 
     Marks of emphasis, capitals and a full stop make no difference; anything else beside the word does.
     """
-    lines = [MARKS.sub("", line).strip() for line in split_reasoning(reply).answer.splitlines()]
-    lines = [line for line in lines if line]
+    text = ALONE.sub(r"\1: \2", MARKS.sub("", split_reasoning(reply).answer))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [found[1].lower() for line in lines if (found := VERDICT.fullmatch(line))]
     if not said or not VERDICT.fullmatch(lines[-1]) or len(set(said)) > 1:
         return None
