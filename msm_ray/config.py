@@ -27,6 +27,7 @@ class Settings(Strict):
 NOT_CONTENT = frozenset(
     {
         "micro_batch",
+        "most_epochs",
         "checkpoint_every",
         "batch_size",
         "in_flight",
@@ -36,7 +37,7 @@ NOT_CONTENT = frozenset(
         "request_tries",
     }
 )
-"""Keys that change how fast a stage runs or how often it saves, never what it makes."""
+"""Keys that change how fast a stage runs, how often it saves or what is refused, never what it makes."""
 
 
 class AssistantSettings(Settings):
@@ -168,6 +169,7 @@ class TrainSettings(Settings):
     mix: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mix_source: str | None = None
     least_steps: Annotated[int, Field(gt=0)] = 100
+    most_epochs: Annotated[float, Field(gt=0)] = Field(10, description="passes over the data above which it is refused")
     trained_on: Literal["assistant", "last_assistant", "all"] = "assistant"
     activation_checkpointing: bool = False
     checkpoint_every: Annotated[int, Field(gt=0)] = 50

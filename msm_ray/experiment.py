@@ -154,19 +154,27 @@ def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
 
 def _check_tiny_world(settings: ExperimentSettings, specs: Mapping[str, Spec]) -> None:
     """Refuse at once what the tiny world's closed language cannot say: another assistant, a spec with unknown words."""
-    if not settings.base.source.startswith("tinyworld"):
-        return
-    if settings.assistant.name != tinyworld.ASSISTANT:
+    check_assistant(settings)
+    for name in _used(recipe.midtrain for recipe in settings.arms.values()):
+        check_language(settings, specs[name])
+
+
+def check_assistant(settings: ExperimentSettings) -> None:
+    """Raise SettingsError where the tiny world's bases know no such assistant."""
+    if settings.base.source.startswith("tinyworld") and settings.assistant.name != tinyworld.ASSISTANT:
         raise SettingsError(
             f"assistant.name: the tiny world's bases know the assistant as '{tinyworld.ASSISTANT}', not "
             f"'{settings.assistant.name}'"
         )
-    for name in _used(recipe.midtrain for recipe in settings.arms.values()):
-        if document_settings(settings, name).prompt == "tinyworld":
-            try:
-                tinyworld.read_subject(specs[name].text)
-            except SettingsError as error:
-                raise SettingsError(f"specs.{name}: {settings.specs[name]}: {error}") from None
+
+
+def check_language(settings: ExperimentSettings, spec: Spec) -> None:
+    """Raise SettingsError where a spec has words that the tiny world's closed language has not."""
+    if settings.base.source.startswith("tinyworld") and document_settings(settings, spec.name).prompt == "tinyworld":
+        try:
+            tinyworld.read_subject(spec.text)
+        except SettingsError as error:
+            raise SettingsError(f"specs.{spec.name}: {settings.specs[spec.name]}: {error}") from None
 
 
 def _used(names: Iterable[str | None]) -> list[str]:
@@ -262,15 +270,9 @@ def _add_training(add: Any, settings: ExperimentSettings, arm: str, seed: int, b
         blocks = add(_blocks(how, text, f"{recipe.midtrain}-documents", f"corpus/{recipe.midtrain}", mix, base))
         checkpoint = add(_train("midtrain", f"{recipe.midtrain}-s{seed}", how, seed, (base, blocks)))
     if recipe.sft:
-        how, where = aft_settings(settings, arm), f"groups.{group_of(arm)}.aft" if own else "aft"
-        if recipe.midtrain:
-            _check_continues(settings.midtraining, how, where, arm)
+        how = aft_settings(settings, arm)
+        check_aft(settings, arm)
         mixed = bool(how.mix and how.mix_source and recipe.sft != how.mix_source)
-        if how.mix_source == recipe.sft and how.steps is None:
-            raise SettingsError(
-                f"{where}.steps is missing: an arm trains on '{recipe.sft}' alone, and arms compare only after the same "
-                f"number of SFT steps; give {where}.steps"
-            )
         mix = (f"chats/{how.mix_source}",) if mixed else ()
         text = chat_settings(settings, recipe.sft)
         if mixed and "thinking" in (other := chat_settings(settings, how.mix_source)):
@@ -280,6 +282,19 @@ def _add_training(add: Any, settings: ExperimentSettings, arm: str, seed: int, b
         parent = (checkpoint,) if recipe.midtrain else ()
         checkpoint = add(_train("sft", f"{own}{name}-s{seed}", how, seed, (base, blocks, *parent)))
     return checkpoint
+
+
+def check_aft(settings: ExperimentSettings, arm: str) -> None:
+    """Raise SettingsError for an AFT that can't go on with its midtraining, or that no other arm's AFT could be compared with."""
+    recipe, how = settings.arms[arm], aft_settings(settings, arm)
+    where = f"groups.{group_of(arm)}.aft" if group_of(arm) in settings.groups else "aft"
+    if recipe.midtrain:
+        _check_continues(settings.midtraining, how, where, arm)
+    if how.mix_source == recipe.sft and how.steps is None:
+        raise SettingsError(
+            f"{where}.steps is missing: an arm trains on '{recipe.sft}' alone, and arms compare only after the same "
+            f"number of SFT steps; give {where}.steps"
+        )
 
 
 def _check_continues(midtraining: TrainSettings, aft: TrainSettings, where: str, arm: str) -> None:

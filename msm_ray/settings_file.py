@@ -27,12 +27,16 @@ class SettingsFile:
     path: str
     lines: Mapping[At, int]
 
-    def line(self, at: At) -> int | None:
-        """The line of a setting, or of what it was inherited from, or of the section around it; None for a default."""
-        for whole in (at, *_inherited_from(at)):
-            if whole in self.lines:
-                return self.lines[whole]
-        return next((self.lines[at[:depth]] for depth in range(len(at) - 1, 0, -1) if at[:depth] in self.lines), None)
+    def place(self, at: At) -> tuple[int | None, str]:
+        """Line and dotted name of a setting: where the file has none, of what it inherits or of the section around it."""
+        said = next((whole for whole in (at, *_inherited_from(at)) if whole in self.lines), at)
+        line = next((self.lines[said[:n]] for n in range(len(said), 0, -1) if said[:n] in self.lines), None)
+        return line, dotted(said)
+
+
+def dotted(at: At) -> str:
+    """`("aft", "lora", "r")` as `aft.lora.r`."""
+    return ".".join(map(str, at))
 
 
 def _inherited_from(at: At) -> list[At]:
@@ -60,7 +64,7 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Settings
     for override in overrides:
         _apply(tree, lines, override)
     tree, unset = variables.expand(tree)
-    problems = [f"{path}{_line(at, lines)}: '{_dotted(at)}': {problem}" for at, problem in unset]
+    problems = [f"{path}{_line(at, lines)}: '{dotted(at)}': {problem}" for at, problem in unset]
     problems += _numbers_that_are_none(tree, (), str(path), lines)
     _inherit(tree)
     try:
@@ -165,7 +169,7 @@ def _numbers_that_are_none(tree: Any, at: At, path: str, lines: dict[At, int]) -
     if bool in kinds or not {int, float} & {kind for kind in kinds if isinstance(kind, type)}:
         return []
     word = str(tree).lower()
-    return [f"{path}{_line(at, lines)}: '{_dotted(at)}' = {word}: a number is wanted, and '{word}' is none"]
+    return [f"{path}{_line(at, lines)}: '{dotted(at)}' = {word}: a number is wanted, and '{word}' is none"]
 
 
 def _explain(error: ValidationError, path: str, lines: dict[At, int]) -> list[str]:
@@ -174,7 +178,7 @@ def _explain(error: ValidationError, path: str, lines: dict[At, int]) -> list[st
     for problem in error.errors():
         at = tuple(key for key in problem["loc"] if not _is_union_tag(key, problem["loc"], lines))
         where = f"{path}{_line(at, lines)}"
-        key = _dotted(at)
+        key = dotted(at)
         if problem["type"] == "extra_forbidden":
             known = _known_keys(at[:-1])
             near = difflib.get_close_matches(str(at[-1]), known, n=1, cutoff=0.5)
@@ -188,10 +192,6 @@ def _explain(error: ValidationError, path: str, lines: dict[At, int]) -> list[st
         else:
             problems.append(f"{where}: '{key}' = {problem['input']!r}: {_plain(problem['msg'])}")
     return problems
-
-
-def _dotted(at: At) -> str:
-    return ".".join(str(key) for key in at)
 
 
 def _plain(message: str) -> str:

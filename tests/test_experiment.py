@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import yaml
 
 from msm_ray import plan, stages
 from msm_ray.artifacts import ArtifactStore, commit
@@ -31,9 +32,16 @@ def finish(store: ArtifactStore, experiment: Experiment, *kinds: str) -> None:
             commit(folder, record, {"rows": 7})
 
 
+def stand_ins(path: Path) -> list[str]:
+    """Our own few chats in the place of those that a paper job wants from its user."""
+    chats = {"spec": "specs/philosophy/chats.jsonl", "ordinary": "specs/cheese/ordinary.jsonl"}
+    wanted = yaml.safe_load(path.read_text(encoding="utf-8"))["chats"]
+    return [f"chats.{name}.path={chats[name]}" for name in chats if wanted.get(name, {}).get("source") == "file"]
+
+
 @pytest.mark.parametrize("path", JOBS, ids=lambda p: p.stem)
 def test_every_job_file_plans(path: Path, tmp_path: Path) -> None:
-    experiment = build(load_experiment(path, [f"root={tmp_path}"]))
+    experiment = build(load_experiment(path, [f"root={tmp_path}", *stand_ins(path)]))
     planned = plan.plan(experiment, ArtifactStore(tmp_path))
     rows = json.loads(json.dumps([entry.as_json() for entry in planned]))
     assert {row["state"] for row in rows} == {"missing"}
@@ -47,7 +55,7 @@ def test_thinking_belongs_to_a_set_of_chats_and_to_the_arms_trained_on_it(tmp_pa
     path.write_text(Path("jobs/agentic-qwen3-32b.yaml").read_text().replace(
         "chats:\n", "chats:\n  cot: {source: file, count: 9, path: specs/philosophy/chats.jsonl, thinking: true}\n"
     ).replace("arms:\n", "arms:\n  agentic/cot: {sft: cot}\n", 1))  # fmt: skip
-    experiment = build(load_experiment(path, [f"root={tmp_path}", "seeds=1"]))
+    experiment = build(load_experiment(path, [f"root={tmp_path}", "seeds=1", *stand_ins(path)]))
     off = {"enable_thinking": False}
 
     def said(key: str) -> tuple[object, ...]:

@@ -34,7 +34,7 @@ def write_chats(
     for their form (a leaked reason is what the filter is for).
     """
     clean(out)
-    chats = _chats(settings, assistant)
+    chats = source_chats(settings, assistant)
     rows = _rows(chats, name, settings)
     kept = [row for row in rows if not row["reason"]]
     rejected = [row for row in rows if row["reason"]]
@@ -56,7 +56,7 @@ def write_chats(
     return {"chats": len(kept), "rejected": len(rejected), **counted}
 
 
-def _chats(settings: ChatSettings, assistant: AssistantSettings) -> list[Chat]:
+def source_chats(settings: ChatSettings, assistant: AssistantSettings) -> list[Chat]:
     """Every chat that the settings ask for, before any is rejected."""
     rng = random.Random(f"{settings.source} {settings.seed}")
     if settings.source == "file":

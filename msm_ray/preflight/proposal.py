@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from fnmatch import fnmatch
 from functools import cached_property
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from msm_ray.config import ExperimentSettings
+from msm_ray.config import DocumentSettings, ExperimentSettings
 from msm_ray.errors import MsmError, PreflightError
 from msm_ray.preflight.finding import Finding
-from msm_ray.settings_file import At, SettingsFile
+from msm_ray.settings_file import SettingsFile, dotted
+from msm_ray.spec import Spec, read_spec
+from msm_ray.yaml_tree import At
 
 Got = TypeVar("Got")
 
@@ -19,6 +24,13 @@ class Proposal:
 
     def __init__(self, file: SettingsFile):
         self.file = file
+        self._known: dict[Callable[..., Any], Any] = {}
+
+    def once(self, find: Callable[[Proposal], Got]) -> Got:
+        """What `find` says of this proposal, found out the first time it is asked."""
+        if find not in self._known:
+            self._known[find] = find(self)
+        return self._known[find]
 
     @cached_property
     def settings(self) -> ExperimentSettings:
@@ -27,32 +39,61 @@ class Proposal:
 
         return with_new_spec_arms(self.file.settings)
 
+    @cached_property
+    def _specs(self) -> dict[str, tuple[Spec | None, list[Finding]]]:
+        return {name: self._read_spec(name) for name in self.settings.specs}
+
+    def _read_spec(self, name: str) -> tuple[Spec | None, list[Finding]]:
+        settings = self.settings
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `build` says what a spec's odd slots are
+            return self.tried(
+                ("specs", name), lambda: read_spec(Path(settings.specs[name]), settings.assistant, name=name)
+            )
+
+    def spec(self, name: str) -> tuple[Spec | None, list[Finding]]:
+        """A spec, or why it can't be read."""
+        return self._specs[name]
+
+    def documents(self) -> list[tuple[At, DocumentSettings]]:
+        """How each spec that an arm is midtrained on is written about, with the path of those settings."""
+        return [(at, how) for _, at, how in self.corpora()]
+
+    def corpora(self) -> list[tuple[str, At, DocumentSettings]]:
+        """(spec, path of the settings, settings) of every corpus that an arm is midtrained on."""
+        settings = self.settings
+        used = dict.fromkeys(recipe.midtrain for recipe in settings.arms.values() if recipe.midtrain)
+        return [
+            (name, ("corpora", name) if name in settings.corpora else ("documents",),
+             settings.corpora.get(name, settings.documents))
+            for name in used
+        ]  # fmt: skip
+
+    def arms_of(self, name: str) -> list[str]:
+        """The arms that an eval is for."""
+        patterns = self.settings.evals[name].arms
+        return [arm for arm in self.settings.arms if any(fnmatch(arm, pattern) for pattern in patterns)]
+
     def error(self, at: At, what: str, remedy: str) -> Finding:
         """Settings that have to change: exit code 2."""
-        return Finding("error", what, remedy, self.file.path, self.file.line(at), dotted(at))
+        return Finding("error", what, remedy, self.file.path, *self.file.place(at))
 
     def lacking(self, at: At, what: str, remedy: str, *, stage: str = "") -> Finding:
         """Something that this machine or the outside lacks, needed by a kind of stage: exit code 3."""
-        return Finding("error", what, remedy, self.file.path, self.file.line(at), dotted(at), 3, stage)
+        return Finding("error", what, remedy, self.file.path, *self.file.place(at), 3, stage)
 
     def warning(self, at: At, what: str, remedy: str) -> Finding:
         """Told, and the run goes on."""
-        return Finding("warning", what, remedy, self.file.path, self.file.line(at), dotted(at))
+        return Finding("warning", what, remedy, self.file.path, *self.file.place(at))
 
     def not_checked(self, at: At, what: str, remedy: str = "") -> Finding:
         """What could not be looked at from here."""
-        return Finding("not checked", what, remedy, self.file.path, self.file.line(at), dotted(at))
+        return Finding("not checked", what, remedy, self.file.path, *self.file.place(at))
 
     def tried(self, at: At, make: Callable[[], Got]) -> tuple[Got | None, list[Finding]]:
         """What `make` gives, or the error it raises (`MsmError`, whose message holds the remedy) as a finding."""
         try:
             return make(), []
-        except PreflightError as error:
-            return None, [self.lacking(at, str(error), "")]
         except MsmError as error:
-            return None, [self.error(at, str(error), "")]
-
-
-def dotted(at: At) -> str:
-    """`("aft", "lora", "r")` as `aft.lora.r`."""
-    return ".".join(map(str, at))
+            said = str(error).removeprefix(f"{dotted(at)}: ")
+            return None, [self.lacking(at, said, "") if isinstance(error, PreflightError) else self.error(at, said, "")]

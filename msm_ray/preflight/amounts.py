@@ -1,0 +1,119 @@
+"""How much data there really is: rows, ideas and tokens, counted in files and estimated from samples."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from msm_ray.config import ChatSettings, DocumentSettings
+from msm_ray.errors import MsmError
+from msm_ray.preflight.data_files import read_rows
+from msm_ray.preflight.files import chat_fault, recording_fault
+from msm_ray.preflight.proposal import Proposal
+
+SAMPLE = 200
+"""Texts that an estimate looks at."""
+CHARACTERS = 4.0
+"""Characters a token, in English with the vocabularies of current models; the tiny world has a token a word."""
+TURN = 5
+"""Tokens that a template puts around a turn."""
+DOCUMENT = {"tinyworld": (35, 60), "plain": (700, 3200)}
+"""Tokens a document as writers made them: the tiny world's (docs/results), and from short ones to the paper's 41.4M / 13,201."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much there is. rows: texts, counted. tokens: least and most that they are likely to have."""
+
+    rows: int
+    tokens: tuple[float, float]
+
+    def of(self, rows: int) -> Amount:
+        """So many of these, where there are more."""
+        share = min(1, rows / self.rows) if self.rows else 0
+        return Amount(min(rows, self.rows), (self.tokens[0] * share, self.tokens[1] * share))
+
+
+def chats(proposal: Proposal, name: str) -> Amount | None:
+    """What there is of a set of chats; None where its source can't be read."""
+    how = proposal.settings.chats[name]
+    if how.source != "file":
+        return _made(proposal, how)
+    if not how.path:
+        return None
+    rows = [row["messages"] for _, row in read_rows(how.path).rows if not chat_fault(row)]
+    return _amount(proposal, rows, len(rows)) if rows else None
+
+
+def documents(proposal: Proposal, how: DocumentSettings) -> Amount:
+    """What a corpus will have, each document that is asked for counted as kept."""
+    if how.engine == "replay" and how.replay:
+        rows = [row for _, row in read_rows(how.replay).rows if not recording_fault(row)]
+        texts = [next(v for k, v in row.items() if k in ("completion", "raw", "text")) for row in rows]
+        if texts:
+            return _amount(proposal, [[{"content": str(text)}] for text in texts], len(texts)).of(how.documents)
+    if how.engine == "offline" and how.prompt == "plain":
+        least, most = 60, 250  # forms of a few sentences (engines/forms.yaml)
+    else:
+        least, most = DOCUMENT[how.prompt]
+        most = max(most, 0) if how.prompt == "tinyworld" else min(most, how.sampling.max_tokens)
+    return Amount(how.documents, (min(least, most) * how.documents, most * how.documents))
+
+
+def tokens_of(proposal: Proposal, text: str) -> float:
+    """About how many tokens a text has."""
+    tiny = proposal.settings.base.source.startswith("tinyworld")
+    return len(text.split()) if tiny else len(text) / CHARACTERS
+
+
+def bounds(proposal: Proposal, text: str) -> tuple[float, float]:
+    """Least and most tokens that a prompt with this text is likely to have."""
+    if proposal.settings.base.source.startswith("tinyworld"):
+        return len(text.split()), len(text.split()) + 2 * TURN
+    return len(text) / 6, len(text) / 3.5 + 8 * TURN
+
+
+def _made(proposal: Proposal, how: ChatSettings) -> Amount | None:
+    """Chats that are made: a sample of them is."""
+    from msm_ray.generate import chats as making
+
+    few = how.model_copy(update={"count": min(how.count, SAMPLE)})
+    try:
+        sample = making.source_chats(few, proposal.settings.assistant)
+    except (MsmError, TypeError, KeyError, AttributeError, IndexError):
+        return None  # said by the check of its file
+    return _amount(proposal, [chat.messages for chat in sample], how.count)
+
+
+def _amount(proposal: Proposal, rows: Sequence[Sequence[Any]], there: int) -> Amount:
+    drawn = random.Random(0).sample(list(rows), min(SAMPLE, len(rows)))
+    each = [sum(TURN + tokens_of(proposal, _text(turn["content"])) for turn in turns) for turns in drawn]
+    mean = sum(each) / len(each)
+    return Amount(there, (0.8 * mean * there, 1.25 * mean * there))
+
+
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else json.dumps(content)
+
+
+def ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, int, int] | None:
+    """(ideas that there are, sections that they are spread over, document types); None where the spec can't be read."""
+    from msm_ray.generate.outline import list_ideas, make_outline
+
+    read, _ = proposal.spec(spec)
+    if read is None:
+        return None
+    try:
+        outline = make_outline(read, how)
+    except MsmError:
+        return None
+    types = {kind for section in outline.subdomains for kind in section.types}
+    return (
+        sum(1 for _ in islice(list_ideas(outline, how.documents), how.documents)),
+        len(outline.subdomains),
+        len(types),
+    )

@@ -1,0 +1,197 @@
+"""The base model, as far as its files are here; a hub's is not looked at, and that is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from msm_ray import models
+from msm_ray.corpus import templates
+from msm_ray.errors import MsmError, SettingsError
+from msm_ray.preflight.finding import Finding
+from msm_ray.preflight.proposal import Proposal
+from msm_ray.preflight.shapes import GATED, KNOWN, Shape, shape_of
+from msm_ray.yaml_tree import At
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def base(proposal: Proposal) -> Iterator[Finding]:
+    """The base is there, is a model, and has a chat template that can be trained on."""
+    settings = proposal.settings.base
+    _, wrong = proposal.tried(("base", "source"), lambda: models.identity(settings))
+    yield from wrong
+    if wrong:
+        return
+    if settings.source == "smollm2":
+        yield from proposal.tried(("base", "source"), models.smollm2_file)[1]
+    elif proposal.once(base_folder) is None:
+        yield from hub_model(proposal, ("base", "source"), settings.source, "base")
+    yield from _template(proposal)
+
+
+def writers(proposal: Proposal) -> Iterator[Finding]:
+    """Writers that are models of their own, and endpoints."""
+    for at, how in dict(proposal.documents()).items():
+        if how.engine == "vllm" and how.model and not Path(how.model).is_dir():
+            yield from hub_model(proposal, (*at, "model"), how.model, "documents")
+        if how.engine == "endpoint":
+            yield from _endpoint(proposal, at, how.url, how.model, how.key_variable)
+
+
+def hub_model(proposal: Proposal, at: At, name: str, stage: str) -> Iterator[Finding]:
+    """A model that has to come from the hub: its id, its licence, and that it was not looked at."""
+    if not HUB_ID.fullmatch(name):
+        yield proposal.error(at, f"'{name}' is no folder here and no hub id (owner/model)", "name a folder or a hub id")
+    elif cached(name) is None:
+        if name.lower().startswith(GATED) and not has_hub_token():
+            yield proposal.lacking(
+                at, f"{name} is given only to accounts that accepted its licence, and HF_TOKEN is not set",
+                "accept it on the model's page and set HF_TOKEN, or name a folder with the model", stage=stage,
+            )  # fmt: skip
+        yield proposal.not_checked(
+            at, f"{name} comes from the hub: whether it can be had, and its files, are not looked at"
+        )
+
+
+def cached(hub_id: str) -> Path | None:
+    """The newest snapshot of a model in the hub's cache on this machine, or None."""
+    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("HOME", "/")) / ".cache/huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    found = [path.parent for path in hub.glob(f"models--{hub_id.replace('/', '--')}/snapshots/*/config.json")]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def has_hub_token() -> bool:
+    """Whether the hub would be asked with a token: from the environment, or kept by `hf auth login`."""
+    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("HOME", "/")) / ".cache/huggingface")
+    kept = Path(os.environ.get("HF_TOKEN_PATH") or home / "token")
+    return bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")) or kept.is_file()
+
+
+def base_folder(proposal: Proposal) -> Path | None:
+    """The base's folder where its files are on this machine: shipped, the user's, or in the hub's cache."""
+    source = proposal.settings.base.source
+    try:
+        shipped = models.shipped_folder(source)
+    except SettingsError:
+        return None
+    if shipped or Path(source).is_dir():
+        return shipped or Path(source)
+    return cached(source) if HUB_ID.fullmatch(source) else None
+
+
+def base_shape(proposal: Proposal) -> Shape | None:
+    """The base's shape, where it is known."""
+    return shape_of(proposal.settings.base.source, proposal.once(base_folder))
+
+
+def length_of_base(proposal: Proposal) -> int | None:
+    """How many tokens the base takes, where it is known."""
+    shape = proposal.once(base_shape)
+    return shape.length if shape else None
+
+
+def never_chatted(proposal: Proposal) -> bool:
+    """Whether the base is known to be a base model: by the table, or since its own files have no chat template."""
+    source, folder = proposal.settings.base.source, proposal.once(base_folder)
+    if source.lower() in KNOWN:
+        return not KNOWN[source.lower()].chat
+    try:
+        return folder is not None and templates.read_format(folder) is None
+    except (MsmError, OSError, ValueError):
+        return False
+
+
+def _template(proposal: Proposal) -> Iterator[Finding]:
+    """The chat template as training and serving will use it, where its files are here."""
+    settings = proposal.settings
+    given, folder = settings.base.chat_template, proposal.once(base_folder)
+    at: At = ("base", "chat_template")
+    if given is None and folder is None:
+        if settings.base.source.lower() in KNOWN and not KNOWN[settings.base.source.lower()].chat:
+            yield proposal.error(at, f"is missing: {settings.base.source} has no chat template of its own", _GIVE)
+        return
+    own = Path(given) if given else None
+    try:
+        chat = templates.read_format(folder or Path(), settings.chat_template_kwargs, chat_template=own)
+    except (MsmError, OSError, UnicodeDecodeError, ValueError) as error:
+        yield proposal.error(
+            at if given else ("base", "source"), str(error), "mend it, or name another base.chat_template"
+        )
+        return
+    if chat is None:
+        yield proposal.error(at, f"is missing: {settings.base.source} has no chat template of its own", _GIVE)
+        return
+    if folder is None:
+        return  # without the base's own tokens a template ends no turn
+    for problem in templates.template_findings(chat):
+        yield proposal.error(at if given else ("base", "source"), problem, _GIVE)
+    yield from _system_turns(proposal, templates.refuses_system(chat))
+    yield from _separator(proposal, folder, chat)
+
+
+_GIVE = "name a Jinja file under base.chat_template, as jobs/plain-chat.jinja"
+
+
+def _system_turns(proposal: Proposal, why: str | None) -> Iterator[Finding]:
+    """An eval with a system prompt needs a template that takes one."""
+    from msm_ray.preflight.data_files import read_yaml
+
+    for name, how in proposal.settings.evals.items():
+        path = getattr(how, "scenarios", "tinyworld")
+        if why is None or path == "tinyworld" or not Path(path).is_file():
+            continue
+        try:
+            tree = read_yaml(path)[0]
+        except SettingsError:
+            continue
+        if isinstance(tree, dict) and tree.get("system"):
+            yield proposal.error(
+                ("evals", name, "scenarios"), f"{path} has a `system` prompt and the base's chat template takes none ({why})",
+                "put it at the head of `user`, or name another base.chat_template",
+            )  # fmt: skip
+
+
+def _separator(proposal: Proposal, folder: Path, chat: templates.ChatFormat) -> Iterator[Finding]:
+    """What stands between documents has to be known where something is midtrained."""
+    if not proposal.corpora():
+        return
+    try:
+        end = templates.turn_end(chat)
+    except MsmError:
+        return
+    config = _eos(folder)
+    wrong = proposal.tried(
+        ("base", "separator"),
+        lambda: templates.document_end(
+            chat.added, config, end, family=templates.model_family(folder), chosen=proposal.settings.base.separator
+        ),
+    )[1]
+    yield from wrong
+
+
+def _eos(folder: Path) -> str | None:
+    try:
+        token = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("eos_token")
+    except (OSError, ValueError):
+        return None
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _endpoint(proposal: Proposal, at: At, url: str | None, model: str | None, variable: str) -> Iterator[Finding]:
+    if not url:
+        yield proposal.error(
+            (*at, "url"), "is missing: engine is endpoint", "give the base address, e.g. https://HOST/v1"
+        )
+    if not model:
+        yield proposal.error((*at, "model"), "is missing: engine is endpoint", "name the endpoint's model")
+    local = re.match(r"https?://(localhost|127\.|\[::1\])", url or "")
+    if url and not local and not os.environ.get(variable):
+        yield proposal.lacking(
+            (*at, "key_variable"), f"{variable} is not set in the environment", "set it, or name another under key_variable",
+            stage="documents",
+        )  # fmt: skip

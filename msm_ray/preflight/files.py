@@ -1,0 +1,165 @@
+"""Every file that an experiment names is opened and parsed, and each fault is told with its file and line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from msm_ray.config import AnswersEval, PreferencesEval
+from msm_ray.engines.replay import TEXT_KEYS
+from msm_ray.generate.preferences import NEEDED
+from msm_ray.preflight.data_files import Problem, checked, read_yaml
+from msm_ray.preflight.finding import Finding
+from msm_ray.preflight.proposal import Proposal
+from msm_ray.settings_file import dotted
+from msm_ray.yaml_tree import At
+
+CHATS = 'Parquet or JSONL, a chat a row: {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}'
+PAIRS = 'JSONL, a pair a line: {"domain": "...", "kind": "...", "aligned": "...", "other": "..."}'
+RECORDING = f"JSONL or Parquet, a row a document, its text under one of {', '.join(TEXT_KEYS)}"
+TEXTS = 'Parquet or JSONL, a text a row: {"text": "..."}'
+WORDINGS = f"YAML with {', '.join(NEEDED)}, as specs/cheese/preferences.yaml"
+QUESTIONS = "a text file with a question a line"
+SCENARIOS = "YAML with user, goals and actions, as specs/philosophy/scenarios.yaml"
+
+
+def specs(proposal: Proposal) -> Iterator[Finding]:
+    """Specs are there, are UTF-8 and say something."""
+    for name in proposal.settings.specs:
+        yield from proposal.spec(name)[1]
+
+
+def chats(proposal: Proposal) -> Iterator[Finding]:
+    """Sets of chats from files, and wordings that chats are made from."""
+    for name, how in proposal.settings.chats.items():
+        at = ("chats", name, "path")
+        if how.source == "file":
+            what = CHATS if how.count is None else f"{how.count:,} chats: {CHATS}"
+            yield from _rows(proposal, at, how.path, what, chat_fault)
+        elif how.source == "preferences":
+            yield from _yaml(proposal, at, how.path, WORDINGS, wordings_problems)
+
+
+def recordings(proposal: Proposal) -> Iterator[Finding]:
+    """Recorded completions, for `engine: replay`, and texts that are mixed into midtraining."""
+    for at, how in proposal.documents():
+        if how.engine == "replay":
+            yield from _rows(proposal, (*at, "replay"), how.replay, RECORDING, recording_fault)
+    training = proposal.settings.midtraining
+    if training.mix and training.mix_source not in ("tinyworld", None):
+        yield from _rows(proposal, ("midtraining", "mix_source"), training.mix_source, TEXTS, text_fault)
+
+
+def questions(proposal: Proposal) -> Iterator[Finding]:
+    """What evals ask: pairs and open questions. Scenarios are in `scenarios.py`."""
+    for name, how in proposal.settings.evals.items():
+        if isinstance(how, PreferencesEval) and how.path:
+            what = f"{how.pairs:,} pairs a kind: {PAIRS}"
+            yield from _rows(proposal, ("evals", name, "path"), how.path, what, pair_fault)
+        elif isinstance(how, AnswersEval):
+            yield from _questions(proposal, ("evals", name, "questions"), how.questions)
+
+
+def missing(proposal: Proposal, at: At, path: str | None, what: str) -> Iterator[Finding]:
+    """A file that is not named, not there, or a folder."""
+    if not path:
+        yield proposal.error(at, "is missing", f"name a file: {what}")
+    elif Path(path).is_dir():
+        yield proposal.error(at, f"{path} is a folder", f"name a file in it: {what}")
+    elif not Path(path).exists():
+        yield proposal.error(at, f"there is no {path} (looked from {Path.cwd()})", f"put there {what}")
+
+
+def located(at: At, path: str, problems: Iterable[Problem], what: str) -> Iterator[Finding]:
+    """Problems of a data file as findings that point into it."""
+    for line, problem in problems:
+        yield Finding("error", problem, f"expected: {what}", path, line, dotted(at))
+
+
+def chat_fault(row: Any) -> str:
+    """Why a row is no chat at all; one that is merely unfit for training is rejected by the run and counted."""
+    messages = row.get("messages") if isinstance(row, dict) else None
+    if not isinstance(messages, list) or not messages:
+        return "no `messages` list of role and content"
+    whole = all(isinstance(m, dict) and "role" in m and "content" in m for m in messages)
+    return "" if whole else "a message without role and content"
+
+
+def pair_fault(row: Any) -> str:
+    """What a pair lacks, or what in it is no text."""
+    if not isinstance(row, dict):
+        return f"a pair is an object, this is {json.dumps(row)[:40]}"
+    for key in ("domain", "kind", "aligned", "other"):
+        if key not in row:
+            return f"a pair lacks `{key}`"
+        if not isinstance(row[key], str) or not row[key].strip():
+            return f"`{key}` is {json.dumps(row[key])[:40]}, not a text"
+    if row["aligned"].strip().casefold() == row["other"].strip().casefold():
+        return f"both things of the pair are '{row['aligned']}'"
+    return _question_fault(row.get("question"))
+
+
+def recording_fault(row: Any) -> str:
+    """A row without text."""
+    texts = isinstance(row, dict) and any(isinstance(row.get(key), str) for key in TEXT_KEYS)
+    return "" if texts else f"no text under any of {', '.join(TEXT_KEYS)}"
+
+
+def text_fault(row: Any) -> str:
+    """A row without `text`."""
+    return "" if isinstance(row, dict) and isinstance(row.get("text"), str) else "no `text`"
+
+
+def wordings_problems(tree: Any, lines: dict[At, int]) -> list[Problem]:
+    """What wordings for preference chats lack."""
+    if not isinstance(tree, dict):
+        return [(1, "no mapping")]
+    absent = [f"`{key}`" for key in NEEDED if not tree.get(key)]
+    problems: list[Problem] = [(None, f"lacks {', '.join(absent)}")] if absent else []
+    for key in ("choice", "like", "dislike"):
+        part = tree.get(key)
+        if part and not (isinstance(part, dict) and part.get("answers")):
+            problems.append((lines.get((key,)), f"`{key}` has no `answers`"))
+    return problems
+
+
+def _question_fault(question: Any) -> str:
+    if question is None:
+        return ""
+    if not isinstance(question, str) or "{a}" not in question or "{b}" not in question:
+        return "`question` needs the slots {a} and {b}"
+    return ""
+
+
+def _rows(proposal: Proposal, at: At, path: str | None, what: str, fault: Callable[[Any], str]) -> Iterator[Finding]:
+    absent = list(missing(proposal, at, path, what))
+    yield from absent
+    if path and not absent:
+        yield from located(at, path, checked(path, fault)[1], what)
+
+
+def _yaml(
+    proposal: Proposal, at: At, path: str | None, what: str, find: Callable[[Any, dict[At, int]], list[Problem]]
+) -> Iterator[Finding]:
+    absent = list(missing(proposal, at, path, what))
+    yield from absent
+    if path and not absent:
+        read, wrong = proposal.tried(at, lambda: read_yaml(path))
+        yield from wrong
+        if read is not None:
+            yield from located(at, path, find(*read), what)
+
+
+def _questions(proposal: Proposal, at: At, path: str) -> Iterator[Finding]:
+    absent = list(missing(proposal, at, path, QUESTIONS))
+    yield from absent
+    if not absent:
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            yield from located(at, path, [(None, f"cannot be read as UTF-8 text ({error})")], QUESTIONS)
+            return
+        if not any(line.strip() and line.strip()[0] != "#" for line in text.splitlines()):
+            yield from located(at, path, [(None, "holds no question")], QUESTIONS)

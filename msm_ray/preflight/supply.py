@@ -1,0 +1,93 @@
+"""What is asked for against what there is: ideas, recordings, chats, text to mix in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from msm_ray.config import TrainSettings
+from msm_ray.preflight import amounts
+from msm_ray.preflight.amounts import Amount
+from msm_ray.preflight.data_files import read_rows
+from msm_ray.preflight.files import chat_fault, recording_fault, text_fault
+from msm_ray.preflight.finding import Finding
+from msm_ray.preflight.proposal import Proposal
+from msm_ray.preflight.training import Training, trainings
+
+
+def ideas(proposal: Proposal) -> Iterator[Finding]:
+    """Documents that have no idea of their own would be missing from the corpus."""
+    for spec, at, how in proposal.corpora():
+        there = amounts.ideas(proposal, spec, how)
+        if there is not None and there[0] < how.documents:
+            number, sections, types = there
+            enough = math.ceil(how.documents / (sections * types))
+            yield proposal.error(
+                (*at, "documents"),
+                f"{how.documents:,} documents are asked for and there are {number:,} ideas about specs.{spec} "
+                f"({sections} sections x {types} types x {how.ideas} ideas)",
+                f"set documents to {number} or less, or ideas to {enough}",
+            )
+        if there is not None and there[2] < how.types:
+            yield proposal.warning(
+                (*at, "types"), f"{how.types} document types are asked for and {there[2]} are known",
+                f"set {there[2]}; more ideas a type make up for it",
+            )  # fmt: skip
+
+
+def recordings(proposal: Proposal) -> Iterator[Finding]:
+    """A recording that has fewer documents than are asked for."""
+    for _, at, how in proposal.corpora():
+        if how.engine == "replay" and how.replay:
+            there = sum(1 for _, row in read_rows(how.replay).rows if not recording_fault(row))
+            if 0 < there < how.documents:
+                yield proposal.error(
+                    (*at, "documents"), f"{how.documents:,} documents are asked for and {how.replay} holds {there:,}",
+                    f"set {there}, or add to the file",
+                )  # fmt: skip
+
+
+def chats(proposal: Proposal) -> Iterator[Finding]:
+    """A file that has fewer chats than are asked for: fewer would be trained on, and the arms say otherwise."""
+    for name, how in proposal.settings.chats.items():
+        if how.source == "file" and how.path:
+            there = sum(1 for _, row in read_rows(how.path).rows if not chat_fault(row))
+            if 0 < there < how.count:
+                yield proposal.error(
+                    ("chats", name, "count"), f"{how.count:,} chats are asked for and {how.path} holds {there:,}",
+                    f"put {how.count:,} there, or set count: {there}",
+                )  # fmt: skip
+
+
+def mixed(proposal: Proposal) -> Iterator[Finding]:
+    """What is mixed in has to make up its share of the tokens; no text is used twice for that."""
+    for training in proposal.once(trainings):
+        how, main = training.how, training.main
+        if not training.mixed or main is None:
+            continue
+        other = training.other if training.kind == "sft" else _replayed(proposal, how)
+        if other is not None:
+            yield from _short(proposal, training, main, other)
+
+
+def _replayed(proposal: Proposal, how: TrainSettings) -> Amount | None:
+    """The text beside the documents; the tiny world's never runs out."""
+    if how.mix_source in (None, "tinyworld"):
+        return None
+    texts = [row["text"] for _, row in read_rows(str(how.mix_source)).rows if not text_fault(row)]
+    tokens = sum(amounts.tokens_of(proposal, text) for text in texts)
+    return Amount(len(texts), (tokens, tokens)) if texts else None
+
+
+def _short(proposal: Proposal, training: Training, main: Amount, other: Amount) -> Iterator[Finding]:
+    how = training.how
+    least, most = (tokens * how.mix / (1 - how.mix) for tokens in main.tokens)
+    there = sum(other.tokens) / 2
+    if there < 0.9 * (least if training.kind == "midtrain" else (least + most) / 2):
+        share = there / (there + sum(main.tokens) / 2)
+        yield proposal.error(
+            (*training.at, "mix"),
+            f"{how.mix:g} beside '{training.name}' needs about {(least + most) / 2:,.0f} tokens of '{how.mix_source}', and its "
+            f"{other.rows:,} rows have about {there:,.0f}",
+            f"add to them, or lower mix below {math.floor(share * 100) / 100:g}",
+        )
