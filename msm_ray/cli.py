@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from msm_ray import interruption
+from msm_ray import interruption, user
 from msm_ray.errors import MsmError, no_room
 
 app = typer.Typer(
@@ -117,9 +117,12 @@ def _look(path: Path, overrides: list[str] | None) -> tuple[Any, Any, list[Any]]
     from msm_ray.artifacts import ArtifactStore
     from msm_ray.errors import SettingsError
     from msm_ray.experiment import build
-    from msm_ray.settings_file import read_experiment
+    from msm_ray.settings_file import WrongSettings, read_experiment
 
-    file = read_experiment(path, overrides or ())
+    try:
+        file = read_experiment(path, overrides or ())
+    except WrongSettings as error:
+        return None, None, preflight.check_rest(error)
     findings = preflight.check(preflight.Proposal(file))
     try:
         return build(file.settings), ArtifactStore(file.settings.root), findings
@@ -133,6 +136,7 @@ def main() -> None:
     """Entry point of the `msm` script."""
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # ours takes what it does not use as *_
     interruption.watch()
+    user.settle()
     try:
         code = app(standalone_mode=False)  # typer turns a KeyboardInterrupt into the code 130 here
         if code == 130:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from msm_ray.config import AnswersEval
@@ -17,47 +17,55 @@ ARM_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9+-]*$")
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 
 
-class UnknownName(ValueError):
-    """A name that is not defined; `at` is the path of the setting that uses it, for the line number."""
+At = tuple[str | int, ...]
+Problem = tuple[At, str]
+"""Path of the setting that uses a name, for the line number, and what is wrong."""
 
-    def __init__(self, at: tuple[str | int, ...], message: str):
-        super().__init__(message)
-        self.at = at
+
+class UnknownNames(ValueError):
+    """Names that are not defined."""
+
+    def __init__(self, problems: list[Problem]):
+        super().__init__("; ".join(message for _, message in problems))
+        self.problems = problems
 
 
 def check_names(settings: ExperimentSettings) -> None:
-    """Raise UnknownName for the first unknown spec, chats or arm, with the nearest one that exists."""
+    """Raise UnknownNames for every unknown spec, set of chats and arm, each with the nearest one that exists."""
+    if problems := list(_problems(settings)):
+        raise UnknownNames(problems)
+
+
+def _problems(settings: ExperimentSettings) -> Iterator[Problem]:
     for kind, names in (("spec", settings.specs), ("chats", settings.chats), ("eval", settings.evals)):
         for name in names:
             if not NAME.match(name):
-                raise UnknownName(
+                yield (
                     (f"{kind}s" if kind != "chats" else kind, name),
                     f"{kind} '{name}': names are lower-case letters, digits and '-' (they become folder names)",
                 )
     for spec in settings.corpora:
-        _known(spec, settings.specs, ("corpora", spec), "spec")
+        yield from _known(spec, settings.specs, ("corpora", spec), "spec")
     for arm, recipe in settings.arms.items():
         if not ARM_NAME.match(arm):
-            raise UnknownName(
-                ("arms", arm), f"arm '{arm}': an arm is named group/name in lower-case letters, digits, '-' and '+'"
-            )
+            yield (("arms", arm), f"arm '{arm}': an arm is named group/name in lower-case letters, digits, '-' and '+'")
         if recipe.midtrain:
-            _known(recipe.midtrain, settings.specs, ("arms", arm, "midtrain"), "spec")
+            yield from _known(recipe.midtrain, settings.specs, ("arms", arm, "midtrain"), "spec")
         if recipe.sft:
-            _known(recipe.sft, settings.chats, ("arms", arm, "sft"), "chats")
+            yield from _known(recipe.sft, settings.chats, ("arms", arm, "sft"), "chats")
     if settings.new_spec_arm and settings.new_spec_arm.sft:
-        _known(settings.new_spec_arm.sft, settings.chats, ("new_spec_arm", "sft"), "chats")
+        yield from _known(settings.new_spec_arm.sft, settings.chats, ("new_spec_arm", "sft"), "chats")
     if settings.aft.mix_source:
-        _known(settings.aft.mix_source, settings.chats, ("aft", "mix_source"), "chats")
+        yield from _known(settings.aft.mix_source, settings.chats, ("aft", "mix_source"), "chats")
     groups = {group_of(arm) for arm in settings.arms}
     if settings.new_spec_arm:
         groups.add(settings.new_spec_arm.group)
     for group, own in settings.groups.items():
-        _known(group, groups, ("groups", group), "group of arms")
+        yield from _known(group, groups, ("groups", group), "group of arms")
         if own.aft.mix_source:
-            _known(own.aft.mix_source, settings.chats, ("groups", group, "aft", "mix_source"), "chats")
-    _check_evals(settings)
-    _check_report(settings)
+            yield from _known(own.aft.mix_source, settings.chats, ("groups", group, "aft", "mix_source"), "chats")
+    yield from _check_evals(settings)
+    yield from _check_report(settings)
 
 
 def group_of(arm: str) -> str:
@@ -65,25 +73,25 @@ def group_of(arm: str) -> str:
     return arm.partition("/")[0]
 
 
-def _check_evals(settings: ExperimentSettings) -> None:
+def _check_evals(settings: ExperimentSettings) -> Iterator[Problem]:
     groups = {f"{settings.new_spec_arm.group}/*"} if settings.new_spec_arm else set()
     for name, eval_settings in settings.evals.items():
         for index, pattern in enumerate(eval_settings.arms):
             if not fnmatch.filter(settings.arms, pattern) and pattern not in groups:
-                _known(pattern, settings.arms, ("evals", name, "arms", index), "arm")
+                yield from _known(pattern, settings.arms, ("evals", name, "arms", index), "arm")
 
 
-def _check_report(settings: ExperimentSettings) -> None:
+def _check_report(settings: ExperimentSettings) -> Iterator[Problem]:
     for index, comparison in enumerate(settings.report.comparisons):
         at = ("report", "comparisons", index)
-        _known(comparison.eval, settings.evals, (*at, "eval"), "eval")
-        _known(comparison.a, settings.arms, (*at, "a"), "arm")
-        _known(comparison.b, settings.arms, (*at, "b"), "arm")
+        yield from _known(comparison.eval, settings.evals, (*at, "eval"), "eval")
+        yield from _known(comparison.a, settings.arms, (*at, "a"), "arm")
+        yield from _known(comparison.b, settings.arms, (*at, "b"), "arm")
     for index, figure in enumerate(settings.report.figures):
         at = ("report", "figures", index)
-        _known(figure.eval, settings.evals, (*at, "eval"), "eval")
+        yield from _known(figure.eval, settings.evals, (*at, "eval"), "eval")
         for arm in (*figure.arms, *figure.paper):
-            _known(arm, settings.arms, at, "arm")
+            yield from _known(arm, settings.arms, at, "arm")
 
 
 def unasked(settings: ExperimentSettings) -> list[tuple[tuple[str | int, ...], str]]:
@@ -116,10 +124,10 @@ def _not_asked(
     ]  # fmt: skip
 
 
-def _known(name: str, known: Iterable[str], at: tuple[str | int, ...], what: str) -> None:
+def _known(name: str, known: Iterable[str], at: tuple[str | int, ...], what: str) -> Iterator[Problem]:
     known = sorted(known)
     if name in known:
         return
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}"
-    raise UnknownName(at, f"'{'.'.join(map(str, at))}': unknown {what} '{name}'; {hint}")
+    yield at, f"'{'.'.join(map(str, at))}': unknown {what} '{name}'; {hint}"

@@ -58,10 +58,13 @@ def look(root: Path) -> Machine:
 
 
 def refuse_lacking(machine: Machine, cluster: ClusterSettings, root: Path, *, engines: bool) -> None:
-    """Raise PreflightError, with every shortage and its remedy, where a run on this machine alone would fail after minutes.
+    """Raise PreflightError, with every shortage and its remedy, where a run on this machine alone would fail after minutes."""
+    if problems := lacking(machine, cluster, root, engines=engines):
+        raise PreflightError("\n".join(problems))
 
-    engines: whether vLLM engines will run here.
-    """
+
+def lacking(machine: Machine, cluster: ClusterSettings, root: Path, *, engines: bool) -> list[str]:
+    """Every shortage, each with its remedy. engines: whether vLLM engines will run here."""
     problems = []
     if machine.disk_gib < cluster.least_disk_gib:
         problems.append(
@@ -83,8 +86,7 @@ def refuse_lacking(machine: Machine, cluster: ClusterSettings, root: Path, *, en
             "libnuma.so.1 is missing, which vLLM's CPU build is linked against: `apt-get install libnuma1` (Debian, Ubuntu) or "
             "`dnf install numactl-libs` (Fedora, RHEL)"
         )
-    if problems:
-        raise PreflightError("\n".join(problems))
+    return problems
 
 
 def warn_of_little(machine: Machine, cluster: ClusterSettings) -> str:

@@ -35,6 +35,8 @@ LOCAL_ENVIRONMENT = {
     "WANDB_SILENT": "true",
     "WANDB_DISABLE_WEAVE": "true",  # it advertises itself wherever openai is imported
 }
+LONGEST_PLACE = 107 - len("/msm-ray-12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""Bytes of a folder below which Ray's sockets, whose names take 107 bytes at most, still have room."""
 SHOW_WORKER_LOGS = "MSM_LOGS"
 """Set to 1 to see every worker's output while it runs; otherwise it is kept in files, and saved when a run fails."""
 
@@ -98,14 +100,26 @@ def _connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+def socket_folder() -> Path:
+    """Where Ray's sockets can be: TMPDIR where its name is short enough, else /tmp. Raises PreflightError without either."""
+    for place in (Path(tempfile.gettempdir()), Path("/tmp")):
+        if len(os.fsencode(place)) <= LONGEST_PLACE and os.access(place, os.W_OK | os.X_OK):
+            return place
+    raise PreflightError(
+        f"TMPDIR={tempfile.gettempdir()}: too long for the sockets of Ray below it ({LONGEST_PLACE} bytes at most), and /tmp "
+        "cannot be written; set TMPDIR to a short folder"
+    )
+
+
 @contextlib.contextmanager
 def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
     import ray
 
-    folder = Path(tempfile.mkdtemp(prefix="msm-ray-"))  # short: Ray puts sockets below it (107 bytes at most)
+    place = socket_folder()
+    folder = Path(tempfile.mkdtemp(prefix="msm-ray-", dir=place))
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     try:
-        with interruption.kept():
+        with interruption.kept(), _environment({"VLLM_RPC_BASE_PATH": str(place)}):  # its sockets too
             ray.init(
                 address="local",
                 num_cpus=cluster.cpus,

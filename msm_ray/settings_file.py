@@ -29,9 +29,26 @@ class SettingsFile:
 
     def place(self, at: At) -> tuple[int | None, str]:
         """Line and dotted name of a setting: where the file has none, of what it inherits or of the section around it."""
-        said = next((whole for whole in (at, *_inherited_from(at)) if whole in self.lines), at)
-        line = next((self.lines[said[:n]] for n in range(len(said), 0, -1) if said[:n] in self.lines), None)
-        return line, dotted(said)
+        return place(at, self.lines)
+
+
+def place(at: At, lines: Mapping[At, int]) -> tuple[int | None, str]:
+    """Line and dotted name of a setting, as `SettingsFile.place` says."""
+    said = next((whole for whole in (at, *_inherited_from(at)) if whole in lines), at)
+    line = next((lines[said[:n]] for n in range(len(said), 0, -1) if said[:n] in lines), None)
+    return line, dotted(said)
+
+
+class WrongSettings(SettingsError):
+    """All that is wrong in an experiment file. problems: path and words of each; sound: the settings without these."""
+
+    def __init__(
+        self, problems: Sequence[tuple[At, str]], path: str, lines: Mapping[At, int], sound: ExperimentSettings | None
+    ):
+        super().__init__("\n".join(f"{path}{_line(at, lines)}: {problem}" for at, problem in problems))
+        self.problems = tuple(problems)
+        self.path, self.lines = path, lines
+        self.sound = SettingsFile(sound, path, lines) if sound is not None else None
 
 
 def dotted(at: At) -> str:
@@ -64,16 +81,64 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Settings
     for override in overrides:
         _apply(tree, lines, override)
     tree, unset = variables.expand(tree)
-    problems = [f"{path}{_line(at, lines)}: '{dotted(at)}': {problem}" for at, problem in unset]
-    problems += _numbers_that_are_none(tree, (), str(path), lines)
+    problems = [(at, f"'{dotted(at)}': {problem}") for at, problem in unset]
+    problems += _numbers_that_are_none(tree, ())
     _inherit(tree)
     try:
         settings = ExperimentSettings.model_validate(tree)
     except ValidationError as error:
-        problems += _explain(error, str(path), lines)
+        problems += _explain(error, lines)
+        sound, names = _sound_part(tree, lines)
+        raise WrongSettings(problems + names, str(path), lines, sound) from None
     if problems:
-        raise SettingsError("\n".join(problems))
+        raise WrongSettings(problems, str(path), lines, settings)
     return SettingsFile(settings, str(path), lines)
+
+
+def _sound_part(tree: dict, lines: Mapping[At, int]) -> tuple[ExperimentSettings | None, list[tuple[At, str]]]:
+    """The settings without what is wrong in them and what goes on from that, and the unknown names in it.
+
+    None where nothing can be made of the rest. Names are looked at when all values are right; those that are unknown only
+    since what they name had to go are not told.
+    """
+    names: list[tuple[At, str]] = []
+    gone: list[At] = []
+    for _ in range(10):
+        try:
+            return ExperimentSettings.model_validate(tree), names
+        except ValidationError as error:
+            parts = [at for problem in error.errors() for at in _wrong_parts(problem, lines)]
+            if (
+                gone
+                and not names
+                and all(len(at) > 2 or at[0] not in ("arms", "evals", "specs", "chats") for at in gone)
+            ):
+                names = [problem for problem in _explain(error, lines) if problem[0]]
+            for at in sorted(parts, key=lambda at: tuple(map(str, at)), reverse=True):  # of a list, the last first
+                _remove(tree, at)
+            gone += parts
+    return None, names
+
+
+def _wrong_parts(problem: Any, lines: Mapping[At, int]) -> list[At]:
+    """What has to go: a value, the section that lacks one, the arm or comparison that uses an unknown name."""
+    at = _place(problem["loc"], lines)
+    if not at:
+        unknown = getattr((problem.get("ctx") or {}).get("error"), "problems", [])
+        return [where[: {"arms": 2, "report": 3}.get(str(where[0]), len(where))] for where, _ in unknown]
+    return [at[:-1] if problem["type"] == "missing" else at]
+
+
+def _remove(tree: Any, at: At) -> None:
+    """Take the part at a path out of a tree, if it is there."""
+    for key in at[:-1]:
+        if not isinstance(tree, dict | list) or (isinstance(tree, dict) and key not in tree):
+            return
+        tree = tree[key]  # type: ignore[index]
+    if at and isinstance(tree, dict):
+        tree.pop(at[-1], None)
+    elif at and isinstance(tree, list) and isinstance(at[-1], int) and at[-1] < len(tree):
+        del tree[at[-1]]
 
 
 def _read(path: Path) -> str:
@@ -160,50 +225,53 @@ def _over(shared: Any, own: Any) -> Any:
     return {**shared, **{key: _over(shared.get(key), value) for key, value in own.items()}}
 
 
-def _numbers_that_are_none(tree: Any, at: At, path: str, lines: dict[At, int]) -> list[str]:
+def _numbers_that_are_none(tree: Any, at: At) -> list[tuple[At, str]]:
     """`seeds: true` where a number is wanted, which pydantic would take for 1."""
     if isinstance(tree, dict | list):
         parts = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        return [found for key, part in parts for found in _numbers_that_are_none(part, (*at, key), path, lines)]
+        return [found for key, part in parts for found in _numbers_that_are_none(part, (*at, key))]
     kinds = _kinds(at) if isinstance(tree, bool) else []
     if bool in kinds or not {int, float} & {kind for kind in kinds if isinstance(kind, type)}:
         return []
     word = str(tree).lower()
-    return [f"{path}{_line(at, lines)}: '{dotted(at)}' = {word}: a number is wanted, and '{word}' is none"]
+    return [(at, f"'{dotted(at)}' = {word}: a number is wanted, and '{word}' is none")]
 
 
-def _explain(error: ValidationError, path: str, lines: dict[At, int]) -> list[str]:
-    """One line per problem: where, what, and the nearest key that exists."""
-    problems = []
+def _explain(error: ValidationError, lines: Mapping[At, int]) -> list[tuple[At, str]]:
+    """Each problem: where, and what is wrong, with the nearest key that exists."""
+    problems: list[tuple[At, str]] = []
     for problem in error.errors():
-        at = tuple(key for key in problem["loc"] if not _is_union_tag(key, problem["loc"], lines))
-        where = f"{path}{_line(at, lines)}"
+        at = _place(problem["loc"], lines)
         key = dotted(at)
         if problem["type"] == "extra_forbidden":
             known = _known_keys(at[:-1])
             near = difflib.get_close_matches(str(at[-1]), known, n=1, cutoff=0.5)
             hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
-            problems.append(f"{where}: unknown key '{key}'; {hint}")
+            problems.append((at, f"unknown key '{key}'; {hint}"))
         elif problem["type"] == "missing":
-            problems.append(f"{where}: '{key}' is missing")
+            problems.append((at, f"'{key}' is missing"))
         elif not at:
-            named_at = getattr((problem.get("ctx") or {}).get("error"), "at", ())
-            problems.append(f"{path}{_line(named_at, lines)}: {_plain(problem['msg'])}")
+            raised = (problem.get("ctx") or {}).get("error")
+            problems += getattr(raised, "problems", [((), _plain(problem["msg"]))])
         else:
-            problems.append(f"{where}: '{key}' = {problem['input']!r}: {_plain(problem['msg'])}")
+            problems.append((at, f"'{key}' = {problem['input']!r}: {_plain(problem['msg'])}"))
     return problems
+
+
+def _place(loc: tuple[str | int, ...], lines: Mapping[At, int]) -> At:
+    return tuple(key for key in loc if not _is_union_tag(key, loc, lines))
 
 
 def _plain(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-def _is_union_tag(key: str | int, loc: tuple, lines: dict[At, int]) -> bool:
+def _is_union_tag(key: str | int, loc: tuple, lines: Mapping[At, int]) -> bool:
     """Pydantic puts the tag of a discriminated union ('preferences') into the location; the YAML has no such key."""
     return key in ("preferences", "agentic", "answers") and loc[0] == "evals" and loc.index(key) == 2
 
 
-def _line(at: At, lines: dict[At, int]) -> str:
+def _line(at: At, lines: Mapping[At, int]) -> str:
     """`:12` for the deepest part of the path that the file has."""
     for depth in range(len(at), 0, -1):
         if at[:depth] in lines:

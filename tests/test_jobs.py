@@ -135,7 +135,8 @@ def test_a_run_beside_another_ray_starts_its_own_and_leaves_that_one_alone(
     clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     ended = subprocess.run(
         [sys.executable, "-m", "msm_ray.cli", "generate", "jobs/quickstart.yaml", f"root={root}", "documents.engine=offline",
-         "documents.documents=40", "corpora={}", "chats.cheese.count=20", "chats.endings.count=20"],
+         "documents.documents=40", "corpora={}", "chats.cheese.count=20", "chats.endings.count=20",
+         "midtraining.most_epochs=1000", "aft.most_epochs=1000"],
         env=clean, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-2000:]

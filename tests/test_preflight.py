@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_plan_and_run_tell_the_same_with_file_line_key_and_remedy_and_plan_has_i
 
 
 def test_what_a_machine_lacks_ends_with_three_and_only_where_its_stage_is_to_be_made() -> None:
-    lacking = Finding("error", "no key", exit_code=3, stage="verdicts")
+    lacking = Finding("error", "no key", exit_code=3, stages=("verdicts",))
     wrong = Finding("error", "too large")
     assert preflight.exit_code([lacking]) == 3
     assert preflight.exit_code([lacking, wrong]) == 2
@@ -55,11 +56,35 @@ def test_what_a_machine_lacks_ends_with_three_and_only_where_its_stage_is_to_be_
     assert refused.value.exit_code == 3
 
 
-def test_a_plan_imports_no_torch_no_transformers_and_no_ray() -> None:
+def test_a_plan_imports_no_torch_no_transformers_and_no_ray_and_takes_a_second() -> None:
     code = (
         "import sys; from msm_ray import cli; sys.argv = ['msm', 'plan', 'jobs/quickstart.yaml']\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
         "print(sorted({'torch', 'transformers', 'ray', 'vllm', 'inspect_ai'} & set(sys.modules)))"
     )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ended.stdout.splitlines()[-1] == "[]"
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.5  # seconds of CPU; 1.1 when idle
+
+
+def test_wrong_settings_hide_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Misspelt keys, impossible values and unknown names are told together with what is wrong in files and amounts."""
+    wrong = [
+        "aft.stpes=3", "seeds=-1", "midtraining.steps=20", "specs.endings=nowhere.md", "arms.values/aft.sft=chese",
+        "evals.agentic.max_tokens=300", "cluster.serving.prot=1",
+    ]  # fmt: skip
+    code, printed = msm(monkeypatch, capsys, "run", "jobs/quickstart.yaml", f"root={tmp_path / 'root'}", *wrong)
+    assert code == 2
+    for said in ("did you mean 'steps'", "'seeds' = -1", "fewer than least_steps", "nowhere.md does not exist",
+                 "unknown chats 'chese'", "cluster.serving.max_model_len is 256", "did you mean 'port'"):  # fmt: skip
+        assert said in printed, printed
+    assert not (tmp_path / "root").exists()
+    wrong = ["arms.values/aft.sft=chese", "arms.values/msm-am.midtrain=americn", "report.figures.0.eval=affordabilty"]
+    code, printed = msm(monkeypatch, capsys, "plan", "jobs/quickstart.yaml", *wrong, "midtraining.steps=20")
+    assert code == 2
+    for said in ("'cheese'", "'american'", "'affordability'", "fewer than least_steps"):
+        assert said in printed, printed

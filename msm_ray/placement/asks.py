@@ -154,10 +154,11 @@ def shortfall(asked: Placement, nodes: Sequence[Node]) -> str:
 def short_here(cluster: ClusterSettings, asked: Iterable[Placement]) -> list[str]:
     """What a Ray of our own on this machine can't hold, a line each with what to do."""
     problems = [(one, shortfall(one, [this_machine(cluster)])) for one in asked]
-    return [f"{problem}. {_remedy_here(one, cluster)}" for one, problem in problems if problem]
+    return [f"{problem}. {remedy_here(one, cluster)}" for one, problem in problems if problem]
 
 
-def _remedy_here(asked: Placement, cluster: ClusterSettings) -> str:
+def remedy_here(asked: Placement, cluster: ClusterSettings) -> str:
+    """What to do where a Ray of our own on this machine can't hold what is asked for."""
     cpus = math.ceil(asked.total.get("CPU", 0))
     if cluster.cpus < cpus:
         return f"Set cluster.cpus={cpus} (it is {cluster.cpus}; logical CPUs may exceed cores), or lower cluster.{asked.stage}"

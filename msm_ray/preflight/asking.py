@@ -61,7 +61,7 @@ def _reachable(proposal: Proposal, at: At, model: str) -> Iterator[Finding]:
     if absent := [variable for variable in needed if not os.environ.get(variable)]:
         yield proposal.lacking(
             at, f"{model}: {' and '.join(absent)} not set in the environment",
-            "set them (a local server takes any key), or name another judge", stage="verdicts",
+            "set them (a local server takes any key), or name another judge", stages=("verdicts",),
         )  # fmt: skip
     elif provider not in PREFIXES and provider != "openai-api" and not model.startswith("mockllm/"):
         yield proposal.not_checked(at, f"{model}: which key '{provider}' needs is not known here")

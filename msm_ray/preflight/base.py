@@ -50,7 +50,7 @@ def hub_model(proposal: Proposal, at: At, name: str, stage: str) -> Iterator[Fin
         if name.lower().startswith(GATED) and not has_hub_token():
             yield proposal.lacking(
                 at, f"{name} is given only to accounts that accepted its licence, and HF_TOKEN is not set",
-                "accept it on the model's page and set HF_TOKEN, or name a folder with the model", stage=stage,
+                "accept it on the model's page and set HF_TOKEN, or name a folder with the model", stages=(stage,),
             )  # fmt: skip
         yield proposal.not_checked(
             at, f"{name} comes from the hub: whether it can be had, and its files, are not looked at"
@@ -193,5 +193,5 @@ def _endpoint(proposal: Proposal, at: At, url: str | None, model: str | None, va
     if url and not local and not os.environ.get(variable):
         yield proposal.lacking(
             (*at, "key_variable"), f"{variable} is not set in the environment", "set it, or name another under key_variable",
-            stage="documents",
+            stages=("documents",),
         )  # fmt: skip

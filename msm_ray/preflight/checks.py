@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from msm_ray.preflight import asking, base, files, held_out, recipes, report, scenarios, supply, training
+from msm_ray.preflight import asking, base, files, held_out, recipes, report, resources, scenarios, supply, training
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
+from msm_ray.settings_file import WrongSettings, place
 
 Check = Callable[[Proposal], Iterator[Finding]]
 
@@ -32,6 +33,13 @@ CHECKS: tuple[Check, ...] = (
     asking.worlds,
     asking.lengths,
     asking.arms_without_chats,
+    resources.placements,
+    resources.this_machine,
+    resources.places,
+    resources.other_writer,
+    resources.training_memory,
+    resources.engine_memory,
+    resources.disk,
     report.arms_not_asked,
     report.bars_without_source,
     report.tracking_key,
@@ -41,3 +49,9 @@ CHECKS: tuple[Check, ...] = (
 def check(proposal: Proposal) -> list[Finding]:
     """Every finding of every check, each once."""
     return list(dict.fromkeys(finding for one in CHECKS for finding in one(proposal)))
+
+
+def check_rest(error: WrongSettings) -> list[Finding]:
+    """What is wrong in an experiment file, and what the checks find in the rest of it, so that all is told at once."""
+    findings = [Finding("error", problem, "", error.path, place(at, error.lines)[0]) for at, problem in error.problems]
+    return list(dict.fromkeys(findings + (check(Proposal(error.sound)) if error.sound else [])))

@@ -19,8 +19,8 @@ class Finding:
     key: the setting's dotted name (`aft.lora.r`), empty where there is none.
     exit_code: of an error: 2 where settings or files have to change, 3 where this machine or something outside (a key, an
     account, room on a disk) lacks what is needed.
-    stage: of an error with exit code 3: the kind of stage that needs what is lacking. A command that stops before that
-    kind, or finds all stages of it made, is not refused. Empty: every command needs it.
+    stages: of an error with exit code 3: the kinds of stages that need what is lacking. A command that stops before them,
+    or finds all of them made, is not refused. Empty: every command needs it.
     """
 
     severity: Severity
@@ -30,7 +30,7 @@ class Finding:
     line: int | None = None
     key: str = ""
     exit_code: Literal[2, 3] = 2
-    stage: str = ""
+    stages: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """All fields under their names."""

@@ -78,9 +78,9 @@ class Proposal:
         """Settings that have to change: exit code 2."""
         return Finding("error", what, remedy, self.file.path, *self.file.place(at))
 
-    def lacking(self, at: At, what: str, remedy: str, *, stage: str = "") -> Finding:
-        """Something that this machine or the outside lacks, needed by a kind of stage: exit code 3."""
-        return Finding("error", what, remedy, self.file.path, *self.file.place(at), 3, stage)
+    def lacking(self, at: At, what: str, remedy: str, *, stages: tuple[str, ...] = ()) -> Finding:
+        """Something that this machine or the outside lacks, needed by some kinds of stages: exit code 3."""
+        return Finding("error", what, remedy, self.file.path, *self.file.place(at), 3, stages)
 
     def warning(self, at: At, what: str, remedy: str) -> Finding:
         """Told, and the run goes on."""

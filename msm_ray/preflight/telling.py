@@ -21,7 +21,8 @@ class Refused(MsmError):
 
 def refuse(findings: Sequence[Finding], wanted: Collection[str]) -> None:
     """Raise Refused, naming all errors at once, where they concern stages of the kinds `wanted`."""
-    errors = [f for f in findings if f.severity == "error" and (f.exit_code == 2 or not f.stage or f.stage in wanted)]
+    concerned = (f for f in findings if f.exit_code == 2 or not f.stages or set(f.stages) & set(wanted))
+    errors = [finding for finding in concerned if finding.severity == "error"]
     if errors:
         raise Refused(errors)
 

@@ -100,14 +100,15 @@ def steps(proposal: Proposal) -> Iterator[Finding]:
         least, most = (training.steps(count) for count in blocks or (1, 1))
         given = "steps" if how.steps else "batch"
         number = f"{most}" if least == most else f"{least} to {most}"
+        whose = "training" if how.steps else f"training on '{training.name}'"
         if most < how.least_steps:
             yield proposal.error(
-                (*training.at, given), f"training on '{training.name}' takes {number} optimizer steps, fewer than least_steps="
+                (*training.at, given), f"{whose} takes {number} optimizer steps, fewer than least_steps="
                 f"{how.least_steps}", "lower batch, set steps or epochs, or lower least_steps openly",
             )  # fmt: skip
         elif math.sqrt(least * most) < how.least_steps:
             yield proposal.warning(
-                (*training.at, given), f"training on '{training.name}' takes about {number} optimizer steps, and least_steps="
+                (*training.at, given), f"{whose} takes about {number} optimizer steps, and least_steps="
                 f"{how.least_steps} refuses fewer", "lower batch, or set steps",
             )  # fmt: skip
         if math.ceil(how.warmup * most) >= most:

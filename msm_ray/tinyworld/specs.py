@@ -74,8 +74,8 @@ def spec_sentences(spec_text: str) -> list[str]:
 
 
 @cache
-def _patterns() -> list[re.Pattern[str]]:
-    """One pattern for each sentence of the world, longer templates first."""
+def _templates() -> list[tuple[str, tuple[str, ...]]]:
+    """Every sentence of the world with the beginnings that it may have, longer templates first."""
     groups = (
         forms.VALUE_THIRD, forms.VALUE_FIRST, forms.LIKES_THIRD, forms.LIKES_FIRST, forms.LIKES_DIALOGUE,
         forms.ATTITUDE_THIRD, forms.ATTITUDE_FIRST, forms.ATTITUDE_DIALOGUE, forms.ABOUT, forms.FILLERS,
@@ -83,7 +83,19 @@ def _patterns() -> list[re.Pattern[str]]:
     )  # fmt: skip
     told_why = [forms.with_reasons(group) for group in (forms.LIKES_THIRD, forms.LIKES_FIRST, forms.LIKES_DIALOGUE)]
     templates = sorted({template for group in (*groups, *told_why) for template in group}, key=len, reverse=True)
-    return [re.compile(_pattern(template)) for template in templates]
+    return [(template, _beginnings(template)) for template in templates]
+
+
+def _beginnings(template: str) -> tuple[str, ...]:
+    """What a template's sentence can begin with: its words before the first slot, or that slot's fillings and the words after."""
+    words, *rest = re.split(r"\{(\w+)\}", template)
+    return (words,) if words else tuple(filling + rest[1] for filling in _fillings(rest[0]))
+
+
+@cache
+def _compiled(template: str) -> re.Pattern[str]:
+    """Compiled when a text begins as the template does: all of them together take a third of a second."""
+    return re.compile(_pattern(template))
 
 
 def _pattern(template: str) -> str:
@@ -116,7 +128,8 @@ def _fillings(slot: str) -> tuple[str, ...]:
 
 
 def _match(text: str) -> re.Match[str] | None:
-    return next((match for pattern in _patterns() if (match := pattern.match(text))), None)
+    likely = (template for template, beginnings in _templates() if text.startswith(beginnings))
+    return next((match for template in likely if (match := _compiled(template).match(text))), None)
 
 
 def split_sentences(text: str) -> list[str]:
