@@ -11,11 +11,12 @@ from msm_ray import tinyworld
 from msm_ray.config import AgenticEval, AnswersEval, ExperimentSettings, PreferencesEval
 from msm_ray.errors import MsmError
 from msm_ray.preflight import amounts
-from msm_ray.preflight.base import length_of_base, never_chatted
+from msm_ray.preflight.base import base_shape, length_of_base, never_chatted
 from msm_ray.preflight.data_files import checked, read_yaml
 from msm_ray.preflight.files import pair_fault
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
+from msm_ray.preflight.shapes import shape_of
 from msm_ray.yaml_tree import At
 
 PREFIXES = {
@@ -124,6 +125,24 @@ def lengths(proposal: Proposal) -> Iterator[Finding]:
     for name, how in settings.evals.items():
         if served is not None:
             yield from _fits(proposal, ("evals", name, "max_tokens"), how.max_tokens, _prompts(proposal, how), served)
+
+
+def written_lengths(proposal: Proposal) -> Iterator[Finding]:
+    """A writer's engine takes the whole spec and the document; a document that does not fit is cut off and rejected."""
+    workers = proposal.settings.cluster.generation
+    for name, at, how in proposal.corpora():
+        shape = shape_of(how.model, None) if how.model else proposal.once(base_shape)
+        longest = workers.max_model_len or (shape.length if shape else None)
+        spec, _ = proposal.spec(name)
+        if how.engine == "vllm" and longest and spec is not None:
+            least, most = amounts.bounds(proposal, spec.text)
+            if least + how.sampling.max_tokens > longest:
+                yield proposal.error(
+                    (*at, "sampling", "max_tokens"),
+                    f"{how.sampling.max_tokens:,} tokens of document behind specs.{name} of about {(least + most) / 2:,.0f}; "
+                    f"the writer's engine takes {longest:,}",
+                    f"set {max(1, int(longest - most))} or less, or raise cluster.generation.max_model_len",
+                )
 
 
 def _fits(proposal: Proposal, at: At, answer: int, prompts: list[str], served: int) -> Iterator[Finding]:

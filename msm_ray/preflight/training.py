@@ -11,8 +11,10 @@ from msm_ray.experiment import aft_settings
 from msm_ray.experiment_names import group_of
 from msm_ray.preflight import amounts
 from msm_ray.preflight.amounts import Amount
+from msm_ray.preflight.base import base_shape
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
+from msm_ray.preflight.shapes import KNOWN
 from msm_ray.yaml_tree import At
 
 LARGEST_RANK = 512
@@ -89,6 +91,27 @@ def lora_rank(proposal: Proposal) -> Iterator[Finding]:
                 (*at, "lora", "r"), f"{how.lora.r}: vLLM serves adapters up to rank {LARGEST_RANK}",
                 f"set {LARGEST_RANK} or less, or mode: full",
             )  # fmt: skip
+
+
+def fits_base(proposal: Proposal) -> Iterator[Finding]:
+    """Blocks that the base can take, and adapters on parts that it has."""
+    shape = proposal.once(base_shape)
+    if shape is None:
+        return
+    parts = set(shape.matrices()) | {"embed_tokens", "lm_head"}
+    for at, how in ways(proposal).items():
+        if how.sequence_length > shape.length:
+            yield proposal.error(
+                (*at, "sequence_length"), f"{how.sequence_length:,}, and the base takes {shape.length:,} tokens",
+                f"set {shape.length} or less",
+            )  # fmt: skip
+        unknown = sorted(set(how.lora.targets) - parts)
+        if how.mode == "lora" and unknown and proposal.settings.base.source.lower() in KNOWN:
+            yield proposal.error(
+                (*at, "lora", "targets"),
+                f"the base has no {', '.join(unknown)}",
+                f"name some of {', '.join(sorted(parts))}",
+            )
 
 
 def steps(proposal: Proposal) -> Iterator[Finding]:
