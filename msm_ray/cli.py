@@ -102,6 +102,29 @@ def report(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJ
     runner.show_report(loaded, store, as_json=as_json)
 
 
+@app.command()
+def verify(
+    root: Annotated[Path, typer.Argument(help="a folder with artifacts, the `root` of an experiment")],
+    as_json: AsJson = False,
+) -> None:
+    """Read every byte of every artifact below a root and name what is not what was committed."""
+    from msm_ray.artifacts import ArtifactStore
+    from msm_ray.errors import SettingsError
+
+    found = dict(ArtifactStore(root).verify())
+    if not found:
+        raise SettingsError(f"{root}: no artifacts there; give the root of an experiment")
+    if as_json:
+        print(json.dumps(found, indent=1))
+    damaged = {label: damage for label, damage in found.items() if damage}
+    for label, damage in damaged.items() if not as_json else ():
+        print(f"{label}: " + "; ".join(f"{name} {what}" for name, what in damage.items()))
+    if damaged:
+        raise SettingsError(f"{root}: {len(damaged)} of {len(found)} artifacts are not what was committed")
+    if not as_json:
+        print(f"{len(found)} artifacts, each as it was committed")
+
+
 def _load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
     from msm_ray.artifacts import ArtifactStore
     from msm_ray.experiment import build

@@ -16,7 +16,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,12 @@ KINDS = (
     "verdicts", "report",
 )  # fmt: skip
 """The order in which kinds of stages can run: nothing needs a kind that comes later."""
+
+
+CONTENT_VERSION = "content_version"
+CONTENT_VERSIONS = dict.fromkeys(KINDS, 1)
+"""Per kind, which version of the code decides the content. Raise it with every change after which the same settings and inputs
+make something else: old and new rows then never stand in one table unseen."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ def build(settings: ExperimentSettings) -> Experiment:
     stages: dict[str, Stage] = {}
 
     def add(stage: Stage) -> str:
+        stage = replace(stage, settings={**stage.settings, CONTENT_VERSION: CONTENT_VERSIONS[stage.kind]})
         known = stages.setdefault(stage.key, stage)
         if known.settings != stage.settings or known.inputs != stage.inputs:
             raise SettingsError(f"two different stages are called {stage.key}; give one another name")

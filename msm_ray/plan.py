@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from msm_ray import preflight
 from msm_ray.artifacts import ArtifactStore, Found
 from msm_ray.errors import SettingsError
-from msm_ray.experiment import Experiment, Stage
+from msm_ray.experiment import CONTENT_VERSION, Experiment, Stage
 from msm_ray.preflight import Finding
 
 
@@ -36,8 +37,13 @@ def plan(experiment: Experiment, store: ArtifactStore) -> list[Planned]:
     for stage in experiment.stages.values():
         inputs = {key: digests[key] for key in stage.inputs}
         found = look_up(store, stage, inputs)
-        present = found.state == "present" and found.artifact
-        digests[stage.key] = found.artifact.digest if present and found.artifact else None
+        there = found.artifact if found.state in ("present", "damaged") else None
+        digests[stage.key] = there.digest if there else None
+        if found.edited:
+            warnings.warn(
+                f"{stage.key}: {', '.join(found.edited)} was edited since it was made; what was made from it before is stale",
+                stacklevel=2,
+            )
         planned.append(Planned(stage, found, inputs))
     return planned
 
@@ -53,6 +59,29 @@ def look_up(store: ArtifactStore, stage: Stage, inputs: Mapping[str, str | None]
     if found.state == "stale" and (stage.kind == "report" or (stage.kind == "items" and only_inputs)):
         return Found("missing", draft=found.draft)
     return found
+
+
+def refuse_damaged(planned: list[Planned], force: tuple[str, ...], new_version: bool) -> None:
+    """Stop before anything is built on what is not what was committed: a root that was copied halfway, an emptied file.
+
+    Raises SettingsError naming every such artifact and the ways on.
+    """
+    forced = {p.stage.key for p in planned if p.stage.kind in force or p.stage.key in force}
+    damaged = [p for p in planned if p.found.state == "damaged" and p.stage.key not in forced and not new_version]
+    if damaged:
+        raise SettingsError(
+            "\n".join(describe_damage(p.stage, p.found) for p in damaged)
+            + "\nCopy what is damaged again from where it is whole (`msm verify ROOT` reads every byte), or make it anew with "
+            + " ".join(f"--force {p.stage.key}" for p in damaged)
+        )
+
+
+def describe_damage(stage: Stage, found: Found, most: int = 4) -> str:
+    """`documents/x@1 is not what was committed: data/part-000001.parquet is missing`."""
+    wrong = [f"{name} {what}" for name, what in found.damage.items()]
+    more = f" and {len(wrong) - most} more" if len(wrong) > most else ""
+    version = f"@{found.artifact.version}" if found.artifact else ""
+    return f"{stage.key}{version} is not what was committed: {'; '.join(wrong[:most])}{more}"
 
 
 def refuse_stale(planned: list[Planned], force: tuple[str, ...], new_version: bool) -> None:
@@ -88,7 +117,12 @@ def _force_hint(planned: list[Planned], force: tuple[str, ...]) -> str:
 
 def describe_change(stage: Stage, changed: Mapping[str, tuple[Any, Any]], draft: bool) -> str:
     """`  midtrain/x: learning_rate: 0.001 there, 0.0005 wanted`."""
-    keys = "; ".join(f"{key}: {_short(old)} there, {_short(new)} wanted" for key, (old, new) in changed.items())
+    keys = "; ".join(
+        f"made by a version of msm_ray that makes other {stage.kind}"
+        if key == CONTENT_VERSION
+        else f"{key}: {_short(old)} there, {_short(new)} wanted"
+        for key, (old, new) in changed.items()
+    )
     return f"  {stage.key}{' (unfinished)' if draft else ''}: {keys}"
 
 
@@ -113,7 +147,7 @@ def _show_stages(planned: list[Planned]) -> None:
     table = Table(title="plan", box=None, header_style="bold", pad_edge=False)
     for column in ("state", "stage", "name", "rows", "tokens", "steps"):
         table.add_column(column, justify="right" if column in ("rows", "tokens", "steps") else "left", no_wrap=True)
-    style = {"present": "green", "stale": "yellow", "missing": "cyan"}
+    style = {"present": "green", "stale": "yellow", "damaged": "red", "missing": "cyan"}
     for entry in planned:
         row = entry.as_json()
         numbers = [f"{row[key]:,}" if row[key] is not None else "-" for key in ("rows", "tokens", "steps")]
@@ -125,5 +159,7 @@ def _show_stages(planned: list[Planned]) -> None:
     states = [entry.found.state for entry in planned]
     console.print(f"{len(planned)} stages: " + ", ".join(f"{states.count(s)} {s}" for s in style if s in states))
     for entry in planned:
+        if entry.found.state == "damaged":
+            console.print(describe_damage(entry.stage, entry.found), highlight=False, markup=False)
         if entry.found.state == "stale" and entry.found.changed:
             console.print(describe_change(entry.stage, entry.found.changed, entry.found.draft), highlight=False)

@@ -51,6 +51,7 @@ def run(
     wanted = KINDS[: KINDS.index(until) + 1] if until else KINDS
     with store.lock():
         planned = plan.plan(experiment, store)
+        plan.refuse_damaged(planned, force, new_version)
         plan.refuse_stale(planned, force, new_version)
         forced = _Forced(store.root, force)
         todo = [p for p in planned if p.stage.kind in wanted and (p.found.state != "present" or forced.names(p.stage))]
@@ -136,6 +137,8 @@ def _choose(workshop: Workshop, kinds: tuple[str, ...], forced: _Forced, new_ver
         stale = found.state == "stale" and any(digest is not None for digest in inputs.values())
         if stale and not (anew or new_version) and stage.kind != "report":
             problems[stage.key] = plan.describe_change(stage, found.changed or {}, found.draft)
+        if found.state == "damaged" and not (anew or new_version):
+            problems[stage.key] = plan.describe_damage(stage, found)
         replaced = found.artifact.version if found.artifact else None
         chosen[stage.key] = _Choice(stage, inputs, anew or ("version" if new_version else None), replaced)
     if problems:

@@ -1,12 +1,18 @@
 """The artifact contract: commit last, reuse what is equal, name what changed, never take a half for a whole."""
 
+import errno
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from msm_ray import artifacts
 from msm_ray.artifacts import ArtifactStore, commit, content_digest, is_committed
 from msm_ray.errors import PreflightError, SettingsError
 
+OTHER = "has other content"
 SETTINGS = {"rate": 0.1, "inner": {"steps": 5}}
 
 
@@ -134,3 +140,119 @@ def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PreflightError, match="cannot write there"), ArtifactStore(tmp_path / "file").lock():
         pass
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[ArtifactStore, Path]:
+    store = ArtifactStore(tmp_path)
+    folder, record = store.begin("documents", "x", SETTINGS, {})
+    (folder / "data").mkdir()
+    for name in ("data/a.parquet", "data/b.parquet", "outline.yaml"):
+        (folder / name).write_text(f"what is in {name}")
+    (folder / "large").write_bytes(bytes(2**20 + 1))
+    commit(folder, record, {"rows": 1})
+    return store, folder
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda folder: (folder / "data/b.parquet").unlink(), {"data/b.parquet": "is missing"}),
+        (lambda folder: (folder / "data/a.parquet").write_text(""), {"data/a.parquet": "is empty"}),
+        (lambda folder: (folder / "large").write_text("x"), {"large": "has 1 bytes, not 1,048,577"}),
+        (lambda folder: (folder / "data/a.parquet").write_text("what is in data/b.parquet"), {"data/a.parquet": OTHER}),
+        (lambda folder: (folder / "data/c.parquet").write_text("x"), {"data/c.parquet": "was not there"}),
+        (lambda folder: (folder / "COMMITTED").write_text(""), {"COMMITTED": "is not this artifact's"}),
+        (lambda folder: (folder / "outline.yaml").write_text(""), {"outline.yaml": "is empty"}),
+        (lambda folder: (folder / "artifact.json").unlink(), {"x@1": "is neither whole nor begun: it was copied halfway"}),
+        (lambda folder: (folder / "COMMITTED").unlink(), {"x@1": "is neither whole nor begun: it was copied halfway"}),
+    ],
+)  # fmt: skip
+def test_what_is_not_what_was_committed_is_named_before_it_is_used(
+    made: tuple[ArtifactStore, Path], harm: Callable[[Path], object], told: dict[str, str]
+) -> None:
+    store, folder = made
+    assert store.find("documents", "x", SETTINGS, {}).state == "present"
+    harm(folder)
+    found = store.find("documents", "x", SETTINGS, {})
+    assert (found.state, found.damage) == ("damaged", told)
+    assert dict(store.verify()) == {"documents/x@1": told}
+
+
+def test_every_byte_is_read_only_where_it_is_asked_for(made: tuple[ArtifactStore, Path]) -> None:
+    store, folder = made
+    (folder / "large").write_bytes(bytes(2**20) + b"1")
+    assert store.find("documents", "x", SETTINGS, {}).state == "present"
+    assert dict(store.verify()) == {"documents/x@1": {"large": "has other content"}}
+
+
+def test_what_a_file_manager_leaves_is_no_damage_and_an_empty_folder_neither(made: tuple[ArtifactStore, Path]) -> None:
+    store, folder = made
+    (folder / "data" / ".DS_Store").write_text("x")
+    (store.root / "documents" / "y@1").mkdir()
+    assert store.find("documents", "x", SETTINGS, {}).state == "present"
+    assert store.find("documents", "y", SETTINGS, {}).state == "missing"
+
+
+def test_an_edited_outline_is_used_as_it_is_now_and_is_another_input(made: tuple[ArtifactStore, Path]) -> None:
+    store, folder = made
+    before = store.find("documents", "x", SETTINGS, {})
+    (folder / "outline.yaml").write_text("what people wrote")
+    now = store.find("documents", "x", SETTINGS, {})
+    assert (now.state, now.edited) == ("present", ("outline.yaml",))
+    assert now.artifact and before.artifact and now.artifact.digest != before.artifact.digest
+    assert now.artifact.digest == content_digest(folder)
+
+
+def test_a_damaged_artifact_can_be_forced_and_an_interrupted_removal_is_no_damage(
+    made: tuple[ArtifactStore, Path],
+) -> None:
+    store, folder = made
+    (folder / "large").unlink()
+    folder.rename(folder.with_name(".x@1.removed"))  # as a killed `--force` leaves it
+    assert store.find("documents", "x", SETTINGS, {}).state == "missing"
+    assert dict(store.verify()) == {}
+    assert store.begin("documents", "x", SETTINGS, {})[0] == folder
+    assert not folder.with_name(".x@1.removed").exists()
+
+
+def test_a_moved_root_is_the_same_root(made: tuple[ArtifactStore, Path], tmp_path: Path) -> None:
+    store, folder = made
+    moved = store.root.with_name("moved here")
+    store.root.rename(moved)
+    there = ArtifactStore(moved)
+    assert there.find("documents", "x", SETTINGS, {}).state == "present"
+    assert dict(there.verify()) == {"documents/x@1": {}}
+    assert not [p for p in moved.rglob("*") if p.is_file() and str(tmp_path).encode() in p.read_bytes()]
+
+
+def test_a_file_system_without_locks_is_refused_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(artifacts.fcntl, "flock", no_locks)
+    with pytest.raises(PreflightError, match="takes no locks .*root=FOLDER"), ArtifactStore(tmp_path).lock():
+        pass
+
+
+def test_a_file_system_that_cannot_settle_folders_is_used_and_a_failing_disk_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def only_files(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(number)
+
+    monkeypatch.setattr(artifacts.os, "fsync", only_files)
+    make(ArtifactStore(tmp_path), SETTINGS)
+
+    def broken(number: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(artifacts.os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        make(ArtifactStore(tmp_path), {"rate": 2})

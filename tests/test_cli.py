@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from msm_ray import cli
+from msm_ray.artifacts import ArtifactStore, commit
 
 
 def msm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -86,6 +87,23 @@ def test_a_report_that_is_not_there_yet_and_arms_that_are_not_trained(run) -> No
         code, printed = run(command)
         assert code == 2
         assert named in printed
+
+
+def test_verify_names_what_is_not_what_was_committed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = ArtifactStore(tmp_path)
+    for name in ("a", "b"):
+        folder, record = store.begin("chats", name, {}, {})
+        (folder / "data").write_text("rows")
+        commit(folder, record, {})
+    assert msm(monkeypatch, capsys, "verify", str(tmp_path)) == (0, "2 artifacts, each as it was committed\n")
+    (store.root / "chats/b@1/data").write_text("rowz")
+    code, printed = msm(monkeypatch, capsys, "verify", str(tmp_path))
+    assert code == 2
+    assert "chats/b@1: data has other content" in printed and "1 of 2 artifacts" in printed
+    code, printed = msm(monkeypatch, capsys, "verify", str(tmp_path / "nowhere"))
+    assert code == 2 and "no artifacts there" in printed
 
 
 def test_usage_errors_end_with_two(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

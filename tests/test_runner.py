@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from msm_ray import runner, stages
+from msm_ray import plan, runner, stages
 from msm_ray.artifacts import ArtifactStore, commit
 from msm_ray.errors import OutOfMeans, QualityGateError, SettingsError, StageError
-from msm_ray.experiment import Experiment, build
+from msm_ray.experiment import CONTENT_VERSIONS, Experiment, build
 from msm_ray.settings_file import load_experiment
 from msm_ray.stages import Draft, Workshop
 
@@ -182,3 +182,61 @@ def test_the_one_by_one_stages_go_on_after_one_of_them(tmp_path: Path, monkeypat
     with pytest.raises(QualityGateError, match="chats/cheese failed: .*rejected"):
         runner.run(experiment, store, until="chats")
     assert {(a.stage, a.name) for a in store.all()} == {("chats", "endings"), ("chats", "ordinary")}
+
+
+def test_a_root_that_was_copied_halfway_is_named_and_never_built_on(
+    world: tuple[Experiment, ArtifactStore, list[str]],
+) -> None:
+    experiment, store, made = world
+    runner.run(experiment, store)
+    made.clear()
+    (store.root / "documents/affordability@1/data").unlink()
+    (store.root / "sft/cheese-s0@1/data").write_text("")
+    for command in (lambda: runner.run(experiment, store), lambda: runner.run(experiment, store, force=("report",))):
+        with pytest.raises(SettingsError) as caught:
+            command()
+        assert "documents/affordability@1 is not what was committed: data is missing" in str(caught.value)
+        assert "sft/cheese-s0@1 is not what was committed: data is empty" in str(caught.value)
+    assert made == []
+    states = {p.stage.key: p.found.state for p in plan.plan(experiment, store)}
+    assert [key for key, state in states.items() if state != "present"] == ["documents/affordability", "sft/cheese-s0"]
+    runner.run(experiment, store, force=("documents/affordability", "sft/cheese-s0"))
+    assert made == ["documents/affordability", "sft/cheese-s0"]
+
+
+def test_an_edited_outline_is_said_and_what_was_made_from_it_is_stale(
+    world: tuple[Experiment, ArtifactStore, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, store, made = world
+
+    def with_outlines(workshop: Workshop, kind: str, drafts: Sequence[Draft]) -> None:
+        for draft in drafts:
+            (draft.folder / "outline.yaml").write_text("made by rules")
+        failing(workshop, made, drafts, {})
+
+    monkeypatch.setattr(stages, "make", with_outlines)
+    runner.run(experiment, store)
+    (store.root / "outline/american@1/outline.yaml").write_text("edited")
+    with (
+        pytest.warns(UserWarning, match="outline/american: outline.yaml was edited"),
+        pytest.raises(SettingsError) as told,
+    ):
+        runner.run(experiment, store)
+    assert "documents/american: input outline/american" in str(told.value)
+    made.clear()
+    with pytest.warns(UserWarning, match="edited"):
+        runner.run(experiment, store, new_version=True)
+    assert "documents/american" in made and "outline/american" not in made and "documents/endings" not in made
+
+
+def test_what_another_version_of_the_program_made_is_stale_and_says_why(
+    world: tuple[Experiment, ArtifactStore, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, store, _ = world
+    runner.run(experiment, store)
+    monkeypatch.setitem(CONTENT_VERSIONS, "documents", CONTENT_VERSIONS["documents"] + 1)
+    other = build(load_experiment("jobs/quickstart.yaml", [f"root={store.root}"]))
+    with pytest.raises(
+        SettingsError, match="documents/american: made by a version of msm_ray that makes other documents"
+    ):
+        runner.run(other, store)
