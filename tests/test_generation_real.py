@@ -217,8 +217,8 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.shutdown()
 
 
-def endpoint_job(out: Path, address: str, documents: int = 60) -> DocumentJob:
-    settings = {"documents": documents, "batch_size": 8, "request_seconds": 4, "request_tries": 3, "attempts": 2}
+def endpoint_job(out: Path, address: str, documents: int = 60, **more: object) -> DocumentJob:
+    settings = more | {"documents": documents, "batch_size": 8, "request_seconds": 4, "request_tries": 3, "attempts": 2}
     asked = {"engine": "endpoint", "url": address, "model": "m", "key_variable": "TEST_KEY"}
     made = job(out, "specs/cheese/america.md", "Ada", "m", **asked, **settings)
     return replace(made, chat_template_kwargs={"enable_thinking": False})
@@ -263,7 +263,7 @@ def test_a_spent_quota_stops_at_once_and_the_rest_follows_later(
     kept = shard_bytes(tmp_path)
     if status == 402:
         Misbehaving.fatal = None
-        write_all_documents([endpoint_job(tmp_path, address)], WORKERS)
+        write_all_documents([endpoint_job(tmp_path, address, most_refused=0.3)], WORKERS)
         assert kept.items() <= shard_bytes(tmp_path).items()
         ids = [row["id"] for row in read_rows(tmp_path / "data")]
         assert len(ids) == len(set(ids)) > len(before)
