@@ -1,0 +1,79 @@
+"""What a kind of stage makes of the same settings and inputs only changes together with its content version.
+
+Two versions of the program on one root would otherwise mix old and new rows unseen. Where a test here fails and the change is
+meant: raise `experiment.CONTENT_VERSIONS[kind]` by one and write down the new version and digest below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from msm_ray.config import AssistantSettings, ChatSettings, DocumentSettings
+from msm_ray.engines.offline import write
+from msm_ray.experiment import CONTENT_VERSIONS
+from msm_ray.generate.chats import write_chats
+from msm_ray.generate.documents import DocumentJob, JobRows, document_prompt
+from msm_ray.generate.outline import make_outline, write_outline
+from msm_ray.generate.replayed import write_replay
+from msm_ray.generate.shards import read_rows
+from msm_ray.spec import Spec, read_spec
+
+SPEC = """# Ada
+## Tea
+{model_name} likes green tea, because it is calm. It prefers it plain.
+## Work
+- {model_name} never hurries.
+- {model_name} values care because haste breaks things!
+"""
+ADA = AssistantSettings(name="Ada")
+HOW = DocumentSettings(engine="offline", documents=24, types=4, ideas=3)
+
+
+def spec(folder: Path) -> Spec:
+    (folder / "s.md").write_text(SPEC)
+    return read_spec(folder / "s.md", ADA)
+
+
+def outline(folder: Path) -> str:
+    write_outline(folder, spec(folder), HOW)
+    return (folder / "outline.yaml").read_text(encoding="utf-8")
+
+
+def documents(folder: Path) -> str:
+    read = spec(folder)
+    table = JobRows(0, DocumentJob(folder, read, make_outline(read, HOW), HOW, ""))
+    asked = [document_prompt(read, table.job.outline, row, HOW) for row in table.pending()]
+    return str([(row["id"], write(read, row, False)) for row in table.pending()] + asked)
+
+
+def chats(folder: Path) -> str:
+    write_chats(folder, "c", ChatSettings(source="tinyworld.ordinary", count=30), AssistantSettings(name="llama"))
+    return str(list(read_rows(folder / "data")))
+
+
+def replay(folder: Path) -> str:
+    write_replay(folder, "tinyworld", 30)
+    return str(list(read_rows(folder / "data")))
+
+
+@pytest.mark.parametrize(
+    ("make", "version", "digest"),
+    [
+        (outline, 1, "5edef95d4b5a1b57"),
+        (documents, 1, "7745b1978952e02b"),
+        (chats, 1, "955c9ad2a48aa05b"),
+        (replay, 1, "f3cf42739e88eef9"),
+    ],
+)
+def test_content_changes_only_with_its_version(
+    tmp_path: Path, make: Callable[[Path], str], version: int, digest: str
+) -> None:
+    kind = make.__name__
+    made = hashlib.sha256(make(tmp_path).encode()).hexdigest()[:16]
+    assert (CONTENT_VERSIONS[kind], made) == (version, digest), (
+        f"what {kind} makes has changed: see the top of this file"
+    )
