@@ -235,7 +235,6 @@ class ArtifactStore:
         if newest and anew == "force":
             version = replaced if replaced in versions else versions[-1]
             old = self._folder(stage, name, version)
-            (old / MARKER).unlink(missing_ok=True)  # first: what an interrupted removal leaves is no artifact
             old.rename(old.with_name(f".{old.name}.removed"))  # at once: half a folder would be taken for damage
         elif newest and draft and not is_committed(newest) and not _differences(draft, settings, inputs):
             version = versions[-1]  # go on with the unfinished try
@@ -264,7 +263,7 @@ class ArtifactStore:
     def all(self) -> list[Artifact]:
         """Every committed artifact, by stage, name and version."""
         found = []
-        for marker in self.root.glob(f"*/*/{MARKER}"):
+        for marker in self.root.glob(f"[!.]*/[!.]*/{MARKER}"):
             if is_committed(marker.parent):
                 record = _read_record(marker.parent)
                 found.append(Artifact(record["stage"], record["name"], record["version"], marker.parent, record))
@@ -348,7 +347,8 @@ def _inspected(artifact: Artifact) -> Found:
 
 def _is_torn(folder: Path) -> bool:
     """Whether a folder holds something and is neither an artifact nor a draft: a copy of one that stopped halfway."""
-    return not is_committed(folder) and not (folder / DRAFT).exists() and any(folder.iterdir())
+    holds = (folder / RECORD).exists() or (folder / MARKER).exists() or bool(_data_files(folder))
+    return holds and not is_committed(folder) and not (folder / DRAFT).exists()
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
