@@ -29,7 +29,9 @@ def artifact(folder: Path, stage: Stage) -> Artifact:
     return Artifact(stage.kind, stage.name, 1, folder, facts)
 
 
-def write_verdicts(folder: Path, stage: Stage, experiment: Experiment, verdict: Say) -> None:
+def write_verdicts(
+    folder: Path, stage: Stage, experiment: Experiment, verdict: Say, judge: Callable[[str], str]
+) -> None:
     rollouts = experiment.stages[stage.inputs[0]]
     eval_name, arm = stage.inputs[1].partition("/")[2], rollouts.settings["arm"]
     rows = [
@@ -37,6 +39,7 @@ def write_verdicts(folder: Path, stage: Stage, experiment: Experiment, verdict: 
             "arm": arm, "eval": eval_name, "condition": f"kind {n % 2}", "cluster": f"domain {n % 10}", "sample": str(n),
             "epoch": 1, "answer": f"answer {n}", "verdict": verdict(arm, n), "reason": "", "order": "",
             "status": "error" if verdict(arm, n) is None else "ok", "question": f"question {n}", "unit": str(n),
+            "judge": judge(arm),
         }
         for n in range(20)
     ]  # fmt: skip
@@ -44,7 +47,13 @@ def write_verdicts(folder: Path, stage: Stage, experiment: Experiment, verdict: 
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / "verdicts.parquet")
 
 
-def report(tmp_path: Path, verdict: Say, *overrides: str, log: Log = lambda _: None) -> tuple[str, dict]:
+def report(
+    tmp_path: Path,
+    verdict: Say,
+    *overrides: str,
+    log: Log = lambda _: None,
+    judge: Callable[[str], str] = lambda _: "rules",
+) -> tuple[str, dict]:
     """The page and the numbers of the quickstart's evals, with four seeds unless overrides say another number."""
     experiment = build(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", "seeds=4", *overrides]))
     artifacts = {}
@@ -52,7 +61,7 @@ def report(tmp_path: Path, verdict: Say, *overrides: str, log: Log = lambda _: N
         if stage.kind in ("midtrain", "sft", "corpus", "verdicts"):
             made = artifacts[stage.key] = artifact(tmp_path, stage)
             if stage.kind == "verdicts":
-                write_verdicts(made.folder, stage, experiment, verdict)
+                write_verdicts(made.folder, stage, experiment, verdict, judge)
             if stage.kind == "corpus":
                 (made.folder / "data").mkdir()
                 pq.write_table(
@@ -114,7 +123,7 @@ def test_one_or_two_seeds_claim_nothing_anywhere(
         assert "these checkpoints" in text and "seeds=4" in text
         assert not re.search(r"\b(above|below)\b", text)
         assert "Holm</th>" not in text and "  p  " not in text
-    assert numbers["note"]
+    assert numbers["notes"]
     for rows in (numbers["differences"], kept.tables["differences"]):
         assert {(d["p"], d["p_holm"], d["word"], d["of"]) for d in rows} == {(None, None, None, "these checkpoints")}
     assert "these checkpoints" in kept.numbers["rates are"]
@@ -146,3 +155,13 @@ def test_a_report_of_an_earlier_version_is_named_and_not_misread(tmp_path: Path)
     (tmp_path / "report.json").write_text(json.dumps(old), "utf-8")
     with pytest.raises(SettingsError, match="msm run"):
         tables.show(tmp_path)
+
+
+def test_arms_that_different_judges_judged_do_not_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, numbers = report(
+        tmp_path, lambda arm, n: n % 2 == 0, judge=lambda arm: f"judge of {arm.partition('/')[2][:3]}"
+    )
+    tables.show(tmp_path / "out")
+    (note,) = numbers["notes"]
+    assert "affordability: judge of aft, judge of bas, judge of msm" in note
+    assert "arms do not compare" in page and "arms do not" in capsys.readouterr().out

@@ -109,14 +109,14 @@ def test_identical_aft_data_is_literally_one_artifact(done: Path) -> None:
 def test_the_report_for_machines_has_every_arm_with_counts(done: Path) -> None:
     printed = subprocess.run(command(done, "report", "--json"), capture_output=True, text=True, check=True).stdout
     report = json.loads(printed)
-    assert set(report) == {"experiment", "note", "rates", "differences", "artifacts"}
+    assert set(report) == {"experiment", "notes", "rates", "differences", "artifacts"}
     overall = [r for r in report["rates"] if r["condition"] is None]
     assert {(r["eval"], r["arm"]) for r in overall if r["eval"] == "agentic"} == {
         ("agentic", f"agentic/{arm}") for arm in ("baseline", "aft", "msm", "msm+aft", "msm-anti+aft", "msm-aff+aft")
     }
     assert all(r["lower"] <= r["upper"] and 0 < r["completed"] <= r["asked"] for r in overall)
     assert all(r["low"] <= r["rate"] <= r["high"] for r in overall if not r["short"])
-    assert report["note"] and all((r["seeds"], r["of"]) == (1, "these checkpoints") for r in overall)
+    assert report["notes"] and all((r["seeds"], r["of"]) == (1, "these checkpoints") for r in overall)
     assert all((d["p"], d["word"]) == (None, None) for d in report["differences"])
     assert {r["condition"] for r in report["rates"] if r["eval"] == "affordability"} == {None, "price", "conflict"}
     assert len({r["condition"] for r in report["rates"] if r["eval"] == "agentic"}) == 28

@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 from msm_ray.artifacts import Artifact
 from msm_ray.config import AnswersEval
 from msm_ray.experiment import Experiment
-from msm_ray.report.words import note_of_seeds
+from msm_ray.report.words import note_of_judges, note_of_seeds
 from msm_ray.stats import Difference, Rate, Verdict, claims, difference, rate
 
 FEW_CONDITIONS = 6
@@ -48,6 +48,15 @@ def collect(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> Result
             differences.append(difference(by_arm[a], by_arm[b]))
             parts += [_described(difference(by_arm[a], by_arm[b], c)) for c in shown]
     return Results(tuple(rates), (*claims(differences), *parts), rows)
+
+
+def notes(results: Results) -> list[str]:
+    """What has to be said beside the numbers: what they are of, and judges that differ."""
+    judges = {
+        name: sorted({str(row["judge"]) for row in rows if row.get("judge") and row["verdict"] is not None})
+        for name, rows in results.rows.items()
+    }
+    return [note for note in (note_of_seeds(results.rates), note_of_judges(judges)) if note]
 
 
 def _described(d: Difference) -> Difference:
@@ -90,10 +99,10 @@ def finite(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_json(experiment: Experiment, results: Results, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """The report for machines: {experiment, note, rates, differences, artifacts}. note: said where nothing is claimed."""
+    """The report for machines: {experiment, notes, rates, differences, artifacts}."""
     return {
         "experiment": experiment.settings.experiment,
-        "note": note_of_seeds(results.rates),
+        "notes": notes(results),
         "rates": [finite(asdict(r)) for r in results.rates],
         "differences": [finite(asdict(d)) for d in results.differences],
         "artifacts": [

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from msm_ray.errors import SettingsError
-from msm_ray.report.words import no_choice, note_of_seeds, p_value, shortened, shown_difference, shown_rate, target
+from msm_ray.report.words import no_choice, p_value, shortened, shown_difference, shown_rate, target
 from msm_ray.stats import Difference, Rate
 
 
@@ -21,7 +21,8 @@ def show(folder: Path) -> None:
     try:
         rates = tuple(Rate(**_numbers(row)) for row in report["rates"])
         differences = tuple(Difference(**_numbers(row)) for row in report["differences"])
-    except TypeError:
+        notes = report["notes"]
+    except (TypeError, KeyError):
         raise SettingsError(
             f"{folder}: this report was written by another version; `msm run` with the same file makes the next one"
         ) from None
@@ -31,9 +32,8 @@ def show(folder: Path) -> None:
         console.print(_rates(eval_name, tuple(r for r in rates if r.eval == eval_name)))
     if differences:
         console.print(_differences(differences))
-    for line in (*_short(rates), note_of_seeds(rates)):
-        if line:
-            console.print(line)
+    for line in (*_short(rates), *notes):
+        console.print(line)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from msm_ray.stats import CHECKPOINTS, Difference, Rate
 
 
@@ -14,6 +16,17 @@ def note_of_seeds(rates: tuple[Rate, ...]) -> str:
     return (
         f"Numbers of these checkpoints only: {seeds} cannot tell how another training with the same recipe would come out, "
         "so nothing is claimed about differences. The same command with seeds=4 trains the others and then does."
+    )
+
+
+def note_of_judges(judges: Mapping[str, Sequence[str]]) -> str:
+    """Evals whose arms were not all judged by one model; empty where there are none. judges: eval -> names."""
+    several = [f"{name}: {', '.join(models)}" for name, models in judges.items() if len(models) > 1]
+    if not several:
+        return ""
+    return (
+        f"Verdicts of one eval come from several judges ({'; '.join(several)}), so its arms do not compare. "
+        "`--force verdicts` with the same command judges them all anew."
     )
 
 

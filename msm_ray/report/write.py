@@ -19,7 +19,7 @@ from msm_ray.artifacts import Artifact, write_whole
 from msm_ray.config import AnswersEval
 from msm_ray.experiment import Experiment
 from msm_ray.report import figures, words
-from msm_ray.report.results import Results, as_json, collect, finite
+from msm_ray.report.results import Results, as_json, collect, finite, notes
 from msm_ray.tracking import Tracker
 
 SHOWN_DOCUMENTS, SHOWN_ROLLOUTS = 10, 4
@@ -86,7 +86,7 @@ def _page(
     template = environment.from_string(resources.files("msm_ray.report").joinpath("page.html.jinja").read_text("utf-8"))
     return template.render(
         settings=experiment.settings,
-        note=words.note_of_seeds(results.rates),
+        notes=notes(results),
         target=words.target(results.rates),
         sentences=[words.sentence(d) for d in results.differences if d.condition is None],
         pictures=pictures,
@@ -192,7 +192,7 @@ def _track(tracker: Tracker, results: Results) -> None:
     _table(tracker, "differences", DIFFERENCE_COLUMNS, [asdict(d) for d in results.differences])
     overall = [r for r in results.rates if r.condition is None]
     tracker.summary({f"{r.eval}/{r.arm}": r.rate for r in overall if not math.isnan(r.rate)})
-    tracker.summary({"rates are": words.target(results.rates)})
+    tracker.summary({"rates are": words.target(results.rates), "notes": " ".join(notes(results))})
 
 
 def _table(tracker: Tracker, name: str, columns: list[str], rows: Sequence[dict[str, Any]]) -> None:
