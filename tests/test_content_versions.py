@@ -64,7 +64,7 @@ def replay(folder: Path) -> str:
     ("make", "version", "digest"),
     [
         (outline, 1, "5edef95d4b5a1b57"),
-        (documents, 1, "7745b1978952e02b"),
+        (documents, 2, "59b049a4648501d5"),
         (chats, 1, "955c9ad2a48aa05b"),
         (replay, 1, "f3cf42739e88eef9"),
     ],

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from msm_ray import preflight
 from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.errors import SettingsError
 from msm_ray.generate.documents import row_id
-from msm_ray.generate.outline import list_ideas, make_outline, read_outline, write_outline
+from msm_ray.generate.outline import list_ideas, make_outline, read_outline, unwritten_sections, write_outline
 from msm_ray.generate.sentences import about_assistant, label, split_sentences
+from msm_ray.settings_file import read_experiment
 from msm_ray.spec import Spec, read_spec
 
 SETTINGS = DocumentSettings(engine="offline", documents=600, types=4, ideas=40)
@@ -48,6 +50,34 @@ def test_ideas_are_distinct_even_and_capped(spec: Spec) -> None:
     assert some == ideas[:20]
     places = Counter((idea.subdomain, idea.type) for idea in some)
     assert max(places.values()) - min(places.values()) <= 1
+
+
+def test_a_cap_takes_the_same_share_from_every_section(tmp_path: Path) -> None:
+    """60 documents about seven sections were 20 each for three of them and none for four."""
+    path = tmp_path / "seven.md"
+    path.write_text("# Ada\n" + "".join(f"## Part {n}\nAda likes the number {n}.\n" for n in range(7)))
+    spec = read_spec(path, ADA)
+    how = DocumentSettings(documents=60, types=20, ideas=25)
+    shares = Counter(idea.subdomain for idea in list_ideas(make_outline(spec, how), 60))
+    assert sorted(shares.values()) == [8, 8, 8, 9, 9, 9, 9]
+    assert unwritten_sections(spec, how) == {}
+    few = unwritten_sections(spec, how.model_copy(update={"documents": 5}))
+    assert few == {"Part 5": "the documents end before it", "Part 6": "the documents end before it"}
+
+
+def test_a_section_without_a_sentence_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.md"
+    path.write_text("# Ada\nThis document tells who Ada is.\n## Tea\nAda likes tea.\n")
+    assert unwritten_sections(read_spec(path, ADA), SETTINGS) == {"Ada": "it has no sentence to write about"}
+
+
+def test_a_section_that_gets_no_document_is_told_at_plan() -> None:
+    """In the tiny world's specs all five sections have sentences; three documents end before two of them."""
+    proposal = preflight.Proposal(read_experiment("jobs/quickstart.yaml", ["documents.documents=3", "corpora={}"]))
+    told = [f for f in preflight.check(proposal) if f.key == "documents.documents"]
+    assert [f.severity for f in told] == ["warning"] * 4
+    assert told[0].line == 0
+    assert "3 documents end before sections 'what llama dislikes and why', 'likes and dislikes'" in told[0].what
 
 
 def test_written_outline_reads_back_and_edits_are_honoured(spec: Spec, tmp_path: Path) -> None:

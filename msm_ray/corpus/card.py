@@ -13,11 +13,19 @@ SAMPLES = 10
 SAMPLE_LENGTH = 1500
 
 
-def corpus_card(spec: Spec, kept: Sequence[Mapping[str, Any]], rejected: Mapping[str, int], documents: int) -> str:
+def corpus_card(
+    spec: Spec,
+    kept: Sequence[Mapping[str, Any]],
+    rejected: Mapping[str, int],
+    documents: int,
+    sections: Sequence[str] = (),
+) -> str:
     """Markdown with the YAML header that Hugging Face reads. rejected: reason -> rows; documents: rows before the checks.
 
-    Kept rows in a fixed order give the same card.
+    sections: all that the spec has, so that one without a document shows. Kept rows in a fixed order give the same card.
     """
+    written_about = Counter(dict.fromkeys(sections, 0))
+    written_about.update(row["subdomain"] for row in kept)
     words = sum(len(row["text"].split()) for row in kept)
     tokens = sum(row["num_generated_tokens"] or 0 for row in kept)
     lines = [
@@ -40,6 +48,7 @@ def corpus_card(spec: Spec, kept: Sequence[Mapping[str, Any]], rejected: Mapping
     ]
     lines += _table("Left out", "reason", rejected)
     lines += _table("Domains", "domain", Counter(row["domain"] for row in kept))
+    lines += _table("Sections", "section", written_about)
     lines += _table("Document types", "type", Counter(row["type"] for row in kept))
     lines += ["## Ten documents", ""]
     for row in _samples(kept):

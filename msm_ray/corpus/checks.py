@@ -11,6 +11,7 @@ from msm_ray.corpus.card import corpus_card
 from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
 from msm_ray.errors import QualityGateError
+from msm_ray.generate.outline import section_names
 from msm_ray.generate.shards import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row, clean, read_rows, write_table
 from msm_ray.spec import Spec
 
@@ -34,7 +35,8 @@ def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSetti
         )
     write_table(out / "rejected.parquet", rejected, REJECTED_SCHEMA)
     reasons = Counter(row["reason"] for row in rejected) + _never_written(documents, {row["id"] for row in written})
-    write_whole(out / "card.md", corpus_card(spec, kept, reasons, len(written)))
+    sections = [name for _, name in section_names(spec.sections)]
+    write_whole(out / "card.md", corpus_card(spec, kept, reasons, len(written), sections))
     _gate(spec, len(kept), reasons, settings.least_share, out)
     return {
         "documents": len(kept),

@@ -117,7 +117,7 @@ class Idea:
 def make_outline(spec: Spec, settings: DocumentSettings) -> Outline:
     """The outline of `spec`: one subdomain a section, `settings.types` types each. Deterministic."""
     types = _document_types(settings)
-    named = _unique_names(spec.sections)
+    named = section_names(spec.sections)
     subdomains = tuple(
         Subdomain(domain, name, section.text, _assertions(section, spec.assistant), types)
         for (domain, name), section in zip(named, spec.sections, strict=True)
@@ -185,15 +185,38 @@ def read_outline(path: Path) -> Outline:
 
 
 def list_ideas(outline: Outline, documents: int) -> list[Idea]:
-    """At most `documents` ideas, spread evenly: the first idea of every (subdomain, type) before any second one."""
-    places = [(subdomain, kind) for subdomain in outline.subdomains for kind in subdomain.types]
-    slots = ((number, subdomain, kind) for number in range(outline.ideas_per_type) for subdomain, kind in places)
+    """At most `documents` ideas, sections in turn: each type once through all sections, then the next type, then second ideas.
+
+    So a cap takes the same share from every section, and none is left without a document unless there are fewer
+    documents than sections.
+    """
+    types = max(len(subdomain.types) for subdomain in outline.subdomains)
+    slots = (
+        (number, place, subdomain)
+        for number in range(outline.ideas_per_type)
+        for place in range(types)
+        for subdomain in outline.subdomains
+        if place < len(subdomain.types)
+    )
     ideas: list[Idea] = []
-    for position, (number, subdomain, kind) in enumerate(itertools.islice(slots, documents)):
-        shift = number + subdomain.types.index(kind)
+    for position, (number, place, subdomain) in enumerate(itertools.islice(slots, documents)):
+        shift = number + place
         assertion = subdomain.assertions[shift % len(subdomain.assertions)].text
+        kind = subdomain.types[place]
         ideas.append(Idea(position, subdomain.domain, subdomain.name, kind, assertion, _angle(number, shift)))
     return ideas
+
+
+def unwritten_sections(spec: Spec, settings: DocumentSettings) -> dict[str, str]:
+    """Sections of a spec that no document will be about, as the rules outline it: name -> why. Raises SettingsError."""
+    outline = make_outline(spec, settings)
+    outlined = [subdomain.name for subdomain in outline.subdomains]
+    reached = {idea.subdomain for idea in list_ideas(outline, settings.documents)}
+    silent = [name for _, name in section_names(spec.sections) if name not in outlined]
+    ended_before = [name for name in outlined if name not in reached]
+    return dict.fromkeys(silent, "it has no sentence to write about") | dict.fromkeys(
+        ended_before, "the documents end before it"
+    )
 
 
 def _angle(number: int, shift: int) -> str:
@@ -217,7 +240,7 @@ def _assertions(section: Section, assistant: str) -> tuple[Assertion, ...]:
     return tuple(Assertion(sentence, english.label(sentence)) for sentence in chosen)
 
 
-def _unique_names(sections: tuple[Section, ...]) -> list[tuple[str, str]]:
+def section_names(sections: tuple[Section, ...]) -> list[tuple[str, str]]:
     """(domain, subdomain) of each section. A title that stands above every section names the spec and is no domain."""
     paths = [section.path for section in sections]
     first = paths[0][0] if paths[0] else None

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from msm_ray.preflight import asking, base, files, held_out, recipes, report, resources, scenarios, supply, training
+from msm_ray.preflight import (
+    asking,
+    base,
+    files,
+    held_out,
+    recipes,
+    report,
+    resources,
+    scenarios,
+    sections,
+    supply,
+    training,
+)
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.settings_file import WrongSettings, place
@@ -21,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     recipes.closed_language,
     recipes.continued,
     supply.ideas,
+    sections.without_documents,
     supply.recordings,
     supply.chats,
     supply.mixed,
