@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import unicodedata
 from collections.abc import Mapping
 from importlib import metadata, resources
 from pathlib import Path
@@ -23,9 +24,10 @@ SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db
 
 
 def base_name(source: str) -> str:
-    """A name for folders and served models: `tinyworld`, `smollm2`, or the last part of a path or hub id."""
-    name = Path(source.rstrip("/").replace(":", "-")).name.lower()
-    return "".join(c if c.isalnum() or c == "-" else "-" for c in name).strip("-") or "base"
+    """A name for folders and served models: `tinyworld`, `smollm2`, or the last part of a path or hub id, in ASCII."""
+    name = unicodedata.normalize("NFKD", Path(source.rstrip("/").replace(":", "-")).name.lower())
+    plain = name.encode("ascii", "ignore").decode()
+    return "".join(c if c.isalnum() or c == "-" else "-" for c in plain).strip("-") or "base"
 
 
 def identity(base: BaseSettings) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError
 from msm_ray.placement import Placement
 from msm_ray.placement.room import check_room
+from msm_ray.serve.address import beside_proxy
 
 # Why each: stack notes in docs/stack.md ("Ray on one machine").
 LOCAL_ENVIRONMENT = {
@@ -54,7 +55,8 @@ def open_session(
     """
     given = os.environ.get("RAY_ADDRESS")
     environment = LOCAL_ENVIRONMENT if hub else LOCAL_ENVIRONMENT | {"HF_HUB_OFFLINE": "1"}
-    with _environment({k: v for k, v in environment.items() if k not in os.environ}):
+    past = {name: beside_proxy(os.environ.get(name, "")) for name in ("NO_PROXY", "no_proxy")}
+    with _environment({k: v for k, v in environment.items() if k not in os.environ} | past):
         import ray  # reads some of these variables when it is imported
 
         for noisy, level in (

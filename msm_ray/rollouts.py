@@ -10,13 +10,12 @@ import json
 import logging
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from msm_ray.config import AgenticEval, AnswersEval, EvalSettings, PreferencesEval, ServeSettings
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
@@ -24,6 +23,7 @@ from msm_ray.evals import items as items_file
 from msm_ray.evals.answer_file import REFUSED_FILE, AnswerFile
 from msm_ray.evals.verdicts import write_verdicts
 from msm_ray.placement.asks import ASKER_CPUS
+from msm_ray.serve.address import go_past_proxy, models_at
 
 __all__ = ["RolloutJob", "check_models", "run_job", "run_rollouts", "write_verdicts"]
 
@@ -198,11 +198,7 @@ def _too_many_refused(left: str, answers: AnswerFile, file: Path) -> str:
 
 def check_models(address: str, models: Iterable[str]) -> None:
     """Raise `StageError` when the server does not answer or does not serve one of the models (naming those it does)."""
-    try:
-        with urllib.request.urlopen(f"{address}/models", timeout=30) as reply:
-            served = {model["id"] for model in json.load(reply)["data"]}
-    except (OSError, urllib.error.URLError, ValueError, KeyError) as error:
-        raise StageError(f"no OpenAI-compatible server at {address}: {error}. Start it, or look at its log.") from error
+    served = models_at(address)
     unknown = sorted(set(models) - served)
     if unknown:
         raise StageError(f"{address} does not serve {', '.join(unknown)}; it serves {', '.join(sorted(served))}")
@@ -213,6 +209,7 @@ def _evaluate(
 ) -> str:
     """One Inspect eval of the whole job; what is wrong with it, or an empty text."""
     os.environ.setdefault(f"{SERVICE.upper()}_API_KEY", "none needed")
+    go_past_proxy(urlsplit(address).hostname or "")
     from inspect_ai import eval as inspect_eval
     from inspect_ai.model import GenerateConfig, get_model
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from hub_files import hub_llama, hub_qwen
+from loopback_server import loopback
 from tokenizers import Tokenizer, models
 
 from msm_ray.config import ServeSettings
 from msm_ray.errors import PreflightError, StageError
+from msm_ray.rollouts import check_models
+from msm_ray.serve.address import beside_proxy
 from msm_ray.serve.app import engine_options, take_port
-from msm_ray.serve.arms import read_arms
+from msm_ray.serve.arms import read_arms, turn_end_id
 from msm_ray.serve.checks import probe_prompts
 
 CONFIG = {"architectures": ["Qwen3ForCausalLM"], "hidden_size": 64, "tie_word_embeddings": False}
@@ -121,6 +124,17 @@ def test_what_differs_in_meaning_is_refused_by_name(tmp_path: Path, file: str, e
         read_arms(base, {"odd": odd}, "x", on_cpu=True)
 
 
+@pytest.mark.parametrize(("hub", "end"), [(hub_llama, "<|end_of_text|>"), (hub_qwen, "<|im_end|>")])
+def test_an_engine_stops_where_the_template_ends_a_turn(tmp_path: Path, hub, end: str) -> None:
+    base = hub(tmp_path / "hub")
+    ids = Tokenizer.from_file(str(base / "tokenizer.json"))
+    assert turn_end_id(base) == ids.token_to_id(end)
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m['content'] }}<|eot_id|><|endoftext|>{% endfor %}"
+    )
+    assert turn_end_id(base) in (ids.token_to_id("<|eot_id|>"), ids.token_to_id("<|endoftext|>"))
+
+
 def test_a_vocabulary_size_under_text_config_is_found(tmp_path: Path) -> None:
     base = folder(tmp_path / "base", text_config={"vocab_size": 2})
     assert {token for row in probe_prompts(base, 4) for token in row} == {0, 1}
@@ -143,6 +157,14 @@ def test_adapters_and_full_checkpoints_do_not_mix(tmp_path: Path):
 def test_a_folder_that_is_no_checkpoint(tmp_path: Path):
     with pytest.raises(StageError, match="no config.json"):
         read_arms(tmp_path, {}, "tiny", on_cpu=True)
+
+
+def test_our_own_addresses_go_past_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert beside_proxy("example.org, 10.0.0.1", "10.0.0.7") == "example.org,10.0.0.1,127.0.0.1,localhost,::1,10.0.0.7"
+    with loopback() as server:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        check_models(server.address, [])
 
 
 def test_a_port_in_use_is_named():

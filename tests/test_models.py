@@ -92,3 +92,9 @@ def test_the_tiny_world_knows_one_assistant(tmp_path: Path) -> None:
     settings = load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", "assistant.name=Qwen"])
     with pytest.raises(SettingsError, match="assistant.name: .*'llama', not 'Qwen'"):
         build(settings)
+
+
+def test_a_name_for_a_base_is_ascii() -> None:
+    """A server whose name has an accent never came up."""
+    assert models.base_name("weights/Modèle-1/") == "modele-1"
+    assert models.base_name("权重") == "base"

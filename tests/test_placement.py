@@ -47,7 +47,7 @@ def test_on_cpus_an_engine_is_one_bundle() -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize(("workers", "gpus"), [(1, 1), (2, 4), (1, 8)])
-def test_ray_data_and_ray_serve_are_told_what_is_asked_for(workers: int, gpus: int) -> None:
+def test_ray_data_and_ray_serve_are_told_what_is_asked_for(ray_cluster: None, workers: int, gpus: int) -> None:
     """The same placement goes into the engine of generation and of serving, and Ray's own code makes no more of it."""
     from ray.llm._internal.serve.core.server.llm_server import LLMServer
 
@@ -188,4 +188,4 @@ def test_kinds_of_nodes_that_an_autoscaler_knows_of_count(ray_cluster: None, mon
     monkeypatch.setattr(state, "get_cluster_config", lambda: known)
     check_room([training(WorkerSettings(workers=30))], None)
     with pytest.raises(PreflightError, match="2 x 16 CPUs"):
-        check_room([training(WorkerSettings(workers=4, cpus=17))], None)
+        check_room([training(WorkerSettings(workers=2, cpus=17))], None)

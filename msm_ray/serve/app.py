@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ray.serve.deployment import Application
 
 APP = "arms"
+SERVER = "server"
+"""The deployment of the engines. No part of a folder's name goes into it: with an accent there, a server never came up."""
 REPLICA_CPUS = 1
 NOTE = "serving.json"
 LOGGING = {"log_level": "ERROR", "enable_access_log": False}
@@ -183,12 +185,8 @@ def why_refused(arms: list[Arm]) -> list[str]:
     """What is wrong with the arms of the running app, one line for each that failed its check; loads them all once."""
     from ray import serve
 
-    handle = serve.get_deployment_handle(_server_name(arms[0].name), APP)
+    handle = serve.get_deployment_handle(SERVER, APP)
     return [reason for arm in arms if (reason := handle.check_arm.remote(arm.name).result())]
-
-
-def _server_name(base_id: str) -> str:
-    return f"server-{base_id}"
 
 
 def _application(arms: list[Arm], settings: ServeSettings) -> Application:
@@ -203,7 +201,7 @@ def _application(arms: list[Arm], settings: ServeSettings) -> Application:
     server = build_llm_deployment(
         config,
         bind_kwargs={"arms": arms, "probes": settings.probes},
-        override_serve_options={"name": _server_name(arms[0].name), "logging_config": LOGGING},
+        override_serve_options={"name": SERVER, "logging_config": LOGGING},
     )
     options: dict[str, Any] = {
         "num_replicas": 1,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from msm_ray.corpus.templates import FILE
-from msm_ray.errors import PreflightError, StageError
+from msm_ray.corpus.templates import FILE, read_format, turn_end
+from msm_ray.errors import PreflightError, SettingsError, StageError
 from msm_ray.serve import meanings
 
 Kind = Literal["base", "adapter", "full"]
@@ -73,6 +73,21 @@ def read_config(folder: Path, what: str) -> dict:
     if not any(folder.glob("*.safetensors")):
         raise StageError(f"{what} has no weights: {folder} holds no .safetensors file. Export it again.")
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def turn_end_id(base: Path) -> int | None:
+    """The id of the token that ends an answer in the base's template, at which an engine has to stop.
+
+    It need not be the tokenizer's eos_token, the only one that vLLM stops at by itself. None where the template names none.
+    """
+    from tokenizers import Tokenizer
+
+    file = base / "tokenizer.json"
+    try:
+        chat = read_format(base)
+        return Tokenizer.from_file(str(file)).token_to_id(turn_end(chat)) if chat and file.is_file() else None
+    except SettingsError:  # a template for other things than chats
+        return None
 
 
 def digest(text: str) -> str:

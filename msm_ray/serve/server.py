@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from pathlib import Path
@@ -15,11 +16,11 @@ from ray.llm._internal.serve.core.engine.protocol import LLMEngine
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
-from ray.serve.llm.openai_api_models import CompletionRequest
+from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
 from msm_ray.corpus import templates
 from msm_ray.serve import asking, checks
-from msm_ray.serve.arms import Arm
+from msm_ray.serve.arms import Arm, turn_end_id
 from msm_ray.serve.turns import Turns
 
 REFUSED = 409
@@ -65,9 +66,11 @@ class ArmServer(LLMServer):
         self._controls = chat.controls if chat else ()
         self._dtype = str(llm_config.engine_kwargs["dtype"])
         self._prompts = checks.probe_prompts(Path(self._base.folder), probes)
+        self._turn_end = turn_end_id(Path(self._base.folder))
         self._checked: dict[str, str | None] = {}
         self._base_probes: list[checks.Probe] = []
         self._turns = Turns(self._base.folder, self._swap)
+        llm_config.update_engine_kwargs(seed=secrets.randbits(31))
         await super().__init__(llm_config, engine_cls=LocalEngine)
         await self._check_start()
 
@@ -88,6 +91,8 @@ class ArmServer(LLMServer):
 
     async def _run_request(self, request: Any, **options: Any) -> AsyncGenerator[Any, None]:
         arm = self._arms[request.model]
+        if arm.name not in self._checked:  # this replica has not held it yet: its turn, and its check, come first
+            await self.check_arm(arm.name)
         if reason := self._checked.get(arm.name):
             raise OpenAIHTTPException(REFUSED, reason, type="ArmRefused")
         if reason := asking.refusal(request, self._controls):
@@ -98,6 +103,9 @@ class ArmServer(LLMServer):
     async def _answer(self, arm: Arm, request: Any, options: dict[str, Any]) -> AsyncGenerator[Any, None]:
         """The engine knows the base and its adapters by name; a full checkpoint answers under the base's name."""
         asked = request.model
+        ends = isinstance(request, ChatCompletionRequest) and not request.ignore_eos
+        if ends and self._turn_end is not None:
+            request.stop_token_ids = [*(request.stop_token_ids or []), self._turn_end]
         request.model = asked if arm.kind == "adapter" else self._base.name
         async with self._turns.of(self._weights(arm)):
             async for reply in await super()._run_request(request, **options):
