@@ -31,6 +31,10 @@ class SettingsFile:
         """Line and dotted name of a setting: where the file has none, of what it inherits or of the section around it."""
         return place(at, self.lines)
 
+    def says(self, at: At) -> bool:
+        """Whether a setting is given, in its own place or where it is inherited from, and not a default."""
+        return any(whole in self.lines for whole in (at, *_inherited_from(at)))
+
 
 def place(at: At, lines: Mapping[At, int]) -> tuple[int | None, str]:
     """Line and dotted name of a setting, as `SettingsFile.place` says."""

@@ -88,3 +88,13 @@ def test_wrong_settings_hide_nothing_else(
     assert code == 2
     for said in ("'cheese'", "'american'", "'affordability'", "fewer than least_steps"):
         assert said in printed, printed
+
+
+def test_what_a_default_asks_for_is_a_warning_and_what_somebody_asks_for_an_error(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    text = Path("jobs/smollm2.yaml").read_text(encoding="utf-8")
+    job.write_text(text.replace("    pairs: 60\n", "").replace("  documents: 150\n", "").replace("count: 64, ", ""))
+    keys = {"evals.america.pairs", "documents.documents", "chats.ordinary.count"}
+    assert {f.key: f.severity for f in findings(job) if f.key in keys} == dict.fromkeys(keys, "warning")
+    asked = findings(job, "evals.america.pairs=90", "documents.documents=151", "chats.ordinary.count=65")
+    assert {f.key: f.severity for f in asked if f.key in keys} == dict.fromkeys(keys, "error")

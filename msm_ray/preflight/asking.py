@@ -101,7 +101,7 @@ def _pairs(proposal: Proposal, at: At, how: PreferencesEval, foreign: bool) -> I
         there = {kind: sum(pair["kind"] == kind for pair in pairs) for kind in kinds}
         if pairs and min(there.values()) < how.pairs:
             few = min(there, key=lambda kind: there[kind])
-            yield proposal.error(
+            yield proposal.fewer(
                 (*at, "pairs"), f"{how.pairs:,} pairs a kind are asked for and {how.path} holds {there[few]:,} of kind '{few}'",
                 f"put {how.pairs:,} there, or set pairs: {there[few]}",
             )  # fmt: skip

@@ -78,6 +78,10 @@ class Proposal:
         """Settings that have to change: exit code 2."""
         return Finding("error", what, remedy, self.file.path, *self.file.place(at))
 
+    def fewer(self, at: At, what: str, remedy: str) -> Finding:
+        """There is less than is asked for: an error where somebody asked for it, a warning where a default did."""
+        return self.error(at, what, remedy) if self.file.says(at) else self.warning(at, what, remedy)
+
     def lacking(self, at: At, what: str, remedy: str, *, stages: tuple[str, ...] = ()) -> Finding:
         """Something that this machine or the outside lacks, needed by some kinds of stages: exit code 3."""
         return Finding("error", what, remedy, self.file.path, *self.file.place(at), 3, stages)

@@ -49,7 +49,9 @@ def this_machine(proposal: Proposal) -> Iterator[Finding]:
     engines = alone and (writes or bool(settings.evals))
     for problem in machine.lacking(machine.look(root), small, root, engines=engines):
         what, _, remedy = problem.partition("; ")
-        yield proposal.lacking(("cluster",) if "/dev/shm" in what else ("root",), what, remedy)
+        least = re.search(r"cluster\.(\w+)", what)
+        at = ("cluster", least[1]) if least else ("cluster",)
+        yield proposal.lacking(at, what, remedy, stages=() if least else ("documents", "rollouts"))
 
 
 def places(proposal: Proposal) -> Iterator[Finding]:
@@ -130,12 +132,20 @@ def disk(proposal: Proposal) -> Iterator[Finding]:
         largest = max(largest, 3.0 * trained * (number + 12))  # two are kept while the next is written
         exports += trained * number * settings.seeds * _recipes(settings, training)
     need = Need(parts | {"checkpoints": largest, "exports": exports})
-    free = machine.look(Path(settings.root)).disk_gib
-    if need.total > free * GIB:
+    free, there = machine.look(Path(settings.root)).disk_gib, _written(Path(settings.root)) / GIB
+    if need.total > (free + there) * GIB:
+        begun = f", {there:,.0f} are there" if there >= 1 else ""
         yield proposal.lacking(
-            ("root",), f"about {need.total / GIB:,.0f} GiB are needed ({need}) and {free:,.0f} GiB are free at {settings.root}",
+            ("root",),
+            f"about {need.total / GIB:,.0f} GiB are needed ({need}){begun} and {free:,.0f} GiB are free at {settings.root}",
             "make room, or give root=FOLDER", stages=("base", *STAGES["training"]),
         )  # fmt: skip
+
+
+def _written(root: Path) -> int:
+    """Bytes of bases, checkpoints and exports that a root holds already."""
+    kinds = ("base", *STAGES["training"])
+    return sum(path.stat().st_size for kind in kinds for path in (root / kind).rglob("*") if path.is_file())
 
 
 def needed_kinds(settings: ExperimentSettings) -> set[str]:

@@ -22,7 +22,7 @@ def ideas(proposal: Proposal) -> Iterator[Finding]:
         if there is not None and there[0] < how.documents:
             number, sections, types = there
             enough = math.ceil(how.documents / (sections * types))
-            yield proposal.error(
+            yield proposal.fewer(
                 (*at, "documents"),
                 f"{how.documents:,} documents are asked for and there are {number:,} ideas about specs.{spec} "
                 f"({sections} sections x {types} types x {how.ideas} ideas)",
@@ -41,7 +41,7 @@ def recordings(proposal: Proposal) -> Iterator[Finding]:
         if how.engine == "replay" and how.replay:
             there = sum(1 for _, row in read_rows(how.replay).rows if not recording_fault(row))
             if 0 < there < how.documents:
-                yield proposal.error(
+                yield proposal.fewer(
                     (*at, "documents"), f"{how.documents:,} documents are asked for and {how.replay} holds {there:,}",
                     f"set {there}, or add to the file",
                 )  # fmt: skip
@@ -53,7 +53,7 @@ def chats(proposal: Proposal) -> Iterator[Finding]:
         if how.source == "file" and how.path:
             there = sum(1 for _, row in read_rows(how.path).rows if not chat_fault(row))
             if 0 < there < how.count:
-                yield proposal.error(
+                yield proposal.fewer(
                     ("chats", name, "count"), f"{how.count:,} chats are asked for and {how.path} holds {there:,}",
                     f"put {how.count:,} there, or set count: {there}",
                 )  # fmt: skip
