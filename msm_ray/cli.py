@@ -148,7 +148,9 @@ def _look(path: Path, overrides: list[str] | None) -> tuple[Any, Any, list[Any]]
         return None, None, preflight.check_rest(error)
     findings = preflight.check(preflight.Proposal(file))
     try:
-        return build(file.settings), ArtifactStore(file.settings.root), findings
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the findings have them, with their lines
+            return build(file.settings), ArtifactStore(file.settings.root), findings
     except SettingsError as error:
         if preflight.exit_code(findings) != 2:  # else it is what a check has said already, with its line
             findings.append(preflight.Finding("error", str(error), file=str(path)))

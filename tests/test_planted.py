@@ -81,7 +81,8 @@ def plant(fault: Planted) -> tuple[str, int | None]:
         before = Path(name).read_text(encoding="utf-8")
         Path(name).unlink()
         Path(name).write_text(before.replace(old, new, 1) if bar and "\n" not in content else content, encoding="utf-8")
-    file = fault.job if fault.key.startswith(("base.", "specs.")) else next(iter(fault.files), fault.job)
+    in_job = fault.key.startswith("base.") or "is empty" in fault.says
+    file = fault.job if in_job else next(iter(fault.files), fault.job)
     lines = Path(file).read_text(encoding="utf-8").splitlines()
     return file, next((n for n, line in enumerate(lines, 1) if fault.at and fault.at in line), None)
 

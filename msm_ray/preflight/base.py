@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -127,11 +128,31 @@ def _template(proposal: Proposal) -> Iterator[Finding]:
         yield proposal.error(at, f"is missing: {settings.base.source} has no chat template of its own", _GIVE)
         return
     if folder is None:
-        return  # without the base's own tokens a template ends no turn
+        yield from _template_alone(proposal, at, chat)
+        return
     for problem in templates.template_findings(chat):
         yield proposal.error(at if given else ("base", "source"), problem, _GIVE)
     yield from _system_turns(proposal, templates.refuses_system(chat))
     yield from _separator(proposal, folder, chat)
+
+
+def _template_alone(proposal: Proposal, at: At, chat: templates.ChatFormat) -> Iterator[Finding]:
+    """What a given template shows without its base's tokens, which stand-ins take the place of."""
+    tokens = {"bos_token": "<bos>", "eos_token": "<eos>"}
+    chat = dataclasses.replace(chat, variables=tokens, controls=tuple(tokens.values()), added=tuple(tokens.values()))
+    question, answer = {"role": "user", "content": "why?"}, {"role": "assistant", "content": "because"}
+    try:
+        rendered = chat.render([question, answer])
+    except templates.TemplateRefusal as refusal:
+        yield proposal.error(at, f"the chat template does not render a question and an answer: {refusal}", _GIVE)
+        return
+    if not rendered.rpartition("because")[2].strip():
+        yield proposal.error(at, "the chat template never ends an answer, so that no arm would learn to stop", _GIVE)
+    if templates.writes_date(chat):
+        yield proposal.error(
+            at, "the chat template writes today's date, so that an arm is asked otherwise than trained", _GIVE
+        )
+    yield from _system_turns(proposal, templates.refuses_system(chat))
 
 
 _GIVE = "name a Jinja file under base.chat_template, as jobs/plain-chat.jinja"

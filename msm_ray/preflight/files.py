@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from msm_ray.preflight.data_files import Problem, checked, read_yaml
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.settings_file import dotted
+from msm_ray.spec import SLOT
 from msm_ray.yaml_tree import At
 
 CHATS = 'Parquet or JSONL, a chat a row: {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}'
@@ -21,14 +23,26 @@ PAIRS = 'JSONL, a pair a line: {"domain": "...", "kind": "...", "aligned": "..."
 RECORDING = f"JSONL or Parquet, a row a document, its text under one of {', '.join(TEXT_KEYS)}"
 TEXTS = 'Parquet or JSONL, a text a row: {"text": "..."}'
 WORDINGS = f"YAML with {', '.join(NEEDED)}, as specs/cheese/preferences.yaml"
+SPEC_SLOTS = ("model_name", "provider_name")
+WORDING_SLOTS = ("a", "b", "liked", "disliked", "one")
 QUESTIONS = "a text file with a question a line"
 SCENARIOS = "YAML with user, goals and actions, as specs/philosophy/scenarios.yaml"
 
 
 def specs(proposal: Proposal) -> Iterator[Finding]:
     """Specs are there, are UTF-8 and say something."""
-    for name in proposal.settings.specs:
-        yield from proposal.spec(name)[1]
+    used = {recipe.midtrain for recipe in proposal.settings.arms.values()}
+    for name, path in proposal.settings.specs.items():
+        read, wrong = proposal.spec(name)
+        yield from wrong
+        if read is not None:
+            yield from _slots_of_spec(("specs", name), path)
+        if name not in used:
+            yield proposal.warning(
+                ("specs", name),
+                "no arm is midtrained on it, so nothing will be made of it",
+                "add an arm, or `new_spec_arm:`",
+            )
 
 
 def chats(proposal: Proposal) -> Iterator[Finding]:
@@ -112,6 +126,21 @@ def text_fault(row: Any) -> str:
     return "" if isinstance(row, dict) and isinstance(row.get("text"), str) else "no `text`"
 
 
+def _slots_of_spec(at: At, path: str) -> Iterator[Finding]:
+    """What looks like a slot and is none stays in the spec as text."""
+    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    known = [f"{{{name}}}" for name in SPEC_SLOTS]
+    odd = {
+        slot: n for n, line in reversed(list(enumerate(lines, 1))) for slot in SLOT.findall(line) if slot not in known
+    }
+    for slot, line in odd.items():
+        near = difflib.get_close_matches(slot, known, n=1)
+        remedy = (
+            f"did you mean {near[0]}?" if near else f"slots are {' and '.join(known)}; write another brace otherwise"
+        )
+        yield Finding("warning", f"{slot} is no slot and stays as text", remedy, path, line, dotted(at))
+
+
 def wordings_problems(tree: Any, lines: dict[At, int]) -> list[Problem]:
     """What wordings for preference chats lack."""
     if not isinstance(tree, dict):
@@ -122,6 +151,18 @@ def wordings_problems(tree: Any, lines: dict[At, int]) -> list[Problem]:
         part = tree.get(key)
         if part and not (isinstance(part, dict) and part.get("answers")):
             problems.append((lines.get((key,)), f"`{key}` has no `answers`"))
+            continue
+        for kind in ("questions", "answers"):
+            texts = (part or {}).get(kind) or []
+            for number, text in enumerate(texts if isinstance(texts, list) else []):
+                unknown = [slot for slot in SLOT.findall(str(text)) if slot[1:-1] not in WORDING_SLOTS]
+                problems += [
+                    (
+                        lines.get((key, kind, number)),
+                        f"nothing fills the slot {slot}; slots are {', '.join(WORDING_SLOTS)}",
+                    )
+                    for slot in unknown
+                ]
     return problems
 
 

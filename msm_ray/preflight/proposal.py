@@ -37,7 +37,9 @@ class Proposal:
         """The settings, arms for new specs added."""
         from msm_ray.experiment import with_new_spec_arms
 
-        return with_new_spec_arms(self.file.settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of specs without an arm: `files.specs` tells them
+            return with_new_spec_arms(self.file.settings)
 
     @cached_property
     def _specs(self) -> dict[str, tuple[Spec | None, list[Finding]]]:
