@@ -28,6 +28,9 @@ NOT_CONTENT = frozenset(
     {
         "micro_batch",
         "most_epochs",
+        "zero_stage",
+        "offload_optimizer",
+        "activation_checkpointing",
         "checkpoint_every",
         "batch_size",
         "in_flight",
@@ -171,6 +174,7 @@ class TrainSettings(Settings):
     least_steps: Annotated[int, Field(gt=0)] = 100
     most_epochs: Annotated[float, Field(gt=0)] = Field(10, description="passes over the data above which it is refused")
     trained_on: Literal["assistant", "last_assistant", "all"] = "assistant"
+    offload_optimizer: bool = Field(False, description="optimizer states and update in main memory: slow, but they fit")
     activation_checkpointing: bool = False
     checkpoint_every: Annotated[int, Field(gt=0)] = 50
     log_every: Annotated[int, Field(gt=0)] = 10
@@ -185,6 +189,14 @@ class TrainSettings(Settings):
                 "give one of these, or `precision: fp32`"
             )
         return stage
+
+    @field_validator("offload_optimizer")
+    @classmethod
+    def zero_offloads(cls, offload: bool, info: ValidationInfo) -> bool:
+        """It is ZeRO's partitions that are kept elsewhere."""
+        if offload and info.data.get("zero_stage") == 0:
+            raise ValueError("needs zero_stage 1, 2 or 3")
+        return offload
 
     @model_validator(mode="after")
     def adapters_have_one_rate(self) -> TrainSettings:

@@ -234,9 +234,13 @@ def _training(workshop: Workshop, drafts: Sequence[Draft]) -> None:
     workshop.need_ray()
     jobs = [_training_job(workshop, draft, TrainingJob) for draft in drafts]
     with _shown_progress(jobs):
-        train_all(jobs, workshop.experiment.settings.cluster, workshop.store.root / "ray-train")
+        storage = workshop.store.root / "ray-train"
+        failures = train_all(jobs, workshop.experiment.settings.cluster, storage, say=say)
     for draft in drafts:
-        workshop.settle(draft)
+        if is_committed(draft.folder):
+            workshop.settle(draft)
+        elif draft.stage.key in failures:
+            workshop.fail(draft, failures[draft.stage.key])
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.packing import BLOCK_SCHEMA
 from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
+from msm_ray.experiment import build
 from msm_ray.settings_file import load_experiment
 from msm_ray.train import batches, checkpoint, export, guards, metrics
+from msm_ray.train.board import Board
 from msm_ray.train.job import Schedule, TrainingJob
-from msm_ray.train.launch import Refusal
 from tests.tiny_checkpoints import WORDS, tiny_checkpoint
 
 SETTINGS = TrainSettings(mode="full", batch=8, sequence_length=64, precision="fp32", least_steps=1, warmup=0.1)
@@ -67,13 +69,19 @@ def test_learning_rate_rises_then_falls_as_a_cosine() -> None:
     assert Schedule(changed(steps=100, learning_rate=1.0, schedule="constant"), 21, 0).learning_rate(99) == 1.0
 
 
-def test_metrics_are_cut_back_to_the_checkpoint_and_a_torn_line_is_dropped(tmp_path: Path) -> None:
-    for step in range(1, 8):
-        metrics.append(tmp_path, {"step": step, "loss": 1 / step})
+def test_metrics_are_those_of_the_checkpoint_and_a_torn_line_is_dropped(tmp_path: Path) -> None:
+    kept = tmp_path / "step-000005"
+    kept.mkdir()
+    for step in range(1, 6):
+        metrics.append(kept, {"step": step, "loss": 1 / step})
+    metrics.append(tmp_path, {"step": 1, "loss": 0.5})
     with (tmp_path / metrics.FILE).open("a") as file:
-        file.write('{"step": 8, "lo')
-    metrics.cut(tmp_path, 5)
-    assert [row["step"] for row in metrics.read(tmp_path)] == [1, 2, 3, 4, 5]
+        file.write('{"step": 2, "lo')
+    assert [row["step"] for row in metrics.read(tmp_path)] == [1]
+    metrics.restore(tmp_path, kept)
+    assert metrics.read(tmp_path) == metrics.read(kept)
+    metrics.restore(tmp_path, None)
+    assert metrics.read(tmp_path) == []
 
 
 def test_checkpoints_are_found_in_the_order_of_their_numbers_and_drafts_are_not(tmp_path: Path) -> None:
@@ -165,10 +173,33 @@ def test_an_adapter_of_another_shape_is_not_continued(base: Path, tmp_path: Path
         refuse(base, made_blocks(base), changed(mode="lora", lora=LoraSettings(r=16)), tmp_path)
 
 
-def test_a_refusal_comes_back_as_the_error_it_was() -> None:
-    for error in (SettingsError("a"), StageError("b")):
-        back = Refusal(type(error).__name__, str(error)).error()
-        assert (type(back), str(back)) == (type(error), str(error))
+def test_failures_on_the_board_come_back_as_the_errors_they_were_and_hold_up_what_goes_on_from_them(
+    tmp_path: Path,
+) -> None:
+    board = Board(tmp_path)
+    jobs = [TrainingJob(name, tmp_path, tmp_path, tmp_path / name, SETTINGS) for name in ("b", "a", "c")]
+    jobs.append(TrainingJob("after", tmp_path, tmp_path, tmp_path / "after", SETTINGS, parent=jobs[1].exported))
+    jobs.append(TrainingJob("last", tmp_path, tmp_path, tmp_path / "last", SETTINGS, parent=jobs[3].exported))
+    assert board.running() is None
+    board.note_failure("b", StageError("one"))
+    board.note_failure("a", SettingsError("two"))
+    board.note_failure("a", StageError("three"))
+    assert [(name, type(e), str(e)) for name, e in board.failures().items()] == [
+        ("b", StageError, "one"), ("a", SettingsError, "two"),
+    ]  # fmt: skip
+    assert [job.name for job in jobs if board.begin(job, jobs)] == ["c"]
+    assert board.running() == "c"
+
+
+def test_what_workers_say_is_told_once_each(tmp_path: Path) -> None:
+    told: list[str] = []
+    board = Board(tmp_path)
+    with board.read_aloud(told.append, seconds=0.01):
+        board.say("step-000004: damaged\nand more")
+        while not told:
+            time.sleep(0.01)
+        board.say("second")
+    assert told == ["step-000004: damaged\nand more", "second"]
 
 
 @pytest.mark.parametrize("where", ["midtraining", "aft", "groups.agentic.aft"])
@@ -178,6 +209,18 @@ def test_bf16_without_zero_is_refused_when_settings_are_read(where: str) -> None
     with pytest.raises(SettingsError, match=rf"{where}.zero_stage' = 0: with `precision: bf16`.*zero_stage 1, 2 or 3"):
         load_experiment("jobs/quickstart.yaml", changes)
     load_experiment("jobs/quickstart.yaml", [f"{where}.zero_stage=0"])  # in fp32
+    with pytest.raises(SettingsError, match=rf"{where}.offload_optimizer' = True: needs zero_stage 1, 2 or 3"):
+        load_experiment("jobs/quickstart.yaml", [f"{where}.zero_stage=0", f"{where}.offload_optimizer=true"])
+
+
+def test_what_only_decides_where_a_training_fits_makes_nothing_stale(tmp_path: Path) -> None:
+    def planned(*changes: str) -> dict:
+        stages = build(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", *changes])).stages
+        return {key: stage.settings for key, stage in stages.items() if stage.kind in ("midtrain", "sft", "blocks")}
+
+    fits = ("zero_stage=3", "offload_optimizer=true", "activation_checkpointing=true", "micro_batch=1")
+    assert planned(*(f"{where}.{change}" for where in ("midtraining", "aft") for change in fits)) == planned()
+    assert planned("aft.precision=bf16") != planned()
 
 
 def tensors(seed: int) -> dict[str, torch.Tensor]:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tokenizers import Tokenizer
 
 from msm_ray import artifacts
 from msm_ray.config import ClusterSettings, LoraSettings, TrainSettings, WorkerSettings
-from msm_ray.corpus.blocks import build_blocks, read_blocks
+from msm_ray.corpus.blocks import Rendering, build_blocks, read_blocks
 from msm_ray.errors import PreflightError, StageError
-from msm_ray.train import checkpoint, metrics
+from msm_ray.train import checkpoint, export, metrics
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.launch import train_all
 from tests.driver_of_training import LONG, long_job
@@ -33,6 +38,14 @@ pytestmark = pytest.mark.real
 CLUSTER = ClusterSettings(training=WorkerSettings(workers=2))
 SHORT = LONG.model_copy(update={"steps": 8, "checkpoint_every": 100})
 LORA = LoraSettings(r=4, alpha=8)
+TINY = Path(str(resources.files("msm_ray.tinyworld"))) / "base"
+DEFAULT = TrainSettings(steps=10, batch=8, micro_batch=2, sequence_length=128, learning_rate=5e-3, least_steps=1)
+"""The default recipe in miniature: an adapter of r=64, bf16, ZeRO-2; at a rate that a few steps can learn at.
+
+On the tiny world's base: reloaded in float32, as PEFT does by itself, its adapters move logits by .25 to .31.
+"""
+TIGHT = DEFAULT.model_copy(update={"zero_stage": 3, "activation_checkpointing": True})
+"""The same where memory is short."""
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +53,26 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random tiny Qwen3 and packed blocks of documents that can be learned (each counts up from some word)."""
     folder = tmp_path_factory.mktemp("training")
     tiny_checkpoint(folder / "base", seed=0)
+    write_blocks(folder / "blocks", folder / "base", [f"w{i}" for i in range(900)], "<end>")
+    known = Tokenizer.from_file(str(TINY / "tokenizer.json")).get_vocab()
+    write_blocks(folder / "tiny-blocks", TINY, sorted(word for word in known if word.isalpha()), None)
+    return folder
+
+
+def write_blocks(out: Path, tokenizer: Path, words: list[str], separator: str | None) -> None:
+    """300 documents of 10 to 60 words, each in steps of three through the words."""
     rng = random.Random(0)
     rows = []
     for i in range(300):
-        first = rng.randrange(900)
-        words = [f"w{(first + 3 * j) % 900}" for j in range(rng.randint(10, 60))]
-        rows.append({"id": f"{i:05d}", "text": " ".join(words)})
-    (folder / "documents").mkdir()
-    pq.write_table(pa.Table.from_pylist(rows), folder / "documents" / "0.parquet")
-    (folder / "blocks").mkdir()
+        first = rng.randrange(len(words))
+        text = " ".join(words[(first + 3 * j) % len(words)] for j in range(rng.randint(10, 60)))
+        rows.append({"id": f"{i:05d}", "text": text})
+    (out / "documents").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), out / "documents" / "0.parquet")
     build_blocks(
-        folder / "blocks", kind="documents", main=folder / "documents", other=None, tokenizer=folder / "base",
-        settings=LONG, seed=0,
+        out, kind="documents", main=out / "documents", other=None, tokenizer=tokenizer, settings=LONG, seed=0,
+        rendering=Rendering(separator=separator),
     )  # fmt: skip
-    return folder
 
 
 def job(world: Path, name: str, settings: TrainSettings, **more) -> TrainingJob:
@@ -102,9 +121,34 @@ def trained(world: Path, ray_cluster: None) -> dict[str, TrainingJob]:
     jobs += [job(world, f"lora{n}", lora.model_copy(update={"zero_stage": n})) for n in (2, 3)]
     jobs.append(job(world, "after-full", SHORT, parent=jobs[2].exported))
     jobs.append(job(world, "after-lora", lora, parent=jobs[4].exported))
-    jobs.append(long_job(world, "whole"))
-    train_all(jobs, CLUSTER, world / "storage")
+    jobs += bf16_jobs(world)
+    jobs += [long_job(world, "whole"), long_adapter(world, "whole-adapter")]
+    assert train_all(jobs, CLUSTER, world / "storage") == {}
     return {each.name: each for each in jobs}
+
+
+def bf16_jobs(world: Path) -> list[TrainingJob]:
+    """The default recipe, its SFT, the same where memory is short, and full fine-tuning under every stage that can."""
+    default = adapter_job(world, "default", DEFAULT)
+    adapters = [
+        default,
+        adapter_job(world, "tight", TIGHT, seed=1),
+        adapter_job(world, "after-default", TIGHT, parent=default.exported),
+    ]
+    full = SHORT.model_copy(update={"precision": "bf16", "activation_checkpointing": True})
+    return adapters + [job(world, f"bf16-full{n}", full.model_copy(update={"zero_stage": n})) for n in (1, 2, 3)]
+
+
+def adapter_job(world: Path, name: str, settings: TrainSettings, **more) -> TrainingJob:
+    """One of an adapter of the tiny world's base."""
+    made = job(world, name, settings, base_source=str(TINY), **more)
+    return dataclasses.replace(made, base=TINY, blocks=world / "tiny-blocks")
+
+
+def long_adapter(world: Path, out: str) -> TrainingJob:
+    """Long enough to be killed on the way, under the settings that a checkpoint has most to keep of."""
+    settings = TIGHT.model_copy(update={"steps": 40, "checkpoint_every": 5})
+    return dataclasses.replace(adapter_job(world, "long-adapter", settings, seed=3), out=world / out)
 
 
 def losses(trained: TrainingJob) -> list[float]:
@@ -184,6 +228,82 @@ def test_an_adapter_reloads_and_changes_the_base_and_continues_its_parent(traine
         assert losses(trained[after])[0] < losses(trained[parent])[0] - 0.02, "it did not go on from its parent"
 
 
+def test_bf16_learns_as_fp32_does_and_an_sft_goes_on_from_its_parent(trained: dict[str, TrainingJob]) -> None:
+    for n in (1, 2, 3):
+        assert losses(trained[f"bf16-full{n}"]) == pytest.approx(losses(trained["zero2"]), rel=0.01)
+    assert losses(trained["default"])[-1] < losses(trained["default"])[0] - 0.1
+    assert losses(trained["after-default"])[0] < losses(trained["default"])[0] - 0.1
+
+
+def test_exports_of_bf16_are_read_back_as_they_were_trained(trained: dict[str, TrainingJob]) -> None:
+    """By transformers and PEFT; `probe.json` has what the training's own engine answered."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    for name in ("default", "tight", "after-default", "bf16-full1", "bf16-full2", "bf16-full3"):
+        folder = trained[name].exported
+        model = AutoModelForCausalLM.from_pretrained(
+            TINY if folder.name == "adapter" else folder, dtype=torch.bfloat16
+        ).eval()
+        if folder.name == "adapter":
+            model = PeftModel.from_pretrained(model, folder, autocast_adapter_dtype=False).eval()
+        probe = json.loads((trained[name].out / export.PROBE).read_text())
+        with torch.no_grad():
+            ids = torch.tensor(probe["prompts"])
+            places = torch.arange(ids.shape[1]).expand_as(ids)
+            logits = model(input_ids=ids, position_ids=places, use_cache=False).logits[:, -1].float()
+        for said, expected in zip(probe["next"], logits.log_softmax(-1), strict=True):
+            assert said["logprobs"] == pytest.approx(expected[said["tokens"]].tolist(), abs=0.02)
+            assert (said["base"] is not None) == (folder.name == "adapter")
+
+
+def test_vllm_answers_with_each_adapter_as_its_training_did(trained: dict[str, TrainingJob]) -> None:
+    arms = ("default", "tight", "after-default")
+    script, adapters = Path(__file__).with_name("asked_of_vllm.py"), [str(trained[arm].exported) for arm in arms]
+    ended = subprocess.run([sys.executable, str(script), str(TINY), *adapters], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    tables = json.loads(ended.stdout.splitlines()[-1])
+    probes = {arm: json.loads((trained[arm].out / export.PROBE).read_text())["next"] for arm in arms}
+
+    def distance(table: list[dict[str, float]], probe: list[dict], of: str = "logprobs") -> float:
+        pairs = [
+            (row[str(t)], p)
+            for row, said in zip(table, probe, strict=True)
+            for t, p in zip(said["tokens"], said[of], strict=True)
+        ]
+        return sum(abs(served - trained) for served, trained in pairs) / len(pairs)
+
+    for arm in arms:
+        far = {other: distance(tables[arm], probes[other]) for other in arms}
+        far["base"] = distance(tables[arm], probes[arm], "base")
+        assert min(far, key=far.__getitem__) == arm, far
+        assert far[arm] < sorted(far.values())[1] / 2, far
+        assert distance(tables["base"], probes[arm], "base") < distance(tables["base"], probes[arm]) / 2
+
+
+def test_an_adapter_is_the_same_wherever_its_run_lies(world: Path, trained: dict[str, TrainingJob]) -> None:
+    """The same weights under two roots have one digest, no folder of either is named, and PEFT finds the base after a move."""
+    from peft import AutoPeftModelForCausalLM
+
+    from msm_ray.train import loop
+
+    outs = []
+    for root in (world / "one", world / "two"):
+        shutil.copytree(TINY, root / "base" / "tiny@1" / "model")
+        shutil.copytree(world / "tiny-blocks", root / "blocks" / "b@1")
+        places = {"base": root / "base" / "tiny@1" / "model", "blocks": root / "blocks" / "b@1"}
+        moved = adapter_job(world, "moved", DEFAULT)
+        moved = dataclasses.replace(moved, out=root / "sft" / "x@1", **places)
+        loop.train(moved)
+        outs.append(moved.out)
+    one, two = (artifacts.content_digest(out) for out in outs)
+    assert one == two
+    assert not [p for p in outs[0].rglob("*") if p.is_file() and str(world / "one").encode() in p.read_bytes()]
+    (world / "one").rename(world / "moved-away")
+    AutoPeftModelForCausalLM.from_pretrained(world / "moved-away" / "sft" / "x@1" / "adapter")
+
+
 def test_what_is_committed_is_not_trained_again(world: Path, trained: dict[str, TrainingJob]) -> None:
     began = time.monotonic()
     train_all(list(trained.values()), CLUSTER, world / "storage")
@@ -194,11 +314,6 @@ def test_too_few_cpus_are_told_at_once(world: Path, ray_cluster: None) -> None:
     crowd = ClusterSettings(training=WorkerSettings(workers=500))
     with pytest.raises(PreflightError, match="500 logical CPUs"):
         train_all([job(world, "crowd", SHORT)], crowd, world / "storage")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(trained: dict[str, TrainingJob]) -> TrainingJob:
-    return trained["long"]
 
 
 def wait_for_checkpoint(out: Path, seconds: float = 240) -> None:
@@ -215,21 +330,23 @@ def kill_a_worker(out: Path, killed: list[int]) -> None:
     killed.append(workers[-1].pid)
 
 
-def test_sigkill_of_a_worker_leaves_the_same_bytes(world: Path, uninterrupted: TrainingJob) -> None:
-    again, killed = long_job(world, "worker-killed"), []
-    watcher = threading.Thread(target=kill_a_worker, args=(again.out, killed))
+def test_sigkill_of_a_worker_leaves_the_same_bytes(world: Path, trained: dict[str, TrainingJob]) -> None:
+    """Once in a full training, once in an adapter's with bf16, ZeRO-3 and activation checkpointing."""
+    again, killed = [long_job(world, "worker-killed"), long_adapter(world, "adapter-worker-killed")], []
+    watcher = threading.Thread(target=lambda: [kill_a_worker(each.out, killed) for each in again])
     watcher.start()
-    train_all([again], CLUSTER, world / "storage")
+    assert train_all(again, CLUSTER, world / "storage") == {}
     watcher.join()
-    assert killed, "the training was over before a worker was killed"
-    assert weights(again) == weights(uninterrupted)
-    assert (again.out / metrics.FILE).read_bytes() == (uninterrupted.out / metrics.FILE).read_bytes()
+    assert len(killed) == 2, "a training was over before a worker was killed"
+    for each in again:
+        assert weights(each) == weights(trained[each.name])
+        assert (each.out / metrics.FILE).read_bytes() == (trained[each.name].out / metrics.FILE).read_bytes()
 
 
 def test_kill_of_the_driver_then_the_same_command_leaves_the_same_bytes(
-    world: Path, uninterrupted: TrainingJob
+    world: Path, trained: dict[str, TrainingJob]
 ) -> None:
-    again = long_job(world, "driver-killed")
+    again, uninterrupted = long_job(world, "driver-killed"), trained["long"]
     command = [sys.executable, str(Path(__file__).with_name("driver_of_training.py")), str(world)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     environment["PYTHONPATH"] = str(Path(__file__).parents[1])
@@ -249,34 +366,77 @@ def test_kill_of_the_driver_then_the_same_command_leaves_the_same_bytes(
     assert (again.out / metrics.FILE).read_bytes() == (uninterrupted.out / metrics.FILE).read_bytes()
 
 
-def test_a_checkpoint_of_other_settings_or_workers_is_refused(world: Path, ray_cluster: None) -> None:
-    """Refusals on a real checkpoint; the loop runs in this process, with no Ray."""
+class Stop(Exception):
+    """Ends a training as Ctrl-C would."""
+
+
+def stop(progress: metrics.Progress) -> None:
+    raise Stop
+
+
+def test_a_checkpoint_that_cannot_be_gone_on_from_costs_no_more_than_it_must(world: Path, ray_cluster: None) -> None:
+    """A real checkpoint, damaged in several ways; the loop runs in this process, with no Ray."""
     from msm_ray.train import loop
 
-    class Stop(Exception):
-        pass
-
-    def stop(progress: metrics.Progress) -> None:
-        raise Stop
-
-    begun = job(world, "begun", SHORT.model_copy(update={"checkpoint_every": 2, "log_every": 3}))
+    settings = SHORT.model_copy(update={"checkpoint_every": 2, "log_every": 5})
+    whole, begun = job(world, "undisturbed", settings), job(world, "begun", settings)
+    loop.train(whole)
     with pytest.raises(Stop):
         loop.train(begun, stop)
-    assert [p.name for p in checkpoint.found(begun.out)] == ["step-000002"]
+    assert [p.name for p in checkpoint.found(begun.out)] == ["step-000002", "step-000004"]
     with pytest.raises(StageError, match="other data or settings"):
         loop.train(dataclasses.replace(begun, seed=1))
-    with pytest.raises(StageError, match="written by 1 workers, and there are 2") as caught:
-        train_all([begun], CLUSTER, world / "storage")
-    assert "Traceback" not in str(caught.value)
-    shard = next((begun.out / checkpoint.FOLDER / "step-000002").rglob("*optim_states.pt"))
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(StageError, match="cut off"):
-        loop.train(begun)
-    shard.write_bytes(whole)
-    (begun.out / checkpoint.FOLDER / "step-000002" / checkpoint.FACTS).write_text("")
-    with pytest.raises(StageError, match="not a checkpoint"):
-        loop.train(begun)
+    (failure,) = train_all([begun], CLUSTER, world / "storage").values()
+    assert "written by 1 workers, and there are 2" in str(failure)
+    assert "Traceback" not in str(failure)
+
+    def copy(name: str, **keys) -> TrainingJob:
+        shutil.copytree(begun.out, world / name)
+        return dataclasses.replace(begun, out=world / name, settings=settings.model_copy(update=keys))
+
+    def went_on(again: TrainingJob) -> list[str]:
+        said: list[str] = []
+        loop.train(again, say=said.append)
+        assert [row["step"] for row in metrics.read(again.out)] == list(range(1, 9))
+        return said
+
+    damaged = copy("damaged", activation_checkpointing=True)  # which may change at any time
+    (shard,) = (damaged.out / checkpoint.FOLDER / "step-000004").rglob("*optim_states.pt")
+    with shard.open("r+b") as file:  # one byte in the middle: still an archive, of the right size
+        file.seek(shard.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    (told,) = went_on(damaged)
+    assert f"step-000004: damaged (state/{shard.name})" in told
+    assert weights(damaged) == weights(whole)
+
+    offloaded = copy("offloaded", offload_optimizer=True)
+    assert went_on(offloaded) == []
+    assert losses(offloaded) == pytest.approx(losses(whole), abs=5e-5)
+
+    restaged = copy("restaged", zero_stage=3, offload_optimizer=True)
+    told = went_on(restaged)
+    layouts = "zero_stage 2 (DeepSpeedZeroOptimizer)", "zero_stage 3 (DeepSpeedZeroOptimizer_Stage3)"
+    assert [line.partition(": ")[2] for line in told] == [
+        *[f"written with {layouts[0]}, which {layouts[1]} cannot read; going on without it"] * 2,
+        "no checkpoint that can be read; the training starts from its parent",
+    ]
+    assert losses(restaged) == pytest.approx(losses(whole), abs=5e-5)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_an_interrupted_adapter_in_bf16_ends_with_the_same_bytes(world: Path, stage: int) -> None:
+    from msm_ray.train import loop
+
+    settings = DEFAULT.model_copy(update={"zero_stage": stage, "checkpoint_every": 4, "log_every": 5})
+    whole, again = (adapter_job(world, f"{name}{stage}", settings) for name in ("at-once", "in-two"))
+    loop.train(whole)
+    with pytest.raises(Stop):
+        loop.train(again, stop)
+    assert [p.name for p in checkpoint.found(again.out)] == ["step-000004"]
+    loop.train(again)
+    assert weights(again) == weights(whole)
 
 
 def test_a_training_that_diverges_is_stopped_and_not_skipped_over(world: Path) -> None:
@@ -285,3 +445,30 @@ def test_a_training_that_diverges_is_stopped_and_not_skipped_over(world: Path) -
     wild = SHORT.model_copy(update={"learning_rate": 1e30, "clip": 1e30})
     with pytest.raises(StageError, match="at step [2-7]; lower learning_rate"):
         loop.train(job(world, "diverging", wild))
+
+
+def test_a_job_that_fails_ends_its_own_chain_at_once_and_no_other(world: Path, ray_cluster: None) -> None:
+    """One is refused by all ranks, one meets an error on one rank alone, one loses a worker each time."""
+
+    class OnOneRank(TrainingJob):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "seed" and os.environ.get("RANK") == "1" and sys._getframe(1).f_code.co_name == "_step":
+                if self.name == "crashes":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise StageError("met on rank 1 alone")
+            return super().__getattribute__(name)
+
+    settings = SHORT.model_copy(update={"steps": 2})
+    wild = job(world, "wild", SHORT.model_copy(update={"learning_rate": 1e30, "clip": 1e30}))
+    odd = [OnOneRank(**{**vars(job(world, name, settings)), "name": name}) for name in ("alone", "crashes")]
+    chains = [(each, job(world, f"after-{each.name}", settings, parent=each.exported)) for each in (wild, *odd)]
+    jobs = [each for chain in chains for each in chain] + [job(world, "sound", settings)]
+    began = time.monotonic()
+    failures = train_all(jobs, CLUSTER.model_copy(update={"worker_failures": 1}), world / "storage")
+    assert time.monotonic() - began < 600, "a rank waited for one that was gone"
+    assert list(failures) == ["wild", "alone", "crashes"]
+    assert "lower learning_rate" in str(failures["wild"])
+    assert str(failures["alone"]) == "met on rank 1 alone"
+    assert "goes on from the newest checkpoint" in str(failures["crashes"])
+    assert [each.name for each in jobs if artifacts.is_committed(each.out)] == ["sound"]
+    assert not [each for each in jobs if each.name.startswith("after-") and each.out.exists()]

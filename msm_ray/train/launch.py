@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msm_ray import artifacts, errors
+from msm_ray import artifacts
 from msm_ray.config import ClusterSettings
-from msm_ray.errors import MsmError, StageError
+from msm_ray.errors import MsmError, OutOfMeans, StageError
 from msm_ray.placement import rank_bundle, training
 from msm_ray.placement.room import check_room, wait_for_room
 from msm_ray.tracking import Tracker, open_run
+from msm_ray.train.board import Board, held_up
 from msm_ray.train.job import TrainingJob
 
 QUIET = {
@@ -37,46 +39,79 @@ def train_all(
     cluster: ClusterSettings,
     storage: Path,
     on_finished: OnFinished = artifacts.commit,
-) -> None:
+    say: Callable[[str], None] = print,
+) -> dict[str, MsmError]:
     """Run jobs in order on one worker group of a connected Ray; what is committed already is skipped.
 
     on_finished(folder, record, counts) commits a finished job; it is called by rank 0 and must be a top-level function,
-    for it travels to the worker. storage: a folder that all nodes see, for Ray Train's own bookkeeping. A worker that
-    dies is replaced with its whole group, `cluster.worker_failures` times, and the job goes on from its checkpoint.
-    Raises what a guard raised (SettingsError, StageError), PreflightError when the cluster is too small, and StageError
-    with the worker's own message for anything else.
+    for it travels to the worker. storage: a folder that all nodes see, for Ray Train's own bookkeeping. say: is told what
+    a user should know meanwhile. A worker that dies is replaced with its whole group, `cluster.worker_failures` times, and
+    the job goes on from its checkpoint.
+
+    Returns job name -> why it failed: what a guard raised (SettingsError, StageError), a StageError with the worker's own
+    message for a crash. What goes on from a failed job is not begun, everything else is trained. Raises PreflightError when
+    the cluster is too small, OutOfMeans when the disk is full, StageError when no worker group comes up.
     """
-    todo = [job for job in jobs if not artifacts.is_committed(job.out)]
-    if not todo:
-        return
     asked = training(cluster.training)
-    check_room([asked], cluster.nodes_max)
-    wait_for_room(asked)
+    failed: dict[str, MsmError] = {}
+    crashed = True
+    while crashed:
+        todo = [job for job in jobs if not artifacts.is_committed(job.out) and not held_up(job, jobs, failed)]
+        if not todo:
+            break
+        check_room([asked], cluster.nodes_max)
+        wait_for_room(asked)
+        crashed = _attempt(todo, cluster, storage.resolve(), on_finished, say, failed)
+    return failed
+
+
+def _attempt(
+    todo: Sequence[TrainingJob],
+    cluster: ClusterSettings,
+    storage: Path,
+    on_finished: OnFinished,
+    say: Callable[[str], None],
+    failed: dict[str, MsmError],
+) -> bool:
+    """One worker group's life; its failures go into `failed`. Returns whether it ended before it was through with all."""
     name = f"train-{uuid.uuid4().hex[:8]}"
-    storage.mkdir(parents=True, exist_ok=True)
+    board = Board(storage / f"{name}-board")
+    board.folder.mkdir(parents=True)
     try:
-        refusal = _fit(todo, cluster, storage.resolve(), name, on_finished)
+        with board.read_aloud(say):
+            _fit(todo, cluster, storage, name, on_finished, board)
+    except _Crash as crash:
+        failed |= board.failures()
+        if any(os.strerror(number) in str(crash) for number in (errno.ENOSPC, errno.EDQUOT)):
+            raise OutOfMeans(f"{crash}; make room first (what is written is safe)") from crash
+        if (running := board.running()) is None:
+            raise
+        failed |= {job.name: crash for job in todo if job.name == running and not _is_over(job, failed)}
+        return True
+    else:
+        failed |= board.failures()
+        return False
     finally:
-        shutil.rmtree(storage / name, ignore_errors=True)
-    if refusal is not None:
-        raise refusal.error()
+        for folder in (storage / name, board.folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a job stopped, in a form that travels: the kind of our error and its message."""
+class _Crash(StageError):
+    """A worker group that ended as often as it may, with its first worker's own last words."""
 
-    kind: str
-    message: str
 
-    def error(self) -> MsmError:
-        """The error again."""
-        return getattr(errors, self.kind, StageError)(self.message)
+def _is_over(job: TrainingJob, failed: Container[str]) -> bool:
+    return artifacts.is_committed(job.out) or job.name in failed
 
 
 def _fit(
-    jobs: Sequence[TrainingJob], cluster: ClusterSettings, storage: Path, name: str, on_finished: OnFinished
-) -> Refusal | None:
+    jobs: Sequence[TrainingJob],
+    cluster: ClusterSettings,
+    storage: Path,
+    name: str,
+    on_finished: OnFinished,
+    board: Board,
+) -> None:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig
@@ -94,7 +129,7 @@ def _fit(
 
     trainer = Trainer(
         _train_on_worker,
-        train_loop_config={"jobs": list(jobs), "on_finished": on_finished},
+        train_loop_config={"jobs": list(jobs), "on_finished": on_finished, "board": board},
         scaling_config=ScalingConfig(
             num_workers=workers.workers,
             use_gpu=workers.gpus > 0,
@@ -108,50 +143,56 @@ def _fit(
         ),
     )
     try:
-        result: Any = trainer.fit()
-        return result.return_value
+        trainer.fit()
     except TrainingFailedError as error:
-        raise StageError(_reason(error, jobs)) from error
+        kind = _Crash if getattr(error, "worker_failures", None) else StageError
+        raise kind(_reason(error)) from error
 
 
-def _train_on_worker(config: dict[str, Any]) -> Any:
-    """What each worker runs; rank 0's answer, a Refusal or None, is what `fit` gives back.
+def _train_on_worker(config: dict[str, Any]) -> None:
+    """What each worker runs. A job that fails is noted on the board, and those that don't go on from it are trained.
 
-    An error of ours is returned and not raised: Ray would start the group anew, only to be refused again.
+    An error that all ranks met leaves the group as good as it was. One that a single rank met leaves the others waiting for
+    it: it is raised, Ray ends them all and starts the group anew, which finds the note and goes on with the next job.
     """
     import ray.train
 
-    from msm_ray.train import loop
+    from msm_ray.train import loop, ranks
 
     first = ray.train.get_context().get_world_rank() == 0
+    jobs, board = config["jobs"], config["board"]
 
     def tell(progress: loop.Progress) -> None:
         if first:
             print(progress.line(), flush=True)
         ray.train.report(progress.numbers())
 
-    try:
-        for job in config["jobs"]:
-            _run_and_commit(job, tell, config["on_finished"])
-    except MsmError as error:
-        return Refusal(type(error).__name__, str(error))
-    return None
+    for job in jobs:
+        if ranks.from_first(partial(board.begin, job, jobs)):
+            try:
+                _run_and_commit(job, tell, board.say, config["on_finished"])
+            except MsmError as error:
+                together = ranks.is_everywhere(error)
+                if first or not together:
+                    board.note_failure(job.name, error)
+                if not together:
+                    raise
 
 
-def _run_and_commit(job: TrainingJob, tell: Callable[[Any], None], on_finished: OnFinished) -> None:
+def _run_and_commit(
+    job: TrainingJob, tell: Callable[[Any], None], say: Callable[[str], None], on_finished: OnFinished
+) -> None:
     import torch.distributed as dist
 
     from msm_ray.train import loop, ranks
 
-    if ranks.from_first(lambda: artifacts.is_committed(job.out)):
-        return
     with _tracker(job, dist.get_rank() == 0) as tracker:
 
         def tell_all(progress: loop.Progress) -> None:
             tracker.log(progress.numbers(), step=progress.step)
             tell(progress)
 
-        counts = loop.train(job, tell_all)
+        counts = loop.train(job, tell_all, say)
         ranks.from_first(lambda: on_finished(job.out, job.record, counts))
         tracker.summary(counts)
 
@@ -163,12 +204,10 @@ def _tracker(job: TrainingJob, first: bool) -> contextlib.AbstractContextManager
     return open_run(job.run, {**job.settings.content(), "seed": job.seed})
 
 
-def _reason(error: Exception, jobs: Sequence[TrainingJob]) -> str:
+def _reason(error: Exception) -> str:
     """The first worker's own last words, without the frames of Ray around them."""
     failures = getattr(error, "worker_failures", None) or {0: getattr(error, "controller_failure", error)}
     rank, failure = next(iter(sorted(failures.items())))
     lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
-    left = [job.name for job in jobs if not artifacts.is_committed(job.out)]
-    with contextlib.suppress(IndexError):
-        return f"training worker {rank} failed: {lines[-1]}; not done: {', '.join(left)}. The same command goes on from there"
-    return f"training failed; not done: {', '.join(left)}. The same command goes on from there"
+    why = f"training worker {rank} failed: {lines[-1]}" if lines else "training failed"
+    return f"{why}. The same command goes on from the newest checkpoint"

@@ -27,31 +27,42 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Counts = dict[str, int | float | str]
+SMALLER = "Lower micro_batch, set activation_checkpointing, zero_stage=3 or more workers: none of it makes what is finished stale"
 
 
-def train(job: TrainingJob, on_progress: Callable[[Progress], None] | None = None) -> Counts:
-    """Run a job to its exported weights, from its newest checkpoint where it has one. Called on every rank.
+def train(
+    job: TrainingJob,
+    on_progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = print,
+) -> Counts:
+    """Run a job to its exported weights, from its newest sound checkpoint where it has one. Called on every rank.
 
-    on_progress is called on every rank each `log_every` steps. Returns steps, tokens, final loss and the like.
-    Raises SettingsError when a guard refuses the job and StageError when it fails, on all ranks alike.
+    on_progress is called on every rank each `log_every` steps; say is told, on rank 0, what a user should know (a damaged
+    checkpoint). Returns steps, tokens, final loss and the like. Raises SettingsError when a guard refuses the job and
+    StageError when it fails, on all ranks alike (`ranks.is_everywhere`).
     """
     prepare_torch()
     ranks.join()
     job.out.mkdir(parents=True, exist_ok=True)
     run = _start(job)
     try:
-        done = checkpoint.resume(run.engine, job.out, run.identity, frozen=job.settings.mode == "lora")
-        if dist.get_rank() == 0:
-            metrics.cut(job.out, done)
+        frozen = job.settings.mode == "lora"
+        done = checkpoint.resume(run.engine, job.out, run.identity, frozen=frozen, say=_from_first_rank(say))
         _steps(run, done, on_progress)
         counts = _counts(run)
         export.export(run.engine, job, run.tokenizer, counts, batches.probe(run.blocks, device()))
         ranks.from_first(lambda: checkpoint.remove(job.out))
         return counts
+    except torch.OutOfMemoryError as error:
+        raise StageError(f"{job.name}: {error}. {SMALLER}") from error
     finally:
         run.engine.destroy()
         del run
         gc.collect()
+
+
+def _from_first_rank(say: Callable[[str], None]) -> Callable[[str], None]:
+    return say if dist.get_rank() == 0 else lambda text: None
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,8 @@ def _steps(run: _Run, done: int, on_progress: Callable[[Progress], None] | None)
             on_progress(
                 Progress(run.job.name, step + 1, schedule.steps, row["loss"], rate, tokens_seen / seconds, left)
             )
-        if (step + 1) % settings.checkpoint_every == 0 and not last:
+        # Before the export too: what fails there is a full disk, and the steps are paid for.
+        if (step + 1) % settings.checkpoint_every == 0 or (last and schedule.steps > settings.checkpoint_every):
             checkpoint.save(run.engine, run.job.out, step + 1, run.identity, frozen=settings.mode == "lora")
 
 
@@ -149,9 +161,11 @@ def _step(run: _Run, step: int) -> dict[str, float | int]:
     norm = float(norm or 0.0)
     # DeepSpeed skips a step whose gradients are not finite, warns and goes on as if it had been taken.
     if not (math.isfinite(mean) and math.isfinite(norm) and engine.was_step_applied()):
-        raise StageError(
-            f"{run.job.name}: loss {mean} with gradients of norm {norm} at step {step + 1}; lower learning_rate or look at "
-            f"blocks {indices} of {run.job.blocks}"
+        raise ranks.everywhere(
+            StageError(
+                f"{run.job.name}: loss {mean} with gradients of norm {norm} at step {step + 1}; lower learning_rate or look "
+                f"at blocks {indices} of {run.job.blocks}"
+            )
         )
     tokens = {"tokens": trained, "positions": len(indices) * run.job.settings.sequence_length}
     return {"step": step + 1, "loss": mean, "lr": rate, "grad_norm": norm, **tokens}

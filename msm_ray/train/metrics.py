@@ -42,13 +42,14 @@ def append(out: Path, row: dict[str, float | int]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def cut(out: Path, step: int) -> None:
-    """Drop what was written after the checkpoint that the training goes on from."""
-    write_whole(out / FILE, "".join(json.dumps(row) + "\n" for row in read(out) if row["step"] <= step))
+def restore(out: Path, checkpoint: Path | None) -> None:
+    """The lines as they were at the checkpoint that the training goes on from; none: it starts at its first step."""
+    rows = read(checkpoint) if checkpoint is not None else []
+    write_whole(out / FILE, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """All whole lines, in order."""
+    """All whole lines in a folder, in order."""
     path = out / FILE
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -97,7 +97,9 @@ def deepspeed_config(settings: TrainSettings, micro_steps: int, trained: int) ->
         "torch_adam": True,  # DeepSpeed's own wants a compiler
         "adam_w_mode": True,
     }
-    zero = {"stage": settings.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
+    zero: dict[str, Any] = {"stage": settings.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
+    if settings.offload_optimizer:
+        zero |= {"offload_optimizer": {"device": "cpu", "pin_memory": torch.cuda.is_available()}}
     if settings.zero_stage == 3:
         zero |= {"stage3_prefetch_bucket_size": bucket, "stage3_max_live_parameters": LARGEST_BUCKET}
     return {
@@ -129,7 +131,6 @@ def _with_adapter(model: nn.Module, job: TrainingJob) -> nn.Module:
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
             target_modules=list(lora.targets),
-            base_model_name_or_path=job.base_source or None,
         ),
         autocast_adapter_dtype=False,
     )

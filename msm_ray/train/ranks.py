@@ -12,6 +12,7 @@ import torch.distributed as dist
 from msm_ray.errors import MsmError
 
 Result = TypeVar("Result")
+_EVERYWHERE = "raised on all ranks"
 
 
 def join() -> None:
@@ -27,21 +28,44 @@ def join() -> None:
 
 
 def agree(check: Callable[[], Result]) -> Result:
-    """Run a check on every rank and raise on all of them what the first of them that failed raised.
+    """Run a check on every rank and raise on all of them at once where it failed on some: the first one's MsmError.
 
-    A rank that raised alone would leave the others waiting in their next collective call for ever.
+    A rank that raised alone would leave the others waiting in their next collective call. An error that is none of ours
+    is raised by the rank that met it, and as a RuntimeError that names it by the others.
     """
     result, error = None, None
     try:
         result = check()
-    except MsmError as raised:
+    except Exception as raised:
         error = raised
-    errors: list[MsmError | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(errors, error)
-    for raised_somewhere in errors:
-        if raised_somewhere is not None:
-            raise raised_somewhere
+    met = everyones(error if isinstance(error, MsmError) or error is None else f"{type(error).__name__}: {error}")
+    for ours in met:
+        if isinstance(ours, MsmError):
+            raise everywhere(ours)
+    if error is not None:
+        raise error
+    for rank, foreign in enumerate(met):
+        if foreign is not None:
+            raise RuntimeError(f"rank {rank} failed: {foreign}")
     return result  # type: ignore[return-value]
+
+
+def everywhere(error: MsmError) -> MsmError:
+    """Mark an error that every rank raises at this point, so that none waits for another and the group can go on."""
+    error.add_note(_EVERYWHERE)
+    return error
+
+
+def is_everywhere(error: MsmError) -> bool:
+    """Whether every rank raised this error: else some wait for this one, and only the end of all processes helps."""
+    return _EVERYWHERE in getattr(error, "__notes__", ())
+
+
+def everyones(value: Any) -> list[Any]:
+    """What each rank gives, in the order of ranks, on all of them."""
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def from_first(make: Callable[[], Any]) -> Any:

@@ -1,0 +1,92 @@
+"""What the workers of a training tell their driver while they run, as small files in a folder that both see."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msm_ray import artifacts, errors
+from msm_ray.errors import MsmError, StageError
+from msm_ray.train.job import TrainingJob
+
+FAILED, RUNNING, SAID = "failed-", "running", "said.jsonl"
+
+
+@dataclass(frozen=True)
+class Board:
+    """One worker group's notes; those that a group left behind when it ended are read by the one that replaces it."""
+
+    folder: Path
+
+    def begin(self, job: TrainingJob, jobs: Sequence[TrainingJob]) -> bool:
+        """Note that a job is running; False where it is not to be: committed, failed, or going on from one that did."""
+        if artifacts.is_committed(job.out) or held_up(job, jobs, self.failures()):
+            return False
+        artifacts.write_whole(self.folder / RUNNING, job.name)
+        return True
+
+    def running(self) -> str | None:
+        """The name of the job that was begun last; None where no group came as far as that."""
+        with contextlib.suppress(OSError):
+            return (self.folder / RUNNING).read_text(encoding="utf-8")
+        return None
+
+    def note_failure(self, name: str, error: MsmError) -> None:
+        """Note why a job failed, as the kind of our error and its message."""
+        path = self.folder / f"{FAILED}{time.time_ns()}"
+        artifacts.write_whole(path, json.dumps({"job": name, "kind": type(error).__name__, "message": str(error)}))
+
+    def failures(self) -> dict[str, MsmError]:
+        """Job name -> the error again, in the order in which they came; the first of several for one job."""
+        notes = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob(f"{FAILED}*"))]
+        first: dict[str, MsmError] = {}
+        for note in notes:
+            first.setdefault(note["job"], getattr(errors, note["kind"], StageError)(note["message"]))
+        return first
+
+    def say(self, text: str) -> None:
+        """Have a line shown to the user: what a worker prints is kept in Ray's files only."""
+        with (self.folder / SAID).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(text) + "\n")
+
+    @contextlib.contextmanager
+    def read_aloud(self, say: Callable[[str], None], seconds: float = 1) -> Iterator[None]:
+        """Pass on what the workers say, soon after they do."""
+        over, told = threading.Event(), 0
+
+        def pass_on() -> None:
+            nonlocal told
+            lines = self._lines()
+            for line in lines[told:]:
+                say(json.loads(line))
+            told = len(lines)
+
+        def watch() -> None:
+            while not over.wait(seconds):
+                pass_on()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+            pass_on()
+
+    def _lines(self) -> list[str]:
+        with contextlib.suppress(OSError):
+            lines = (self.folder / SAID).read_text(encoding="utf-8").splitlines(keepends=True)
+            return [line for line in lines if line.endswith("\n")]
+        return []
+
+
+def held_up(job: TrainingJob, jobs: Sequence[TrainingJob], failed: dict[str, MsmError]) -> bool:
+    """Whether a job failed, or goes on from one that is held up."""
+    parents = [other for other in jobs if other.exported == job.parent]
+    return job.name in failed or any(held_up(parent, jobs, failed) for parent in parents)
