@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from msm_ray.config import ExperimentSettings
 from msm_ray.experiment import document_settings
@@ -19,7 +20,7 @@ SHOWN = 6
 def without_documents(proposal: Proposal) -> Iterator[Finding]:
     """What no document says, no arm learns."""
     settings = proposal.settings
-    used = {recipe.midtrain for recipe in settings.arms.values()} & settings.specs.keys()
+    used = {recipe.midtrain for recipe in settings.arms.values() if recipe.midtrain} & settings.specs.keys()
     for name in sorted(used):
         how = document_settings(settings, name)
         silent, _ = proposal.tried(("specs", name), partial(_unwritten, settings, name))
@@ -42,7 +43,7 @@ def without_documents(proposal: Proposal) -> Iterator[Finding]:
 
 
 def _unwritten(settings: ExperimentSettings, name: str) -> dict[str, str]:
-    spec = read_spec(settings.specs[name], settings.assistant)
+    spec = read_spec(Path(settings.specs[name]), settings.assistant)
     return unwritten_sections(spec, document_settings(settings, name))
 
 
