@@ -117,9 +117,43 @@ def socket_folder() -> Path:
 def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
     import ray
 
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    try:
+        folder = _start(cluster, before)
+    except SlowStart:
+        print("msm: Ray was not up within its 30 s on this machine; once more", file=sys.stderr)
+        folder = _start(cluster, before)
+    try:
+        # Ray Train looks for "the" cluster of the host; name ours.
+        with _environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}):
+            yield
+    except BaseException:
+        if logs is not None:
+            _save_logs(folder, logs)
+        raise
+    finally:
+        with interruption.held_off():
+            children = psutil.Process().children(recursive=True)
+            ours = [p for p in children if p.pid not in before and not _is_tracker(p)]
+            _shut_down_serve()
+            ray.shutdown()
+            _end(ours)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class SlowStart(PreflightError):
+    """Ray gave its processes up after the 30 s that it allows them: a slow disk or a busy machine, which may be over."""
+
+
+def _start(cluster: ClusterSettings, before: set[int]) -> Path:
+    """Start our own Ray; returns the folder of its sockets and logs. before: processes below us that are not Ray's.
+
+    Raises PreflightError, with nothing left behind, where it does not come up; SlowStart where it only took too long.
+    """
+    import ray
+
     place = socket_folder()
     folder = Path(tempfile.mkdtemp(prefix="msm-ray-", dir=place))
-    before = {p.pid for p in psutil.Process().children(recursive=True)}
     try:
         with interruption.kept(), _environment({"VLLM_RPC_BASE_PATH": str(place)}):  # its sockets too
             ray.init(
@@ -139,24 +173,10 @@ def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
             _end([p for p in psutil.Process().children(recursive=True) if p.pid not in before and not _is_tracker(p)])
             shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, Exception):
-            raise PreflightError(f"Ray did not start on this machine: {error}") from error
+            kind = SlowStart if "timed out during startup" in str(error) else PreflightError
+            raise kind(f"Ray did not start on this machine: {error}") from error
         raise
-    try:
-        # Ray Train looks for "the" cluster of the host; name ours.
-        with _environment({"RAY_ADDRESS": ray.get_runtime_context().gcs_address}):
-            yield
-    except BaseException:
-        if logs is not None:
-            _save_logs(folder, logs)
-        raise
-    finally:
-        with interruption.held_off():
-            children = psutil.Process().children(recursive=True)
-            ours = [p for p in children if p.pid not in before and not _is_tracker(p)]
-            _shut_down_serve()
-            ray.shutdown()
-            _end(ours)
-            shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def _is_tracker(process: psutil.Process) -> bool:
