@@ -51,6 +51,8 @@ def test_what_makes_a_training_smaller_and_what_does_not() -> None:
     assert total["full"] == total["not shared"]
     assert total["full shared"] < total["full"] / 2
     assert memory.training(LLAMA, full, 1).parts["optimizer"] == LLAMA.parameters * 12  # fp32 copy and two moments
+    offloaded = full.model_copy(update={"offload_optimizer": True})
+    assert memory.training(LLAMA, offloaded, 1).parts["optimizer"] == 0  # it lies in main memory
 
 
 @pytest.fixture

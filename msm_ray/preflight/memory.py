@@ -38,12 +38,15 @@ class Need:
 
 
 def training(shape: Shape, how: TrainSettings, ranks: int) -> Need:
-    """One rank. ZeRO shares out the optimizer from stage 1, gradients from 2, weights from 3; gradients add up in fp32."""
+    """One rank. ZeRO shares out the optimizer from stage 1, gradients from 2, weights from 3; gradients add up in fp32.
+
+    An offloaded optimizer lies in main memory and takes nothing of the card.
+    """
     number = 2 if how.precision == "bf16" else 4
     trained = shape.parameters if how.mode == "full" else shape.adapter(how.lora.r, how.lora.targets)
     stage = how.zero_stage
     weights = (shape.parameters + (trained if how.mode == "lora" else 0)) * number
-    moments = trained * (12 if how.precision == "bf16" else 8)
+    moments = 0 if how.offload_optimizer else trained * (12 if how.precision == "bf16" else 8)
     return Need(
         {
             "weights": weights / (ranks if stage == 3 else 1),
