@@ -162,7 +162,7 @@ def test_room_that_others_hold_is_waited_for_and_then_told(
     assert held.wait(20)
     try:
         with pytest.raises(
-            PreflightError, match=r"no room after 0.02 minutes: training asks for 2 ranks .* 7 of 8 CPUs taken"
+            PreflightError, match=r"no room after 0.02 minutes: training asks for 2 ranks .*7 of 8 CPUs taken"
         ):
             wait_for_room(asked)
     finally:
