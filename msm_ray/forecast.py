@@ -12,7 +12,7 @@ from msm_ray import machine
 from msm_ray.config import ExperimentSettings
 from msm_ray.plan import Planned
 
-REFERENCE = 1100.0
+REFERENCE = 440.0
 ENGINE_START, SERVER_START, TRAINING_START = 30.0, 60.0, 15.0
 DOCUMENTS, CHECKED, POSITIONS, ROLLOUTS = 82.0, 1000.0, 18_300.0, 41.0
 """A second, at the reference speed: documents written and checked, positions trained on, rollouts."""
