@@ -1,7 +1,8 @@
 """How long what is to be made will take on this machine: known costs, scaled by what its first second shows.
 
-Only the tiny world's costs are known; for other bases nothing is claimed. Costs were measured at `REFERENCE` steps a second
-(`machine.speed`) on two idle cores: docs/results/quickstart.md has the run.
+Only the tiny world's costs are known; for other bases nothing is claimed. They are those of the one-seed run on two idle cores in
+docs/results/quickstart.md; `REFERENCE` is what `machine.speed` counts there: twice the steps that one core makes in a second of
+its time, taken on the same machine later, while it was busy.
 """
 
 from __future__ import annotations

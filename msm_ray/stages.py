@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
 from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
 from msm_ray.errors import MsmError, OutOfMeans, no_room
 from msm_ray.experiment import Experiment, Stage, aft_settings, chat_settings, document_settings
+from msm_ray.repeating import repeated
 from msm_ray.tracking import RunName, Tracker, open_run
 
 
@@ -233,7 +233,7 @@ def _training(workshop: Workshop, drafts: Sequence[Draft]) -> None:
 
     workshop.need_ray()
     jobs = [_training_job(workshop, draft, TrainingJob) for draft in drafts]
-    with _shown_progress(jobs):
+    with repeated(partial(_progress_line, jobs), seconds=10):
         storage = workshop.store.root / "ray-train"
         failures = train_all(jobs, workshop.experiment.settings.cluster, storage, say=say)
     for draft in drafts:
@@ -243,28 +243,15 @@ def _training(workshop: Workshop, drafts: Sequence[Draft]) -> None:
             workshop.fail(draft, failures[draft.stage.key])
 
 
-@contextlib.contextmanager
-def _shown_progress(jobs: Sequence[Any], seconds: float = 10) -> Iterator[None]:
-    """A line now and then on how far the training is, read from the metrics that rank 0 writes."""
+def _progress_line(jobs: Sequence[Any]) -> None:
+    """A line on how far the training is, read from the metrics that rank 0 writes."""
     from msm_ray.train import metrics
 
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(seconds):
-            done = [job for job in jobs if is_committed(job.out)]
-            running = next((job for job in jobs if not is_committed(job.out) and metrics.read(job.out)), None)
-            if running is not None:
-                last = metrics.read(running.out)[-1]
-                say(f"trained {len(done)}/{len(jobs)}; {running.name}: step {last['step']}, loss {last['loss']:.3f}")
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
+    done = [job for job in jobs if is_committed(job.out)]
+    running = next((job for job in jobs if not is_committed(job.out) and metrics.read(job.out)), None)
+    if running is not None:
+        last = metrics.read(running.out)[-1]
+        say(f"trained {len(done)}/{len(jobs)}; {running.name}: step {last['step']}, loss {last['loss']:.3f}")
 
 
 def midtrained_spec(stage: Stage) -> str | None:

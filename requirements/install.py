@@ -11,7 +11,7 @@ is configured to look, from `TORCH_INDEX` (an address or a folder), or from PyTo
 (`--torch-backend cpu`). Every place is asked with a time limit before anything large is fetched.
 
 Exit codes as in the rest of msm_ray: 0 done, 1 an installation failed, 3 this machine lacks something, and the message says
-what.
+what, 130 interrupted.
 """
 
 import ast
@@ -31,7 +31,7 @@ LEAST, BELOW = (3, 11, 2), (3, 14)
 """Python versions that every package of the lock file takes."""
 TRIED_FIRST = ("python3.11", "python3.12", "python3.13")
 DISK_GIB = 6.5
-"""Room that the environment needs while it is made: 4.6 GiB stay, and the largest archives are unpacked beside themselves."""
+"""Room that is asked for: 4.6 GiB stay (measured), the rest is for archives while they are unpacked (not measured)."""
 LIBRARIES = (("libnuma.so.1", "libnuma1", "numactl-libs"), ("libstdc++.so.6", "libstdc++6", "libstdc++"))
 """Libraries that torch and vLLM are linked against and no wheel brings: file, Debian's package, Fedora's."""
 PROBE_SECONDS = 40
@@ -58,6 +58,9 @@ def main(packages):
         command = " ".join(str(word) for word in error.cmd)
         print(f"msm_ray: this failed (exit code {error.returncode}): {command}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("msm_ray: interrupted; the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 

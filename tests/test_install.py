@@ -121,6 +121,17 @@ def test_torch_is_taken_from_the_index_that_pip_is_configured_with(tmp_path: Pat
     assert "this failed" in asked.stderr
 
 
+def test_where_no_place_has_uv_pip_installs_from_the_same_places(tmp_path: Path, index: str) -> None:
+    script = checkout(tmp_path / "c")
+    (tmp_path / "c" / "pyproject.toml").write_text("")
+    given = environment(tmp_path, PIP_INDEX_URL=index, PATH="/usr/bin:/bin")
+    asked = subprocess.run([sys.executable, str(script)], env=given, capture_output=True, text=True, timeout=300)
+    python = tmp_path / "c" / ".venv" / "bin" / "python"
+    found = subprocess.run([python, "-c", "import torch; print(torch.version)"], capture_output=True, text=True)
+    assert found.stdout.strip() == "stand-in", asked.stderr
+    assert "going on with pip" in asked.stdout
+
+
 def test_where_torch_is_nowhere_both_places_and_the_way_on_are_told(tmp_path: Path) -> None:
     script = checkout(tmp_path / "c")
     asked = subprocess.run(

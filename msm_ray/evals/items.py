@@ -166,21 +166,22 @@ def _read_pairs(path: Path) -> list[Row]:
 
 
 def pair_fault(pair: Any) -> str:
-    """What is wrong with a row of a pairs file; empty where nothing is."""
+    """What is wrong with a row of a pairs file; empty where nothing is. Asked at plan and when items are made."""
     if not isinstance(pair, dict):
-        return "a pair is an object with domain, kind, aligned and other"
+        return f"a pair is an object with domain, kind, aligned and other, this is {json.dumps(pair)[:40]}"
     needed = ("domain", "kind", "aligned", "other")
-    absent = [key for key in needed if not isinstance(pair.get(key), str) or not pair[key].strip()]
+    absent = sorted(key for key in needed if not isinstance(pair.get(key), str) or not pair[key].strip())
     if absent:
-        return f"a pair lacks {', '.join(sorted(absent))} as text"
+        there = [f"`{key}` is {json.dumps(pair[key])[:40]}, not a text" for key in absent if key in pair]
+        return f"a pair lacks {', '.join(absent)} as text" + (f" ({'; '.join(there)})" if there else "")
     if pair["aligned"].strip().casefold() == pair["other"].strip().casefold():
-        return "aligned and other are the same thing"
+        return f"both things of the pair are '{pair['aligned']}', the same thing"
     question = pair.get("question")
     if question is not None and not (isinstance(question, str) and "{a}" in question and "{b}" in question):
-        return "question needs the slots {a} and {b}"
+        return "`question` needs the slots {a} and {b}"
     names = pair.get("names")
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        return "names is a list of texts"
+        return "`names` is a list of texts"
     return ""
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from msm_ray import tinyworld
 from msm_ray.config import AgenticEval, AnswersEval, ExperimentSettings, PreferencesEval
 from msm_ray.errors import MsmError
+from msm_ray.evals.items import pair_fault
 from msm_ray.preflight import amounts
 from msm_ray.preflight.base import base_shape, length_of_base, never_chatted
 from msm_ray.preflight.data_files import checked, read_yaml
-from msm_ray.preflight.files import pair_fault
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.shapes import shape_of

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from msm_ray.config import AnswersEval, PreferencesEval
 from msm_ray.engines.replay import TEXT_KEYS
+from msm_ray.evals.items import pair_fault
 from msm_ray.generate.preferences import NEEDED
 from msm_ray.preflight.data_files import Problem, checked, read_yaml
 from msm_ray.preflight.finding import Finding
@@ -101,20 +101,6 @@ def chat_fault(row: Any) -> str:
     return "" if whole else "a message without role and content"
 
 
-def pair_fault(row: Any) -> str:
-    """What a pair lacks, or what in it is no text."""
-    if not isinstance(row, dict):
-        return f"a pair is an object, this is {json.dumps(row)[:40]}"
-    for key in ("domain", "kind", "aligned", "other"):
-        if key not in row:
-            return f"a pair lacks `{key}`"
-        if not isinstance(row[key], str) or not row[key].strip():
-            return f"`{key}` is {json.dumps(row[key])[:40]}, not a text"
-    if row["aligned"].strip().casefold() == row["other"].strip().casefold():
-        return f"both things of the pair are '{row['aligned']}'"
-    return _question_fault(row.get("question"))
-
-
 def recording_fault(row: Any) -> str:
     """A row without text."""
     texts = isinstance(row, dict) and any(isinstance(row.get(key), str) for key in TEXT_KEYS)
@@ -164,14 +150,6 @@ def wordings_problems(tree: Any, lines: dict[At, int]) -> list[Problem]:
                     for slot in unknown
                 ]
     return problems
-
-
-def _question_fault(question: Any) -> str:
-    if question is None:
-        return ""
-    if not isinstance(question, str) or "{a}" not in question or "{b}" not in question:
-        return "`question` needs the slots {a} and {b}"
-    return ""
 
 
 def _rows(proposal: Proposal, at: At, path: str | None, what: str, fault: Callable[[Any], str]) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from msm_ray import artifacts, errors
 from msm_ray.errors import MsmError, StageError
+from msm_ray.repeating import repeated
 from msm_ray.train.job import TrainingJob
 
 FAILED, RUNNING, SAID = "failed-", "running", "said.jsonl"
@@ -57,7 +57,7 @@ class Board:
     @contextlib.contextmanager
     def read_aloud(self, say: Callable[[str], None], seconds: float = 1) -> Iterator[None]:
         """Pass on what the workers say, soon after they do."""
-        over, told = threading.Event(), 0
+        told = 0
 
         def pass_on() -> None:
             nonlocal told
@@ -66,17 +66,10 @@ class Board:
                 say(json.loads(line))
             told = len(lines)
 
-        def watch() -> None:
-            while not over.wait(seconds):
-                pass_on()
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
         try:
-            yield
+            with repeated(pass_on, seconds):
+                yield
         finally:
-            over.set()
-            watcher.join()
             pass_on()
 
     def _lines(self) -> list[str]:
