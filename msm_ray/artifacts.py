@@ -31,6 +31,8 @@ TORN = ".*.tmp"
 HALFWAY = "is neither whole nor begun: it was copied halfway"
 EDITABLE = frozenset({"outline.yaml"})
 """Files that people may edit: an artifact with an edited one is used as it is now, and its digest is another."""
+TRANSCRIPTS = "logs"
+"""Folder of a stage's own log, which every try writes anew: no rows."""
 CHEAP_BYTES = 2**20
 """Files up to this size are read before an artifact is used; of larger ones the size is looked at."""
 NO_SUCH_CALL = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF})
@@ -209,6 +211,8 @@ class ArtifactStore:
         unfinished = _differences(draft, settings, inputs) if draft else None
         if draft and not unfinished:
             return Found("missing", draft=True)
+        if draft and _holds_nothing(self._folder(stage, name, draft["version"])):
+            unfinished = None  # it failed before its first row: nothing is lost by starting it anew
         if torn := [f for v in self._versions(stage, name) if _is_torn(f := self._folder(stage, name, v))]:
             return Found("damaged", damage={torn[-1].name: HALFWAY})
         if committed:
@@ -225,7 +229,8 @@ class ArtifactStore:
         anew: str | None = None,
         replaced: int | None = None,
     ) -> tuple[Path, dict[str, Any]]:
-        """The folder to write into and the record to commit it with. A draft of the same settings is gone on with.
+        """The folder to write into and the record to commit it with. A draft of the same settings is gone on with, one of others
+        that holds nothing yet makes room.
 
         anew: `version` makes the next version, `force` wipes one and takes its place: version `replaced`, or the newest.
         """
@@ -238,6 +243,9 @@ class ArtifactStore:
             old.rename(old.with_name(f".{old.name}.removed"))  # at once: half a folder would be taken for damage
         elif newest and draft and not is_committed(newest) and not _differences(draft, settings, inputs):
             version = versions[-1]  # go on with the unfinished try
+        elif newest and draft and not is_committed(newest) and _holds_nothing(newest):
+            version = versions[-1]
+            shutil.rmtree(newest)
         else:
             version = (versions[-1] + 1) if versions else 1
         for removed in (self.root / stage).glob(f".{name}@*.removed"):
@@ -343,6 +351,12 @@ def _inspected(artifact: Artifact) -> Found:
     now = files | {name: _file_digest(artifact.folder / name) for name in edited}
     record = {**artifact.record, "digest": _digest_of(now)}
     return Found("present", replace(artifact, record=record), edited=edited)
+
+
+def _holds_nothing(draft: Path) -> bool:
+    """Whether a draft has no row yet: no data but empty files and the log of the try that failed."""
+    files = _data_files(draft)
+    return not any(path.stat().st_size for name, path in files.items() if Path(name).parts[0] != TRANSCRIPTS)
 
 
 def _is_torn(folder: Path) -> bool:

@@ -60,10 +60,37 @@ def test_without_its_marker_a_folder_is_a_draft_that_the_same_settings_go_on_wit
 
 def test_a_draft_of_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
-    store.begin("sft", "x", SETTINGS, {})
+    folder, _ = store.begin("sft", "x", SETTINGS, {})
+    (folder / "metrics.jsonl").write_text("{}\n")
     found = store.find("sft", "x", {**SETTINGS, "rate": 0.2}, {})
     assert (found.state, found.draft) == ("stale", True)
     assert found.changed == {"rate": (0.1, 0.2)}
+
+
+def test_a_draft_without_a_row_makes_room_for_other_settings(tmp_path: Path) -> None:
+    """A stage that failed before its first row: the settings that made it fail can be changed, and nothing has to be forced."""
+    store, other = ArtifactStore(tmp_path), {**SETTINGS, "rate": 0.2}
+    folder, _ = store.begin("rollouts", "x", SETTINGS, {})
+    (folder / "logs").mkdir()
+    (folder / "logs/x.eval").write_text("a transcript of nothing")
+    (folder / "answers.jsonl").touch()
+    assert store.find("rollouts", "x", SETTINGS, {}).draft
+    found = store.find("rollouts", "x", other, {})
+    assert (found.state, found.draft, found.changed) == ("missing", False, None)
+    assert store.begin("rollouts", "x", other, {})[0] == folder
+    assert [path.name for path in folder.iterdir()] == ["draft.json"]
+    (folder / "answers.jsonl").write_text("{}\n")
+    assert store.find("rollouts", "x", SETTINGS, {}).state == "stale"
+    assert store.begin("rollouts", "x", SETTINGS, {})[0].name == "x@2"
+
+
+def test_a_draft_without_a_row_beside_a_committed_version_leaves_that_in_its_place(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    make(store, SETTINGS)
+    draft, _ = store.begin("sft", "x", {"rate": 0.2}, {}, anew="version")
+    assert store.find("sft", "x", {"rate": 0.3}, {}).state == "stale"
+    assert store.begin("sft", "x", {"rate": 0.3}, {}, anew="version")[0] == draft
+    assert store.find("sft", "x", SETTINGS, {}).state == "present"
 
 
 def test_a_new_version_leaves_the_old_and_going_back_finds_it(tmp_path: Path) -> None:
