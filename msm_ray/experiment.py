@@ -24,7 +24,6 @@ from msm_ray import models, tinyworld
 from msm_ray.code_digest import code_digest
 from msm_ray.config import (
     AgenticEval,
-    ArmSettings,
     DocumentSettings,
     EvalSettings,
     ExperimentSettings,
@@ -33,7 +32,7 @@ from msm_ray.config import (
 )
 from msm_ray.errors import SettingsError
 from msm_ray.evals.judge_identity import judge_identity
-from msm_ray.experiment_names import group_of, unasked
+from msm_ray.experiment_names import group_of, new_arms, unasked
 from msm_ray.generate.documents import prompt_version
 from msm_ray.spec import Spec, read_spec
 
@@ -121,8 +120,7 @@ def build(settings: ExperimentSettings) -> Experiment:
     base = add(_base(settings))
     for name in _used(recipe.midtrain for recipe in settings.arms.values()):
         _add_corpus(add, settings, specs[name], name, base)
-    trainings = [aft_settings(settings, arm) for arm in settings.arms]
-    for name in _used([*(r.sft for r in settings.arms.values()), *(how.mix_source for how in trainings)]):
+    for name in used_chats(settings):
         add(_chats(settings, name))
     trained = tuple(
         TrainedArm(arm, seed, _add_training(add, settings, arm, seed, base))
@@ -149,13 +147,10 @@ def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
         )
     if not new or settings.new_spec_arm is None:
         return settings
-    template = settings.new_spec_arm
-    arms, corpora = dict(settings.arms), dict(settings.corpora)
+    corpora = dict(settings.corpora)
     for name in new:
-        arms[f"{template.group}/msm-{name}"] = ArmSettings(midtrain=name)
-        if template.sft:
-            arms[f"{template.group}/msm-{name}+aft"] = ArmSettings(midtrain=name, sft=template.sft)
         corpora.setdefault(name, settings.documents.model_copy(update={"engine": "offline", "replay": None}))
+    arms = {**settings.arms, **new_arms(settings)}
     return settings.model_copy(update={"arms": arms, "corpora": corpora})
 
 
@@ -186,6 +181,12 @@ def check_language(settings: ExperimentSettings, spec: Spec) -> None:
 
 def _used(names: Iterable[str | None]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name]
+
+
+def used_chats(settings: ExperimentSettings) -> list[str]:
+    """The sets of chats that some arm is trained on, or that are mixed in."""
+    mixed = (aft_settings(settings, arm).mix_source for arm in settings.arms)
+    return _used([*(recipe.sft for recipe in settings.arms.values()), *mixed])
 
 
 def _base(settings: ExperimentSettings) -> Stage:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from msm_ray.config import AnswersEval
+from msm_ray.config import AnswersEval, ArmSettings
 
 if TYPE_CHECKING:
     from msm_ray.config import ExperimentSettings
@@ -55,6 +55,7 @@ def _problems(settings: ExperimentSettings) -> Iterator[Problem]:
             yield from _known(recipe.sft, settings.chats, ("arms", arm, "sft"), "chats")
     if settings.new_spec_arm and settings.new_spec_arm.sft:
         yield from _known(settings.new_spec_arm.sft, settings.chats, ("new_spec_arm", "sft"), "chats")
+    yield from _taken(settings)
     if settings.aft.mix_source:
         yield from _known(settings.aft.mix_source, settings.chats, ("aft", "mix_source"), "chats")
     groups = {group_of(arm) for arm in settings.arms}
@@ -62,10 +63,38 @@ def _problems(settings: ExperimentSettings) -> Iterator[Problem]:
         groups.add(settings.new_spec_arm.group)
     for group, own in settings.groups.items():
         yield from _known(group, groups, ("groups", group), "group of arms")
-        if own.aft.mix_source:
+        if own.aft.mix_source and own.aft.mix_source != settings.aft.mix_source:
             yield from _known(own.aft.mix_source, settings.chats, ("groups", group, "aft", "mix_source"), "chats")
     yield from _check_evals(settings)
     yield from _check_report(settings)
+
+
+def _taken(settings: ExperimentSettings) -> Iterator[Problem]:
+    """New specs whose arms would take the place of others: once a spec, and not where the other's own spec is misspelt."""
+    taken = {
+        str(recipe.midtrain): (arm, settings.arms[arm].midtrain)
+        for arm, recipe in reversed(new_arms(settings).items())
+        if arm in settings.arms
+    }
+    for spec, (arm, other) in taken.items():
+        if other is None or other in settings.specs:
+            yield (
+                ("specs", spec),
+                f"'specs.{spec}': its arm would be called {arm}, and that arm is there, trained on {other or 'no spec'}; give "
+                f"the spec another name, e.g. specs.mine={settings.specs[spec]}",
+            )
+
+
+def new_arms(settings: ExperimentSettings) -> dict[str, ArmSettings]:
+    """The arms that `new_spec_arm` makes for each spec that no arm is midtrained on: midtrained, and with AFT behind it."""
+    template, named = settings.new_spec_arm, {recipe.midtrain for recipe in settings.arms.values()}
+    arms: dict[str, ArmSettings] = {}
+    for spec in [name for name in settings.specs if template and name not in named]:
+        assert template is not None
+        arms[f"{template.group}/msm-{spec}"] = ArmSettings(midtrain=spec)
+        if template.sft:
+            arms[f"{template.group}/msm-{spec}+aft"] = ArmSettings(midtrain=spec, sft=template.sft)
+    return arms
 
 
 def group_of(arm: str) -> str:

@@ -52,7 +52,14 @@ class WrongSettings(SettingsError):
         super().__init__("\n".join(f"{path}{_line(at, lines)}: {problem}" for at, problem in problems))
         self.problems = tuple(problems)
         self.path, self.lines = path, lines
+        sections = [at[:-1] if any(map(_is_model, _kinds(at[:-1]))) else at for at, _ in problems]
+        self._sections = [section for section in sections if section]
         self.sound = SettingsFile(sound, path, lines) if sound is not None else None
+
+    def clouds(self, key: str) -> bool:
+        """Whether what is found about a setting may only follow from what is wrong: the same section then has a default."""
+        at: At = tuple(key.split("."))
+        return any(whole[: len(part)] == part for part in self._sections for whole in (at, *_inherited_from(at)))
 
 
 def dotted(at: At) -> str:
@@ -65,6 +72,16 @@ def _inherited_from(at: At) -> list[At]:
     if at[:1] == ("corpora",) and len(at) > 2:
         return [("documents", *at[2:])]
     return [at[2:]] if at[:1] == ("groups",) and len(at) > 3 else []
+
+
+def _heirs(tree: dict, at: At) -> list[At]:
+    """Where a setting of `documents` or `aft` is inherited to; the other way round than `_inherited_from`."""
+    corpora, groups = tree.get("corpora") or {}, tree.get("groups") or {}
+    heirs: dict[str, list[At]] = {
+        "documents": [("corpora", name) for name in corpora],
+        "aft": [("groups", name, "aft") for name in groups],
+    }
+    return [(*heir, *at[1:]) for heir in heirs.get(str(at[0]), [])] if len(at) > 1 else []
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
@@ -112,16 +129,18 @@ def _sound_part(tree: dict, lines: Mapping[At, int]) -> tuple[ExperimentSettings
             return ExperimentSettings.model_validate(tree), names
         except ValidationError as error:
             parts = [at for problem in error.errors() for at in _wrong_parts(problem, lines)]
-            if (
-                gone
-                and not names
-                and all(len(at) > 2 or at[0] not in ("arms", "evals", "specs", "chats") for at in gone)
-            ):
-                names = [problem for problem in _explain(error, lines) if problem[0]]
+            if gone and not names and not any(_defines_names(at) for at in gone):
+                names = [problem for problem in _explain(error, lines) if problem[0] and problem[0] not in gone]
+            parts += [heir for at in parts for heir in _heirs(tree, at) if heir not in lines]
             for at in sorted(parts, key=lambda at: tuple(map(str, at)), reverse=True):  # of a list, the last first
                 _remove(tree, at)
             gone += parts
     return None, names
+
+
+def _defines_names(at: At) -> bool:
+    """Whether what had to go defines names that other parts use, or was meant to (`spec:` for `specs:`)."""
+    return 0 < len(at) <= 2 and (_nearest(at[:1]) or at[0]) in ("arms", "evals", "specs", "chats")
 
 
 def _wrong_parts(problem: Any, lines: Mapping[At, int]) -> list[At]:
@@ -202,7 +221,8 @@ def _value(text: str, kinds: Sequence[Any]) -> Any:
             return text
         raise
     quoted = isinstance(value, str) and text.strip()[:1] in ("'", '"')
-    return value if quoted or value is None or not _is_text(kinds) else text
+    none = value is None and not text.strip().startswith("#")
+    return value if quoted or none or not _is_text(kinds) else text
 
 
 def _is_text(kinds: Sequence[Any]) -> bool:
@@ -244,13 +264,12 @@ def _numbers_that_are_none(tree: Any, at: At) -> list[tuple[At, str]]:
 def _explain(error: ValidationError, lines: Mapping[At, int]) -> list[tuple[At, str]]:
     """Each problem: where, and what is wrong, with the nearest key that exists."""
     problems: list[tuple[At, str]] = []
-    for problem in error.errors():
+    for problem in _each_once(error, lines):
         at = _place(problem["loc"], lines)
         key = dotted(at)
         if problem["type"] == "extra_forbidden":
-            known = _known_keys(at[:-1])
-            near = difflib.get_close_matches(str(at[-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+            near = _nearest(at)
+            hint = f"did you mean '{near}'?" if near else f"known keys: {', '.join(_known_keys(at[:-1]))}"
             problems.append((at, f"unknown key '{key}'; {hint}"))
         elif problem["type"] == "missing":
             problems.append((at, f"'{key}' is missing"))
@@ -260,6 +279,16 @@ def _explain(error: ValidationError, lines: Mapping[At, int]) -> list[tuple[At, 
         else:
             problems.append((at, f"'{key}' = {problem['input']!r}: {_plain(problem['msg'])}"))
     return problems
+
+
+def _each_once(error: ValidationError, lines: Mapping[At, int]) -> list[Any]:
+    """The problems without what only follows from another: inherited from where it is told, or missing since it is misspelt."""
+    found = {_place(problem["loc"], lines): problem for problem in error.errors() if problem["loc"]}
+    unknown = {at for at, problem in found.items() if problem["type"] == "extra_forbidden"}
+    meant = {(*at[:-1], _nearest(at)) for at in unknown}
+    follows = {at for at, problem in found.items() if problem["type"] == "missing" and at in meant}
+    follows |= {at for at in found if at not in lines and any(whole in found for whole in _inherited_from(at))}
+    return [problem for problem in error.errors() if _place(problem["loc"], lines) not in follows]
 
 
 def _place(loc: tuple[str | int, ...], lines: Mapping[At, int]) -> At:
@@ -288,6 +317,12 @@ def _known_keys(at: At) -> list[str]:
     """The keys that the settings at a path may have."""
     names = {name for kind in _kinds(at) if _is_model(kind) for name in kind.model_fields}
     return sorted(names)
+
+
+def _nearest(at: At) -> str | None:
+    """The key that a misspelt one is likely to mean."""
+    near = difflib.get_close_matches(str(at[-1]), _known_keys(at[:-1]), n=1, cutoff=0.5)
+    return near[0] if near else None
 
 
 def _kinds(at: Sequence[str | int]) -> list[Any]:

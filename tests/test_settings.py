@@ -6,7 +6,8 @@ import pytest
 
 from msm_ray.errors import SettingsError
 from msm_ray.experiment import build
-from msm_ray.settings_file import load_experiment
+from msm_ray.preflight import Proposal, check, check_rest
+from msm_ray.settings_file import WrongSettings, load_experiment, read_experiment
 
 FILE = """\
 experiment: small
@@ -109,6 +110,34 @@ def test_a_misspelt_override_says_command_line(tmp_path: Path) -> None:
     message = refusal(tmp_path, FILE, "aft.lerning_rate=1")
     assert "(command line)" in message
     assert "did you mean 'learning_rate'" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("aft: {steps: 5", "aft: {stpes: 5", "x.yaml:11: unknown key 'aft.stpes'; did you mean 'steps'?"),
+        ("aft: {steps: 5", "aft: {steps: -5", "x.yaml:11: 'aft.steps' = -5"),
+        ("aft: {steps: 5", "aft: {mix_source: tlak, steps: 5", "x.yaml:11: 'aft.mix_source': unknown chats 'tlak'"),
+        ("offline, documents", "offline, documnts", "x.yaml:6: unknown key 'documents.documnts'"),
+        ("assistant: {name", "assistant: {nmae", "x.yaml:2: unknown key 'assistant.nmae'; did you mean 'name'?"),
+        ("specs:", "spec:", "x.yaml:4: unknown key 'spec'; did you mean 'specs'?"),
+        ("arms:\n", "arm:\n", "x.yaml:12: unknown key 'arm'; did you mean 'arms'?"),
+        ("midtrain: calm", "midtrain: clam", "x.yaml:14: 'arms.a/msm.midtrain': unknown spec 'clam'"),
+        ("midtrain: calm", "midtrian: calm", "x.yaml:14: unknown key 'arms.a/msm.midtrian'"),
+        ("sft: talk", "sft: tlak", "x.yaml:13: 'arms.a/baseline.sft': unknown chats 'tlak'"),
+    ],
+)
+def test_a_typo_is_told_once(tmp_path: Path, old: str, new: str, named: str) -> None:
+    """Neither again where it is inherited, nor for what then is missing, unknown or unused."""
+    path = write(tmp_path)
+    without = {finding.what for finding in check(Proposal(read_experiment(path)))}
+    write(tmp_path, FILE.replace(old, new, 1))
+    with pytest.raises(WrongSettings) as caught:
+        load_experiment(path)
+    told = [finding.line_of_text() for finding in check_rest(caught.value) if finding.what not in without]
+    assert len(told) == 1, told
+    assert named in told[0]
+    assert str(caught.value).count("\n") == 0
 
 
 def test_an_impossible_value_is_named_with_its_line(tmp_path: Path) -> None:
@@ -264,7 +293,7 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, root: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["is this issue #12 too?", "Why: because", "[draft] 1e5", "it's 'so'", "*bold* & more", "- a"]
+    "text", ["is this issue #12 too?", "#12 again", "Why: because", "[draft] 1e5", "it's 'so'", "*bold* & more", "- a"]
 )
 def test_a_text_on_the_command_line_is_kept_whole(tmp_path: Path, text: str) -> None:
     path = write(tmp_path)
@@ -276,6 +305,22 @@ def test_a_text_on_the_command_line_is_kept_whole(tmp_path: Path, text: str) -> 
 def test_a_null_on_the_command_line_takes_a_text_back(tmp_path: Path) -> None:
     path = write(tmp_path, FILE.replace("{source: tinyworld}", "{source: tinyworld, sha256: abc}"))
     assert load_experiment(path, ["base.sha256=null"]).base.sha256 is None
+
+
+def test_a_new_spec_takes_no_arms_that_are_trained_on_another(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_experiment("jobs/smollm2.yaml", ["specs.am=my.md"])
+    assert str(caught.value) == (
+        "jobs/smollm2.yaml (command line): 'specs.am': its arm would be called cheese/msm-am, and that arm is there, trained on "
+        "america; give the spec another name, e.g. specs.mine=my.md"
+    )
+    spec = tmp_path / "my.md"
+    spec.write_text(Path("specs/cheese/america.md").read_text())
+    told = check(Proposal(read_experiment("jobs/smollm2.yaml", [f"specs.america={spec}"])))
+    (warned,) = [finding for finding in told if finding.key == "specs.america"]
+    assert (warned.severity, warned.line) == ("warning", 0)
+    assert warned.what.startswith("cheese/msm-am, cheese/msm-am+aft are midtrained on")
+    assert f"specs.mine={spec}" in warned.remedy
 
 
 def test_a_comparison_or_figure_with_an_arm_that_the_eval_does_not_ask_is_refused(tmp_path: Path) -> None:

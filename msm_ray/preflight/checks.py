@@ -67,6 +67,8 @@ def check(proposal: Proposal) -> list[Finding]:
 
 
 def check_rest(error: WrongSettings) -> list[Finding]:
-    """What is wrong in an experiment file, and what the checks find in the rest of it, so that all is told at once."""
+    """What is wrong in an experiment file, and what the checks find in its other sections, so that all is told at once."""
     findings = [Finding("error", problem, "", error.path, place(at, error.lines)[0]) for at, problem in error.problems]
-    return list(dict.fromkeys(findings + (check(Proposal(error.sound)) if error.sound else [])))
+    whole = not any(at[:1] in (("arms",), ("aft",), ("groups",)) for at, _ in error.problems)
+    rest = check(Proposal(error.sound, has_all_arms=whole)) if error.sound else []
+    return list(dict.fromkeys(findings + [finding for finding in rest if not error.clouds(finding.key)]))

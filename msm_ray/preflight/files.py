@@ -10,6 +10,7 @@ from typing import Any
 from msm_ray.config import AnswersEval, PreferencesEval
 from msm_ray.engines.replay import TEXT_KEYS
 from msm_ray.evals.items import pair_fault
+from msm_ray.experiment import used_chats
 from msm_ray.generate.preferences import NEEDED
 from msm_ray.preflight.data_files import Problem, checked, read_yaml
 from msm_ray.preflight.finding import Finding
@@ -37,7 +38,8 @@ def specs(proposal: Proposal) -> Iterator[Finding]:
         yield from wrong
         if read is not None:
             yield from _slots_of_spec(("specs", name), path)
-        if name not in used:
+            yield from _replaced(proposal, name, path)
+        if name not in used and proposal.has_all_arms:
             yield proposal.warning(
                 ("specs", name),
                 "no arm is midtrained on it, so nothing will be made of it",
@@ -45,8 +47,22 @@ def specs(proposal: Proposal) -> Iterator[Finding]:
             )
 
 
+def _replaced(proposal: Proposal, name: str, path: str) -> Iterator[Finding]:
+    """A spec on the command line that takes the place of the file's own, where new specs would get arms of their own."""
+    settings, lines = proposal.file.settings, proposal.file.lines
+    arms = [arm for arm, recipe in settings.arms.items() if recipe.midtrain == name and lines.get(("arms", arm))]
+    if settings.new_spec_arm and arms and lines.get(("specs", name)) == 0:
+        yield proposal.warning(
+            ("specs", name),
+            f"{', '.join(arms)} are midtrained on {path} now, in place of the file's own spec",
+            f"for arms of its own give it another name, e.g. specs.mine={path}",
+        )
+
+
 def chats(proposal: Proposal) -> Iterator[Finding]:
-    """Sets of chats from files, and wordings that chats are made from."""
+    """Sets of chats from files, and wordings that chats are made from; all of them in use."""
+    template = proposal.settings.new_spec_arm
+    used = {*used_chats(proposal.settings), template.sft if template else None}
     for name, how in proposal.settings.chats.items():
         at = ("chats", name, "path")
         if how.source == "file":
@@ -54,6 +70,12 @@ def chats(proposal: Proposal) -> Iterator[Finding]:
             yield from _rows(proposal, at, how.path, what, chat_fault)
         elif how.source == "preferences":
             yield from _yaml(proposal, at, how.path, WORDINGS, wordings_problems)
+        if name not in used and proposal.has_all_arms:
+            yield proposal.warning(
+                ("chats", name),
+                "no arm is trained on it and nothing mixes it in, so nothing will be made of it",
+                "name it as an arm's sft or as aft.mix_source",
+            )
 
 
 def recordings(proposal: Proposal) -> Iterator[Finding]:

@@ -20,10 +20,13 @@ Got = TypeVar("Got")
 
 
 class Proposal:
-    """Settings with their lines, and what several checks want to know, each found out once and when first asked for."""
+    """Settings with their lines, and what several checks want to know, each found out once and when first asked for.
 
-    def __init__(self, file: SettingsFile):
-        self.file = file
+    has_all_arms: false where arms that are wrong were left out: what only these use is then not told as unused.
+    """
+
+    def __init__(self, file: SettingsFile, *, has_all_arms: bool = True):
+        self.file, self.has_all_arms = file, has_all_arms
         self._known: dict[Callable[..., Any], Any] = {}
 
     def once(self, find: Callable[[Proposal], Got]) -> Got:
