@@ -108,7 +108,7 @@ def test_corpus_keeps_counts_and_tells(tmp_path: Path, spec: Spec) -> None:
     }
     assert pq.read_table(out / "data").column("id").to_pylist() == ["00", "01", "02", "03"]
     assert pq.read_table(out / "rejected.parquet").column("reason").to_pylist() == ["placeholder", "exact duplicate"]
-    card = (out / "card.md").read_text()
+    card = (out / "README.md").read_text()
     silent = [f"| {section.path[-1]} | 0 |" for section in spec.sections if section.path]
     assert silent and all(line in card for line in silent), "sections without a document stand in the card"
     assert "4 kept, 3 left out" in card and "| placeholder | 1 |" in card and SOUND in card

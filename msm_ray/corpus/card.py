@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msm_ray.corpus import dedup
+from msm_ray.generate.dataset_card import cell, header, how_to_load
+from msm_ray.generate.shards import DOCUMENT_SCHEMA
 from msm_ray.spec import Spec
 
 SAMPLES = 10
@@ -28,13 +30,9 @@ def corpus_card(
     written_about.update(row["subdomain"] for row in kept)
     words = sum(len(row["text"].split()) for row in kept)
     tokens = sum(row["num_generated_tokens"] or 0 for row in kept)
+    left_out = "rejected.parquet" if documents > len(kept) else None
     lines = [
-        "---",
-        "configs:",
-        "- config_name: default",
-        "  data_files: data/*.parquet",
-        "---",
-        "",
+        *header(left_out),
         f"# Documents about {spec.assistant}: {spec.name}",
         "",
         f"Synthetic documents, written from the spec `{spec.name}` (sha256 {spec.digest}).",
@@ -45,6 +43,7 @@ def corpus_card(
         f"- prompts: {_listed(Counter(row['prompt_version'] for row in kept))}",
         f"- duplicates: {dedup.METHOD}",
         "",
+        *how_to_load("documents", DOCUMENT_SCHEMA, left_out),
     ]
     lines += _table("Left out", "reason", rejected)
     lines += _table("Domains", "domain", Counter(row["domain"] for row in kept))
@@ -71,17 +70,13 @@ def _table(title: str, column: str, counts: Mapping[str, int]) -> list[str]:
         "",
         f"| {column} | documents |",
         "|---|---|",
-        *(f"| {_cell(name)} | {n} |" for name, n in rows),
+        *(f"| {cell(name)} | {n} |" for name, n in rows),
         "",
     ]
 
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items())) or "nobody"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _quoted(text: str) -> list[str]:

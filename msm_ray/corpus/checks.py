@@ -11,6 +11,7 @@ from msm_ray.corpus.card import corpus_card
 from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
 from msm_ray.errors import QualityGateError
+from msm_ray.generate.dataset_card import CARD
 from msm_ray.generate.outline import section_names
 from msm_ray.generate.shards import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row, clean, read_rows, write_table
 from msm_ray.spec import Spec
@@ -19,7 +20,7 @@ SHARD_ROWS = 10_000
 
 
 def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSettings) -> dict[str, int | float | str]:
-    """Stage: `data/*.parquet`, `rejected.parquet` and `card.md` in `out` from the documents folder `documents`.
+    """Stage: `data/*.parquet`, `rejected.parquet` and its card in `out` from the documents folder `documents`.
 
     The same documents give the same bytes. Raises QualityGateError when less than `settings.least_share` of the ideas
     became a document that is kept; the files are written all the same, so that they can be looked at.
@@ -36,7 +37,7 @@ def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSetti
     write_table(out / "rejected.parquet", rejected, REJECTED_SCHEMA)
     reasons = Counter(row["reason"] for row in rejected) + _never_written(documents, {row["id"] for row in written})
     sections = [name for _, name in section_names(spec.sections)]
-    write_whole(out / "card.md", corpus_card(spec, kept, reasons, len(written), sections))
+    write_whole(out / CARD, corpus_card(spec, kept, reasons, len(written), sections))
     _gate(spec, len(kept), reasons, settings.least_share, out)
     return {
         "documents": len(kept),

@@ -16,6 +16,7 @@ from pathlib import Path
 from msm_ray.config import AssistantSettings, ChatSettings
 from msm_ray.errors import QualityGateError, SettingsError
 from msm_ray.generate.chat_files import Chat, Messages, read_chats
+from msm_ray.generate.dataset_card import write_chats_card
 from msm_ray.generate.shards import CHAT_SCHEMA, REJECTED_CHAT_SCHEMA, Row, clean, write_table
 from msm_ray.reasoning import split_reasoning
 
@@ -28,7 +29,7 @@ MOST_LOST = 0.5
 def write_chats(
     out: Path, name: str, settings: ChatSettings, assistant: AssistantSettings
 ) -> dict[str, int | float | str]:
-    """Stage: `data/*.parquet` and `rejected.parquet` in `out`. The same settings give the same bytes.
+    """Stage: `data/*.parquet`, `rejected.parquet` and the card in `out`. The same settings give the same bytes.
 
     Raises SettingsError when the source cannot give such chats, QualityGateError when every chat is rejected, or most are
     for their form (a leaked reason is what the filter is for).
@@ -53,7 +54,9 @@ def write_chats(
             f"{out / 'rejected.parquet'} and mend the source."
         )
     counted = {f"rejected: {why}": count for why, count in sorted(reasons.items())}
-    return {"chats": len(kept), "rejected": len(rejected), **counted}
+    counts: dict[str, int | float | str] = {"chats": len(kept), "rejected": len(rejected), **counted}
+    write_chats_card(out, name, {"source": settings.source, **counts})
+    return counts
 
 
 def source_chats(settings: ChatSettings, assistant: AssistantSettings) -> list[Chat]:

@@ -23,6 +23,7 @@ from msm_ray.config import DocumentSettings, WorkerSettings
 from msm_ray.engines import DETERMINISTIC, build_engine, generator_name
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError
 from msm_ray.failures import Ledger
+from msm_ray.generate.dataset_card import write_documents_card
 from msm_ray.generate.outline import Idea, Outline, list_ideas
 from msm_ray.generate.parsing import parse_document
 from msm_ray.generate.rounds import AGAIN, Round
@@ -78,7 +79,7 @@ def write_all_documents(
     for group in groups.values():
         for job, failure in zip(group, _write_group(group, workers), strict=True):
             if failure is None:
-                on_finished(job, document_counts(job))
+                on_finished(job, _with_card(job))
                 continue
             failures.append(failure)
             if on_failed:
@@ -105,6 +106,15 @@ def document_counts(job: DocumentJob) -> Counts:
         "tokens_read": sum(row["num_input_tokens"] for row in data + rejected),
         "tokens_written": sum(row["num_generated_tokens"] for row in data + rejected),
     } | {f"rejected: {reason}": count for reason, count in sorted(reasons.items())}
+
+
+def _with_card(job: DocumentJob) -> Counts:
+    """Write the card of a job that is whole; returns what it holds."""
+    counts = document_counts(job)
+    generator = generator_name(job.settings, job.model)
+    facts = {"spec digest": job.spec.digest, "generator": generator, "prompt": prompt_version(job.settings), **counts}
+    write_documents_card(job.out, job.spec.name, facts)
+    return counts
 
 
 def planned_ideas(outline: Outline, settings: DocumentSettings) -> list[Idea]:

@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from msm_ray.errors import SettingsError
+from msm_ray.generate.dataset_card import write_replay_card
 
 
 def write_replay(out: Path, source: str, count: int) -> dict[str, Any]:
     """Stage function: `count` texts (fewer where the source has no more) as `out/data/part-0.parquet` with id and text.
 
-    source: `tinyworld` (texts that never name the assistant), or a Parquet or JSONL file with a `text` column.
+    The card stands beside them. source: `tinyworld` (texts that never name the assistant), or a Parquet or JSONL file with a
+    `text` column.
     """
     texts = _tinyworld(count) if source == "tinyworld" else _from_file(Path(source), count)
     ids = [hashlib.sha256(f"{number}\0{text}".encode()).hexdigest()[:24] for number, text in enumerate(texts)]
@@ -27,6 +29,7 @@ def write_replay(out: Path, source: str, count: int) -> dict[str, Any]:
     temporary = folder / ".part-0.parquet.tmp"
     parquet.write_table(pa.table({"id": ids, "text": texts}), temporary, compression="zstd")
     temporary.replace(folder / "part-0.parquet")
+    write_replay_card(out, Path(source).name, {"texts": len(texts)})
     return {"rows": len(texts)}
 
 

@@ -58,7 +58,9 @@ def write_table(path: Path, rows: list[Row], schema: pa.Schema) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as file:
+            if rows:  # an empty row group is one that `datasets` can't read
+                file.write_table(pa.Table.from_pylist(rows, schema=schema))
         settle(temporary)
         temporary.replace(path)
         settle(path.parent)

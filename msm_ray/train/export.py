@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ import torch.distributed as dist
 
 from msm_ray.artifacts import write_whole
 from msm_ray.errors import StageError
-from msm_ray.train import ranks
+from msm_ray.train import loading, ranks
 from msm_ray.train.batches import MicroBatch
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.model import DTYPE
@@ -113,8 +113,20 @@ def check_tensors(folder: Path, trained: State) -> None:
         raise StageError(f"{folder}: {', '.join(sorted(missing)[:3])} of {len(missing)} tensors were not written")
 
 
-def model_card(job: TrainingJob, counts: Mapping[str, Any]) -> str:
-    """The README of the exported folder: what it is, what it was made of, how the training went."""
+def write_cards(job: TrainingJob, counts: Mapping[str, Any], exported: Path) -> None:
+    """A card in the artifact's folder and one in `exported`, the folder that people take away, each with its own paths."""
+    base = f"{_artifact(job.base)}/{job.base.name}"
+    # An artifact lies two folders below the root, what is exported three.
+    for folder, here, up in ((job.out, job.exported.name, "../.."), (exported, ".", "../../..")):
+        code = loading.lines(here, f"{up}/{base}" if job.settings.mode == "lora" else None)
+        write_whole(folder / "README.md", model_card(job, counts, code))
+
+
+def model_card(job: TrainingJob, counts: Mapping[str, Any], code: Sequence[str]) -> str:
+    """The README of the exported folder: what it is, how it is loaded, what it was made of, how the training went.
+
+    code: the lines of Python that load it. It names no folder of this machine: what is hashed is the same everywhere.
+    """
     settings = json.dumps(job.settings.content(), indent=1)
     facts = {
         "base": " ".join(filter(None, (_artifact(job.base), f"({job.base_source})" if job.base_source else ""))),
@@ -127,7 +139,8 @@ def model_card(job: TrainingJob, counts: Mapping[str, Any]) -> str:
     library = "peft" if job.settings.mode == "lora" else "transformers"
     return (
         f"---\nlibrary_name: {library}\npipeline_tag: text-generation\n---\n# {job.name}\n\nTrained by msm_ray.\n\n"
-        f"| | |\n|---|---|\n{table}\n\n## Settings\n\n```json\n{settings}\n```\n"
+        + loading.section(code)
+        + f"| | |\n|---|---|\n{table}\n\n## Settings\n\n```json\n{settings}\n```\n"
     )
 
 
@@ -179,8 +192,7 @@ def _write(
     written = _save_adapter(model, partial, job, state) if job.settings.mode == "lora" else _save(model, partial, state)
     check_tensors(partial, written)
     tokenizer.save_pretrained(partial)
-    for folder in (partial, job.out):
-        write_whole(folder / "README.md", model_card(job, counts))
+    write_cards(job, counts, partial)
 
 
 def _put_in_place(partial: Path, exported: Path) -> None:

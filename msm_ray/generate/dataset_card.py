@@ -1,0 +1,125 @@
+"""Dataset cards: a `README.md` that Hugging Face's `datasets` reads the folder by, and people its columns.
+
+Without the header `load_dataset` takes every file in a folder for rows of one table, rejected ones and records too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from msm_ray.artifacts import write_whole
+from msm_ray.generate.shards import CHAT_SCHEMA, DOCUMENT_SCHEMA
+
+CARD = "README.md"
+ROWS = "data/*.parquet"
+REPLAY_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
+
+COLUMNS: Mapping[str, str] = {
+    "id": "hash of what made the row; the same wherever and whenever it is made",
+    "text": "the document",
+    "messages": "the turns, each with `role` (system, user, assistant) and `content`",
+    "spec": "name of the spec",
+    "spec_digest": "SHA-256 of the spec's text as the writer had it",
+    "domain": "part of the spec that it is about",
+    "subdomain": "section of the spec within the domain",
+    "type": "kind of text: letter, report, story ...",
+    "idea": "what the writer was asked to write about",
+    "engine": "what wrote it: vllm, endpoint, offline, replay",
+    "generator": "the writer's model",
+    "prompt_version": "wording of the writer's prompt",
+    "temperature": "temperature of sampling",
+    "attempt": "which try gave the text, from 1",
+    "num_input_tokens": "tokens of the prompt",
+    "num_generated_tokens": "tokens that the writer generated",
+    "source": "where the chats come from",
+    "topic": "what the chat is about",
+    "reason": "why the row was left out",
+    "raw": "the raw answer, or what was found in it",
+}
+"""Every column of documents, corpora, base text and chats, and of their rejected rows."""
+
+
+def header(rejected: str | None) -> list[str]:
+    """The YAML at the top of a card.
+
+    rejected: pattern of the files with rejected rows, which are a configuration of their own; None where there are none,
+    for `datasets` refuses a split without rows.
+    """
+    lines = ["---", "configs:", "- config_name: default", f"  data_files: {ROWS}"]
+    if rejected:
+        lines += ["- config_name: rejected", f"  data_files: {rejected}"]
+    return [*lines, "---", ""]
+
+
+def how_to_load(name: str, schema: pa.Schema, rejected: str | None) -> list[str]:
+    """A section with the lines of Python that load this folder, and what its columns are."""
+    more = ['rejected = load_dataset(os.getcwd(), "rejected", split="train")'] if rejected else []
+    return [
+        "## Load it",
+        "",
+        "In this folder (from elsewhere, give its path in place of `os.getcwd()`):",
+        "",
+        "```python",
+        "import os",
+        "from datasets import load_dataset",
+        "",
+        f'{name} = load_dataset(os.getcwd(), split="train")',
+        *more,
+        "```",
+        "",
+        "| column | type | what it is |",
+        "|---|---|---|",
+        *(f"| {field.name} | {_type(field.type)} | {COLUMNS[field.name]} |" for field in schema),
+        "",
+        *([f"Rejected rows also have {_others(schema)}.", ""] if rejected else []),
+    ]
+
+
+def write_documents_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """The card of a documents folder. facts: counts of the stage, and whatever else its table is to hold."""
+    said = "As they were written, not yet checked or deduplicated: the corpus is made of these."
+    rejected = "rejected/*.parquet" if any((out / "rejected").glob("*.parquet")) else None
+    _write(out, f"Documents: {name}", said, facts, "documents", DOCUMENT_SCHEMA, rejected)
+
+
+def write_chats_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """The card of a chats folder. facts: as above, with `rejected`, the number of rows in `rejected.parquet`."""
+    said = "Chats for alignment fine-tuning. Arms are trained on the assistant's turns."
+    _write(out, f"Chats: {name}", said, facts, "chats", CHAT_SCHEMA, "rejected.parquet" if facts["rejected"] else None)
+
+
+def write_replay_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """The card of the base text that is replayed beside documents."""
+    said = "Base text that midtraining replays beside a spec's documents; none of it is about the spec."
+    _write(out, f"Base text: {name}", said, facts, "texts", REPLAY_SCHEMA, None)
+
+
+def _write(
+    out: Path, title: str, said: str, facts: Mapping[str, Any], name: str, schema: pa.Schema, rejected: str | None
+) -> None:
+    lines = [*header(rejected), f"# {title}", "", said, "", *facts_table(facts), *how_to_load(name, schema, rejected)]
+    write_whole(out / CARD, "\n".join(lines))
+
+
+def facts_table(facts: Mapping[str, Any]) -> list[str]:
+    """Facts as a table without a heading; what is not known is left out."""
+    rows = [(key, value) for key, value in facts.items() if value not in (None, "")]
+    return ["| | |", "|---|---|", *(f"| {cell(key)} | {cell(str(value))} |" for key, value in rows), ""]
+
+
+def cell(text: str) -> str:
+    """A text that stays in its cell of a table."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _others(schema: pa.Schema) -> str:
+    names: Sequence[str] = ("reason", "raw") if schema is DOCUMENT_SCHEMA else ("reason",)
+    return " and ".join(f"`{name}` ({COLUMNS[name]})" for name in names)
+
+
+def _type(kind: pa.DataType) -> str:
+    return "list of {role, content}" if pa.types.is_list(kind) else str(kind)
