@@ -100,6 +100,12 @@ def committed_digest(folder: Path) -> str:
     return _read_record(folder)["digest"]
 
 
+def read_artifact(folder: Path) -> Artifact:
+    """The committed artifact in a folder. Raises SettingsError for a record that cannot be read."""
+    record = _read_record(folder)
+    return Artifact(record["stage"], record["name"], record["version"], folder, record)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a crash leaves the old one or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -206,7 +212,7 @@ class ArtifactStore:
         committed = self._committed(stage, name)
         for artifact in reversed(committed):
             if not _differences(artifact.record, settings, inputs):
-                return _inspected(artifact)
+                return inspected(artifact)
         draft = self._draft(stage, name)
         unfinished = _differences(draft, settings, inputs) if draft else None
         if draft and not unfinished:
@@ -273,8 +279,7 @@ class ArtifactStore:
         found = []
         for marker in self.root.glob(f"[!.]*/[!.]*/{MARKER}"):
             if is_committed(marker.parent):
-                record = _read_record(marker.parent)
-                found.append(Artifact(record["stage"], record["name"], record["version"], marker.parent, record))
+                found.append(read_artifact(marker.parent))
         return sorted(found, key=lambda a: (a.stage, a.name, a.version))
 
     def verify(self) -> Iterator[tuple[str, dict[str, str]]]:
@@ -339,7 +344,7 @@ class ArtifactStore:
         return None
 
 
-def _inspected(artifact: Artifact) -> Found:
+def inspected(artifact: Artifact) -> Found:
     """A committed artifact as it is now: whole, edited by people where they may, or damaged."""
     wrong = damage(artifact.folder, artifact.record)
     edited = tuple(name for name, what in wrong.items() if name in EDITABLE and what not in ("is missing", "is empty"))

@@ -35,6 +35,8 @@ NewVersion = Annotated[
     bool, typer.Option("--new-version", help="keep stale artifacts and make the next version beside them")
 ]
 Force = Annotated[list[str] | None, typer.Option("--force", help="make these stages anew: a kind (sft) or kind/name")]
+Root = Annotated[Path, typer.Argument(help="a folder with artifacts, the `root` of an experiment")]
+Named = Annotated[str, typer.Argument(help="an artifact's folder, ROOT/KIND/NAME@VERSION; without @VERSION the newest")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object or list on standard output")]
 
 
@@ -104,7 +106,7 @@ def report(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJ
 
 @app.command()
 def verify(
-    root: Annotated[Path, typer.Argument(help="a folder with artifacts, the `root` of an experiment")],
+    root: Root,
     as_json: AsJson = False,
 ) -> None:
     """Read every byte of every artifact below a root and name what is not what was committed."""
@@ -123,6 +125,59 @@ def verify(
         raise SettingsError(f"{root}: {len(damaged)} of {len(found)} artifacts are not what was committed")
     if not as_json:
         print(f"{len(found)} artifacts, each as it was committed")
+
+
+@app.command()
+def ls(root: Root, as_json: AsJson = False) -> None:
+    """List every artifact below a root with rows, tokens, size, age and state.
+
+    Example: msm ls runs/quickstart
+    """
+    from msm_ray.look import listing
+
+    if as_json:
+        print(json.dumps(listing.listed(root), indent=1))
+    else:
+        listing.show(root)
+
+
+@app.command()
+def show(
+    artifact: Named,
+    count: Annotated[int, typer.Option("-n", min=0, help="rows to show: documents, chats, transcripts")] = 5,
+    seed: Annotated[int | None, typer.Option("--seed", help="draw the same rows each time")] = None,
+) -> None:
+    """Show what is in an artifact, with random rows of it.
+
+    Example: msm show runs/quickstart/corpus/endings -n 10
+    """
+    from msm_ray.look.show import show as show_artifact
+
+    show_artifact(artifact, count, seed)
+
+
+@app.command()
+def clean(
+    root: Root,
+    yes: Annotated[bool, typer.Option("--yes", help="remove what is listed without asking")] = False,
+    keep_drafts: Annotated[bool, typer.Option("--keep-drafts", help="leave what is begun and not finished")] = False,
+) -> None:
+    """List old versions, drafts and checkpoints that nothing needs, and remove them on a yes.
+
+    What a newest version was made from always stays. Example: msm clean runs/quickstart --keep-drafts
+    """
+    from msm_ray.look.cleaning import clean as clean_root
+
+    clean_root(root, (lambda _: True) if yes else _confirmed, keep_drafts=keep_drafts)
+
+
+def _confirmed(question: str) -> bool:
+    """Asks at the terminal; no answer, as from a closed input, is a no."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
 
 
 def _load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:

@@ -79,9 +79,10 @@ class AnswerFile:
 
 
 def read_answers(folder: Path) -> dict[tuple[str, int], Answer]:
-    """The answers in a rollouts folder, by (sample, epoch)."""
+    """The answers in a rollouts folder, by (sample, epoch); one that is being written is not there yet."""
     path = folder / FILE
-    answers = _parse(path.read_bytes()) if path.is_file() else []
+    content = path.read_bytes() if path.is_file() else b""
+    answers = _parse(content[: content.rfind(b"\n") + 1])
     return {(answer.sample, answer.epoch): answer for answer in answers}
 
 

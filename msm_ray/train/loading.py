@@ -36,5 +36,5 @@ def replaced(card: str, code: Sequence[str]) -> str:
     listed = "\n".join(code) + "\n"
     if _BLOCK.search(card):
         return _BLOCK.sub(lambda _: listed, card, count=1)
-    title, rest = card.split("\n\n", 1)
-    return f"{title}\n\n{section(code)}{rest}"
+    title, said, rest = card.split("\n\n", 2)
+    return f"{title}\n\n{said}\n\n{section(code)}{rest}"

@@ -1,0 +1,30 @@
+"""Random rows of tables that may be too large to read whole."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+
+def sample_rows(files: Sequence[Path], count: int, rng: random.Random) -> list[dict[str, Any]]:
+    """`count` different rows (all where there are fewer) of Parquet files; only files with a drawn row are read."""
+    ends = list(accumulate(pq.read_metadata(file).num_rows for file in files))
+    total = ends[-1] if ends else 0
+    drawn = rng.sample(range(total), min(count, total))
+    rows: dict[int, dict[str, Any]] = {}
+    for file, start, end in zip(files, [0, *ends], ends, strict=False):
+        places = [place for place in drawn if start <= place < end]
+        if places:
+            taken = pq.read_table(file).take([place - start for place in places])
+            rows |= dict(zip(places, taken.to_pylist(), strict=True))
+    return [rows[place] for place in drawn]
+
+
+def count_rows(files: Sequence[Path]) -> int:
+    """Rows of Parquet files, from their footers."""
+    return sum(pq.read_metadata(file).num_rows for file in files)

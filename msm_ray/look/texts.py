@@ -1,0 +1,93 @@
+"""Documents, corpora, base text, chats and outlines on a terminal: some of them at random, and what was left out and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from msm_ray.look.page import Page
+from msm_ray.look.sampling import count_rows, sample_rows
+from msm_ray.look.view import View
+
+ORIGIN = ("type", "domain", "subdomain", "idea", "generator")
+"""Columns that say where a document comes from."""
+
+
+def show_documents(view: View) -> None:
+    """Documents with where they come from, and rejected ones."""
+    files = sorted((view.entry.folder / "data").glob("*.parquet"))
+    if "type" in _columns(files):
+        for column in ("domain", "type"):
+            view.page.facts(f"by {column}", _shares(files, column))
+    rows = sample_rows(files, view.count, view.rng)
+    view.page.heading(f"{len(rows)} of {count_rows(files):,} texts, at random")
+    for row in rows:
+        origin = " · ".join(dict.fromkeys(str(row[c]) for c in ORIGIN if row.get(c)))
+        view.page.text(row["text"], f"{row['id']}  {origin}")
+    _rejected(view)
+
+
+def show_chats(view: View) -> None:
+    """Chats turn by turn, and rejected ones."""
+    files = sorted((view.entry.folder / "data").glob("*.parquet"))
+    rows = sample_rows(files, view.count, view.rng)
+    view.page.facts("by topic", _shares(files, "topic"))
+    view.page.heading(f"{len(rows)} of {count_rows(files):,} chats, at random")
+    for row in rows:
+        _chat(view.page, row, f"{row['id']}  {row['source']} · {row['topic']}")
+    _rejected(view)
+
+
+def show_outline(view: View) -> None:
+    """The sections that are written about, with some of what they assert and the types of documents."""
+    from msm_ray.generate.outline import read_outline
+
+    outline = read_outline(view.entry.folder)
+    view.page.heading(f"{len(outline.subdomains)} subdomains")
+    for part in outline.subdomains:
+        view.page.line(f"{part.domain} / {part.name}: {len(part.assertions)} assertions, {len(part.types)} types")
+        for assertion in view.rng.sample(part.assertions, min(view.count, len(part.assertions))):
+            view.page.line(f"  {assertion.label}: {assertion.text}")
+
+
+def _chat(page: Page, row: dict[str, Any], head: str) -> None:
+    page.line(head, "dim")
+    for message in row["messages"] or ():
+        page.text(f"{message['role']}: {message['content']}")
+
+
+def _rejected(view: View) -> None:
+    """What was left out, by reason, and some of it with the raw answer or what was found in it."""
+    whole = view.entry.folder / "rejected.parquet"
+    files = [whole] if whole.is_file() else sorted((view.entry.folder / "rejected").glob("*.parquet"))
+    if not count_rows(files):
+        return
+    rows = sample_rows(files, view.count, view.rng)
+    view.page.heading(f"{len(rows)} of {count_rows(files):,} that were left out, at random")
+    view.page.facts("by reason", _shares(files, "reason"))
+    for row in rows:
+        head = f"{row['id']}  {row['reason']}"
+        if row.get("messages"):
+            _chat(view.page, row, head)
+        elif row.get("text"):
+            view.page.text(row["text"], f"{head}: {row['raw']}" if row.get("raw") else head)
+        else:
+            view.page.text(row.get("raw"), head)
+
+
+def _columns(files: list[Path]) -> list[str]:
+    return pq.read_schema(files[0]).names if files else []
+
+
+def _shares(files: list[Path], column: str, most: int = 12) -> dict[str, str]:
+    """How many rows have each value of a column, the most frequent first; reasons that go into detail count as one."""
+    counts: Counter[str] = Counter()
+    for file in files:
+        for entry in pq.read_table(file, columns=[column]).column(column).value_counts().to_pylist():
+            counts[str(entry["values"])] += entry["counts"]
+    shown = {f"{name}:": f"{n:,}" for name, n in counts.most_common(most)}
+    others = sum(n for _, n in counts.most_common()[most:])
+    return shown | ({"others:": f"{others:,}"} if others else {})

@@ -1,0 +1,70 @@
+"""Trainings and packed blocks on a terminal: the curve as a line of bars, and the mask that was trained on, as text."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from msm_ray.corpus.blocks import Blocks, read_blocks
+from msm_ray.corpus.tokens import NO_LOSS
+from msm_ray.look.view import View
+from msm_ray.train import metrics
+
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 60
+"""Bars of a curve at most; a bar of a longer training is the mean of its steps."""
+
+
+def show_training(view: View) -> None:
+    """Loss, learning rate and gradient norm over the steps, and what the loss was taken of."""
+    rows = metrics.read(view.entry.folder)
+    if rows:
+        view.page.heading(f"{rows[-1]['step']:,} steps")
+        for key, name in (("loss", "loss"), ("lr", "learning rate"), ("grad_norm", "gradient norm")):
+            view.page.line(f"{name:>13}  {curve([row[key] for row in rows])}")
+    blocks = view.inputs("blocks")
+    if blocks:
+        show_blocks(replace(view, entry=blocks[-1]))
+    else:
+        view.page.heading("The blocks that it was trained on are not here any more")
+
+
+def curve(values: Sequence[float]) -> str:
+    """`0.789 ▇▅▃▁ 0.649`: first and last value, and between them bars from the smallest to the largest."""
+    size = max(1, -(-len(values) // WIDTH))
+    means = [sum(part) / len(part) for part in (values[i : i + size] for i in range(0, len(values), size))]
+    low, span = min(means), max(means) - min(means)
+    bars = "".join(BARS[min(int((mean - low) / span * len(BARS)), len(BARS) - 1) if span else 0] for mean in means)
+    return f"{values[0]:.3g} {bars} {values[-1]:.3g}"
+
+
+def show_blocks(view: View) -> None:
+    """Texts as a training sees them, the template's parts too, and which of their tokens carry loss."""
+    blocks = read_blocks(view.entry.folder)
+    trained, kept = blocks.facts["trained_tokens"], blocks.facts["tokens_kept"]
+    view.page.heading(f"What is trained on ({view.entry.label}): {trained:,} of {kept:,} tokens, marked with +")
+    files = [base.folder / "model/tokenizer.json" for base in view.inputs("base")]
+    if not any(file.is_file() for file in files):
+        view.page.line("the base, whose tokenizer spells the tokens, is not here any more")
+        return
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(files[-1]))
+    for number, spans in _texts(blocks, view.count, view.rng):
+        view.page.line(f"block {number}", "dim")
+        view.page.spans((tokenizer.decode(ids, skip_special_tokens=False), marked) for ids, marked in spans)
+
+
+def _texts(blocks: Blocks, count: int, rng: random.Random) -> Iterator[tuple[int, list[tuple[list[int], bool]]]]:
+    """One text each of some blocks: the block's number, and runs of token ids with whether they carry loss."""
+    for number in sorted(rng.sample(range(len(blocks)), min(count, len(blocks)))):
+        row: dict[str, Any] = blocks.table.slice(number, 1).to_pylist()[0]
+        which = rng.randrange(len(row["lengths"]))
+        start = sum(row["lengths"][:which])
+        text = slice(start, start + row["lengths"][which])
+        tokens = list(zip(row["input_ids"][text], row["labels"][text], strict=True))
+        runs = groupby(tokens, key=lambda token: token[1] != NO_LOSS)
+        yield number, [([token for token, _ in run], marked) for marked, run in runs]
