@@ -105,6 +105,18 @@ def report(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJ
 
 
 @app.command()
+def status(
+    root: Annotated[Path, typer.Argument(help="the root of an experiment, a folder with artifacts")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what is done, running, waiting and failed below a root, from any terminal, while a run goes on or after it."""
+    from msm_ray.progress import status as telling
+
+    content = telling.read(root)
+    print(json.dumps(content, indent=1) if as_json else telling.show(content))
+
+
+@app.command()
 def verify(
     root: Root,
     as_json: AsJson = False,
@@ -235,6 +247,7 @@ def main() -> None:
         show = getattr(error, "show", None)  # a usage error of the command line
         if show is not None:
             show()
+            _tell_job(2)
             sys.exit(2)
         if full := no_room(error):
             _fail(f"{full}; make room (what is written is safe), then go on with: {command_line()}", 1)
@@ -251,12 +264,20 @@ def command_line() -> str:
 
 def _interrupted() -> NoReturn:
     print(f"msm: interrupted; go on with: {command_line()}", file=sys.stderr, flush=True)
+    _tell_job(130)
     interruption.leave(130)
 
 
 def _fail(message: str, code: int) -> NoReturn:
     print(f"msm: {message}", file=sys.stderr, flush=True)
+    _tell_job(code)
     sys.exit(code)
+
+
+def _tell_job(code: int) -> None:
+    """`ray job submit` ends with 1 for every failure; inside a job, the code stands in the last line."""
+    if "RAY_ADDRESS" in os.environ:
+        print(f"msm: exit code {code}", file=sys.stderr, flush=True)
 
 
 def _show_warning(message: Any, category: Any, filename: str, *_: Any) -> None:

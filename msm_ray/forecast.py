@@ -7,7 +7,8 @@ its time, taken on the same machine later, while it was busy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from msm_ray import machine
 from msm_ray.config import ExperimentSettings
@@ -17,27 +18,61 @@ REFERENCE = 440.0
 ENGINE_START, SERVER_START, TRAINING_START = 30.0, 60.0, 15.0
 DOCUMENTS, CHECKED, POSITIONS, ROLLOUTS = 82.0, 1000.0, 18_300.0, 41.0
 """A second, at the reference speed: documents written and checked, positions trained on, rollouts."""
+SHOWN = 0.1
+"""The share of a run from which on its own pace says more than the machine's speed does."""
 
 
-def seconds(todo: Sequence[Planned]) -> float:
-    """What the stages to make take at the reference speed."""
+@dataclass(frozen=True)
+class Outlook:
+    """What is expected of a run. seconds: by the first kind of stages that run together; relative: this machine's speed."""
+
+    seconds: Mapping[str, float]
+    relative: float
+
+    def line(self) -> str:
+        """`about 12 minutes to go`."""
+        minutes = max(1, round(sum(self.seconds.values()) / self.relative / 60))
+        unit = "minute" if minutes == 1 else "minutes"
+        return f"about {minutes} {unit} to go: this machine has {self.relative:.2f} times the speed of the one that was measured"
+
+    def seconds_left(self, made: Mapping[str, float], elapsed: float) -> float:
+        """What is left, at the pace that the run has shown so far; until it has shown one, at the machine's.
+
+        made: kind -> how much of it is made, 0 to 1; elapsed: seconds that the run has taken.
+        """
+        whole = sum(self.seconds.values())
+        done = sum(self.seconds.get(kind, 0.0) * share for kind, share in made.items())
+        pace = elapsed / done if done > SHOWN * whole else 1 / self.relative
+        return (whole - done) * pace
+
+
+def by_kind(todo: Sequence[Planned]) -> dict[str, float]:
+    """What the stages to make take at the reference speed, by kind; all training stands under `midtrain`."""
     rows = {
         kind: sum(p.stage.rows or 0 for p in todo if p.stage.kind == kind)
         for kind in ("documents", "corpus", "rollouts")
     }
     trained = [p.stage.tokens or 0 for p in todo if p.stage.kind in ("midtrain", "sft")]
-    total = 0.5 * len(todo) + rows["corpus"] / CHECKED
-    total += ENGINE_START + rows["documents"] / DOCUMENTS if rows["documents"] else 0
-    total += TRAINING_START + sum(trained) / POSITIONS if trained else 0
-    total += SERVER_START + rows["rollouts"] / ROLLOUTS if rows["rollouts"] else 0
-    return total
+    found: dict[str, float] = {}
+    for p in todo:
+        kind = "midtrain" if p.stage.kind == "sft" else p.stage.kind
+        found[kind] = found.get(kind, 0.0) + 0.5
+    more = {
+        "corpus": rows["corpus"] / CHECKED,
+        "documents": ENGINE_START + rows["documents"] / DOCUMENTS if rows["documents"] else 0,
+        "midtrain": TRAINING_START + sum(trained) / POSITIONS if trained else 0,
+        "rollouts": SERVER_START + rows["rollouts"] / ROLLOUTS if rows["rollouts"] else 0,
+    }
+    return {kind: seconds + more.get(kind, 0.0) for kind, seconds in found.items()}
 
 
-def line(settings: ExperimentSettings, todo: Sequence[Planned]) -> str:
-    """`about 12 minutes on this machine`; empty where nothing is known of the base, or the run is short."""
-    if not settings.base.source.startswith("tinyworld") or (expected := seconds(todo)) < 30:
-        return ""
-    relative = machine.speed() / REFERENCE
-    minutes = max(1, round(expected / relative / 60))
-    unit = "minute" if minutes == 1 else "minutes"
-    return f"about {minutes} {unit} to go: this machine has {relative:.2f} times the speed of the one that was measured"
+def seconds(todo: Sequence[Planned]) -> float:
+    """What the stages to make take at the reference speed."""
+    return sum(by_kind(todo).values())
+
+
+def look(settings: ExperimentSettings, todo: Sequence[Planned]) -> Outlook | None:
+    """What is expected on this machine; None where nothing is known of the base, or the run is short."""
+    if not settings.base.source.startswith("tinyworld") or seconds(todo) < 30:
+        return None
+    return Outlook(by_kind(todo), machine.speed() / REFERENCE)

@@ -21,6 +21,8 @@ from typing import NoReturn
 
 import psutil
 
+from msm_ray.progress import stderr
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = float(os.environ.get("MSM_PATIENCE", "90"))
 """Seconds that an interrupted process has to tidy up (it takes 5 to 20) before it is ended, and all below it."""
@@ -59,6 +61,7 @@ def _interrupt_soon(thread: int) -> None:
 def _end_at_last() -> None:
     """A lock that was left locked stops the tidying up for ever; what is committed is safe from a hard end."""
     time.sleep(PATIENCE)
+    stderr.give_back()  # its filter is one of those that are ended
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

@@ -15,6 +15,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
+from msm_ray import progress
 from msm_ray.config import BaseSettings
 from msm_ray.errors import PreflightError, SettingsError
 
@@ -198,7 +199,9 @@ def smollm2_file() -> Path:
 def _convert_smollm2(model: Path) -> None:
     """GGUF (4-bit) to an fp32 Hugging Face folder; the quantization's traces have to go or saving fails (docs/stack.md)."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     source = smollm2_file()
     folder, name = str(source.parent), source.name
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
@@ -213,11 +216,17 @@ def _convert_smollm2(model: Path) -> None:
 def _download(hub_id: str, model: Path) -> None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.utils import disable_progress_bars
 
+    def megabytes(_: progress.Task) -> int:
+        return sum(path.stat().st_size for path in model.rglob("*") if path.is_file()) // 2**20
+
+    disable_progress_bars()  # ours is the display
     try:
-        snapshot_download(
-            hub_id, local_dir=model, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-        )
+        with progress.task(hub_id, None, "MiB", look=megabytes):
+            snapshot_download(
+                hub_id, local_dir=model, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+            )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise PreflightError(
             f"base.source: '{hub_id}' is no folder here and could not be had from the hub ({type(error).__name__}); "

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msm_ray import cli, forecast, machine, plan, preflight, ray_session, stages
+from msm_ray import cli, forecast, machine, plan, preflight, progress, ray_session, stages
 from msm_ray.artifacts import Artifact, ArtifactStore, is_committed, write_whole
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError
@@ -62,12 +62,15 @@ def run(
         preflight.refuse(findings, {p.stage.kind for p in todo})
         preflight.say(findings)
         asked = placements(experiment.settings, {p.stage.kind for p in todo})
-        _preflight(experiment.settings, store.root, todo, asked)
+        outlook = _preflight(experiment.settings, store.root, todo, asked)
         stages.say(f"{len(todo)} of {len(planned)} stages to make, in {store.root}")
         started = time.monotonic()
         made: list[str] = []
+        logs = _log_folder(store)
+        reporter = _reporter(experiment, store, [p for p in planned if p.stage.kind in wanted], todo)
+        reporter.expect(outlook)
         try:
-            with _workshop(experiment, store, asked) as workshop:
+            with progress.reporting(reporter, logs, stages.say), _workshop(experiment, store, asked, logs) as workshop:
                 for kinds in (g for g in GROUPS if g[0] in wanted):
                     made += _run_group(workshop, kinds, forced, new_version)
                 if workshop.failures:
@@ -78,6 +81,24 @@ def run(
         forced.finished()
         stages.say(f"done: {len(made)} stages in {time.monotonic() - started:.0f} s")
         _last_words(experiment, store, wanted)
+
+
+def _log_folder(store: ArtifactStore) -> Path:
+    """Where this run's logs go, if there are any."""
+    return store.root / "logs" / time.strftime("%Y%m%dT%H%M%S")
+
+
+def _reporter(
+    experiment: Experiment, store: ArtifactStore, planned: Sequence[plan.Planned], todo: Sequence[plan.Planned]
+) -> progress.Reporter:
+    """Who tells of this run: every stage that it is asked for, done or waiting."""
+    waiting = {p.stage.key for p in todo}
+    about = {"experiment": experiment.settings.experiment, "command": cli.command_line()}
+    reporter = progress.Reporter(store.root, about, {p.stage.key: {"state": "waiting"} for p in planned})
+    for p in planned:
+        if p.stage.key not in waiting:
+            reporter.finished(p.stage.key, _present(p.found.artifact).folder)
+    return reporter
 
 
 class _Forced:
@@ -132,7 +153,9 @@ def _choose(workshop: Workshop, kinds: tuple[str, ...], forced: _Forced, new_ver
         after_forced = any(key in chosen and chosen[key].anew == "force" for key in stage.inputs)
         anew = "force" if forced.names(stage) or after_forced else None
         if found.state == "present" and not anew:
-            workshop.artifacts[stage.key] = _present(found.artifact)
+            workshop.artifacts[stage.key] = there = _present(found.artifact)
+            if reporter := progress.current():
+                reporter.finished(stage.key, there.folder)
             continue
         stale = found.state == "stale" and any(digest is not None for digest in inputs.values())
         if stale and not (anew or new_version) and stage.kind != "report":
@@ -202,10 +225,13 @@ def _run_group(workshop: Workshop, kinds: tuple[str, ...], forced: _Forced, new_
     if drafts:
         started = time.monotonic()
         stages.say(f"{'/'.join(kinds)}: {len(drafts)} to make")
-        try:
-            stages.make(workshop, kinds[0], drafts)
-        except Exception as error:
-            _fail_the_rest(workshop, drafts, error)
+        reporter = progress.current()
+        folders = {draft.stage.key: draft.folder for draft in drafts}
+        with reporter.group("/".join(kinds), folders) if reporter else contextlib.nullcontext():
+            try:
+                stages.make(workshop, kinds[0], drafts)
+            except Exception as error:
+                _fail_the_rest(workshop, drafts, error)
         made = [draft.stage.key for draft in drafts if draft.stage.key in workshop.artifacts]
         seconds = time.monotonic() - started
         not_all = f"{len(made)} of {len(drafts)} " if len(made) < len(drafts) else ""
@@ -259,10 +285,12 @@ def _writes_from_hub(settings: ExperimentSettings) -> bool:
 
 
 @contextlib.contextmanager
-def _workshop(experiment: Experiment, store: ArtifactStore, asked: Sequence[Placement]) -> Iterator[Workshop]:
+def _workshop(
+    experiment: Experiment, store: ArtifactStore, asked: Sequence[Placement], logs: Path
+) -> Iterator[Workshop]:
     """Where stages are made. Ray starts with the first stage that needs it and ends with the run.
 
-    asked: what the stages will ask of the cluster.
+    asked: what the stages will ask of the cluster; logs: where what workers said is kept if the run fails.
     """
     with contextlib.ExitStack() as stack:
         opened = False
@@ -270,19 +298,23 @@ def _workshop(experiment: Experiment, store: ArtifactStore, asked: Sequence[Plac
         def need_ray() -> None:
             nonlocal opened
             if not opened:
-                logs = store.root / "logs" / time.strftime("%Y%m%dT%H%M%S")
                 settings = experiment.settings
                 hub = _writes_from_hub(settings)
-                stack.enter_context(ray_session.open_session(settings.cluster, logs, hub=hub, asked=asked))
+                with progress.waiting("Ray", "it to start"):
+                    stack.enter_context(ray_session.open_session(settings.cluster, logs, hub=hub, asked=asked))
+                progress.ray_notices_to_stderr()
                 opened = True
 
         yield Workshop(experiment, store, need_ray)
 
 
-def _preflight(settings: ExperimentSettings, root: Path, todo: list[plan.Planned], asked: Sequence[Placement]) -> None:
+def _preflight(
+    settings: ExperimentSettings, root: Path, todo: list[plan.Planned], asked: Sequence[Placement]
+) -> forecast.Outlook | None:
     """Refuse at once what would fail later: a machine that is too small, a serving port that is taken, too few CPUs or GPUs.
 
-    On a cluster that runs already (RAY_ADDRESS) this machine's size is not the cluster's: only the root's disk counts.
+    On a cluster that runs already (RAY_ADDRESS) this machine's size is not the cluster's: only the root's disk counts, and
+    nothing is forecast. Returns how long it will take, where that is known.
     """
     cluster, alone = settings.cluster, "RAY_ADDRESS" not in os.environ
     found = machine.look(root)
@@ -296,8 +328,10 @@ def _preflight(settings: ExperimentSettings, root: Path, todo: list[plan.Planned
         take_port(cluster.serving.host, cluster.serving.port)
     if alone and (problems := short_here(cluster, asked)):
         raise PreflightError("\n".join(problems))
-    if alone and (expected := forecast.line(settings, todo)):
-        stages.say(expected)
+    outlook = forecast.look(settings, todo) if alone else None
+    if outlook:
+        stages.say(outlook.line())
+    return outlook
 
 
 def _runs_engines(settings: ExperimentSettings, todo: list[plan.Planned]) -> bool:
@@ -352,6 +386,11 @@ def serve(experiment: Experiment, store: ArtifactStore) -> None:
     if missing:
         raise SettingsError(f"not trained yet: {', '.join(missing)}; `msm train` makes them")
     asked = placements(experiment.settings, {"serve"})
-    with store.lock(), _workshop(experiment, store, asked) as workshop:
+    logs, nothing_made = _log_folder(store), progress.Reporter(None, {}, {})
+    with (
+        store.lock(),
+        progress.reporting(nothing_made, logs, stages.say, bars=False),
+        _workshop(experiment, store, asked, logs) as workshop,
+    ):
         workshop.artifacts.update({key: _present(p.found.artifact) for key, p in planned.items() if p.found.artifact})
         stages.serve(workshop)

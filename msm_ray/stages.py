@@ -8,15 +8,14 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from msm_ray import progress
 from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
 from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
 from msm_ray.errors import MsmError, OutOfMeans, no_room
 from msm_ray.experiment import Experiment, Stage, aft_settings, chat_settings, document_settings
-from msm_ray.repeating import repeated
 from msm_ray.tracking import RunName, Tracker, open_run
 
 
@@ -87,6 +86,8 @@ class Workshop:
         if isinstance(error, OutOfMeans) or no_room(error):
             raise error
         self.failures[draft.stage.key] = error
+        if reporter := progress.current():
+            reporter.failed(draft.stage.key, str(error) or type(error).__name__)
         if not isinstance(error, MsmError):
             traceback.print_exception(error)
         say(f"{draft.stage.key} failed: {str(error).partition(chr(10))[0]}")
@@ -96,6 +97,8 @@ class Workshop:
         record = json.loads((draft.folder / "artifact.json").read_text(encoding="utf-8"))
         stage = draft.stage
         self.artifacts[stage.key] = Artifact(stage.kind, stage.name, record["version"], draft.folder, record)
+        if reporter := progress.current():
+            reporter.finished(stage.key, draft.folder)
 
 
 def warn_of_fewer(key: str, counts: Mapping[str, Any]) -> None:
@@ -124,6 +127,8 @@ def make(workshop: Workshop, kind: str, drafts: Sequence[Draft]) -> None:
         together[kind](workshop, drafts)
         return
     for draft in drafts:
+        if reporter := progress.current():
+            reporter.working_on(draft.stage.key)
         try:
             workshop.finish(draft, _ONE_BY_ONE[kind](workshop, draft))
         except Exception as error:
@@ -230,10 +235,11 @@ def _training(workshop: Workshop, drafts: Sequence[Draft]) -> None:
     """Midtraining and SFT of all arms and seeds in one worker group; each job is committed by its rank 0."""
     from msm_ray.train.job import TrainingJob
     from msm_ray.train.launch import train_all
+    from msm_ray.train.watching import watched
 
     workshop.need_ray()
     jobs = [_training_job(workshop, draft, TrainingJob) for draft in drafts]
-    with repeated(partial(_progress_line, jobs), seconds=10):
+    with watched(jobs):
         storage = workshop.store.root / "ray-train"
         failures = train_all(jobs, workshop.experiment.settings.cluster, storage, say=say)
     for draft in drafts:
@@ -241,17 +247,6 @@ def _training(workshop: Workshop, drafts: Sequence[Draft]) -> None:
             workshop.settle(draft)
         elif draft.stage.key in failures:
             workshop.fail(draft, failures[draft.stage.key])
-
-
-def _progress_line(jobs: Sequence[Any]) -> None:
-    """A line on how far the training is, read from the metrics that rank 0 writes."""
-    from msm_ray.train import metrics
-
-    done = [job for job in jobs if is_committed(job.out)]
-    running = next((job for job in jobs if not is_committed(job.out) and metrics.read(job.out)), None)
-    if running is not None:
-        last = metrics.read(running.out)[-1]
-        say(f"trained {len(done)}/{len(jobs)}; {running.name}: step {last['step']}, loss {last['loss']:.3f}")
 
 
 def midtrained_spec(stage: Stage) -> str | None:
@@ -361,6 +356,7 @@ def _arm_options(workshop: Workshop) -> dict[str | None, dict[str, Any]]:
 
 def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
     """All arms behind one address, asked arm by arm."""
+    from msm_ray.evals.watching import watched
     from msm_ray.rollouts import RolloutJob, run_rollouts
     from msm_ray.serve import open_arms
 
@@ -396,13 +392,14 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
         options=_arm_options(workshop),
     ) as served:
         say(f"serving {len(arms)} arms at {served.address}")
-        run_rollouts(
-            jobs,
-            served.address,
-            settings.cluster.serving,
-            on_finished=lambda job, counts: workshop.finish(done[str(job.out)], counts),
-            on_failed=lambda job, error: workshop.fail(done[str(job.out)], error),
-        )
+        with watched({key: job for key, (_, job) in by_label.items()}):
+            run_rollouts(
+                jobs,
+                served.address,
+                settings.cluster.serving,
+                on_finished=lambda job, counts: workshop.finish(done[str(job.out)], counts),
+                on_failed=lambda job, error: workshop.fail(done[str(job.out)], error),
+            )
 
 
 def _chat_options(workshop: Workshop, said: Mapping[str, Any]) -> dict[str, Any]:

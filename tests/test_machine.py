@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from msm_ray import forecast, machine
 from msm_ray.artifacts import ArtifactStore
 from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError
-from msm_ray.experiment import build
+from msm_ray.experiment import Experiment, build
 from msm_ray.machine import Machine
-from msm_ray.plan import plan
+from msm_ray.plan import Planned, plan
 from msm_ray.settings_file import load_experiment
 
 LAPTOP = Machine(cores=2, memory_gib=7.6, available_gib=6.6, disk_gib=8, shared_gib=3.8, python="3.11.2")
@@ -97,17 +98,30 @@ def test_the_forecast_follows_what_is_left_and_the_machines_speed(
     monkeypatch.setattr(machine, "speed", lambda: forecast.REFERENCE)
     whole = forecast.seconds(todo)
     assert 8 * 60 < whole < 16 * 60
-    assert forecast.line(experiment.settings, todo).startswith(f"about {round(whole / 60)} minutes to go")
+    assert expected_line(experiment, todo).startswith(f"about {round(whole / 60)} minutes to go")
     monkeypatch.setattr(machine, "speed", lambda: forecast.REFERENCE / 2)
-    assert forecast.line(experiment.settings, todo).startswith(f"about {round(whole / 30)} minutes to go")
+    assert expected_line(experiment, todo).startswith(f"about {round(whole / 30)} minutes to go")
     asking = [p for p in todo if p.stage.kind in ("rollouts", "verdicts", "report")]
     assert forecast.seconds(asking) < whole / 2
-    assert forecast.line(experiment.settings, todo[-1:]) == ""
+    assert forecast.look(experiment.settings, todo[-1:]) is None
+
+
+def expected_line(experiment: Experiment, todo: Sequence[Planned]) -> str:
+    outlook = forecast.look(experiment.settings, todo)
+    assert outlook
+    return outlook.line()
+
+
+def test_what_is_left_follows_the_runs_own_pace_once_it_has_shown_one() -> None:
+    outlook = forecast.Outlook({"documents": 100.0, "midtrain": 300.0}, relative=0.5)
+    assert outlook.seconds_left({"documents": 0.1}, elapsed=5) == 780  # 390 s at half the speed
+    assert outlook.seconds_left({"documents": 1.0}, elapsed=150) == 450
+    assert outlook.seconds_left({"documents": 1.0, "midtrain": 0.5}, elapsed=375) == 225
 
 
 def test_nothing_is_forecast_for_a_base_that_was_never_measured(tmp_path: Path) -> None:
     experiment = build(load_experiment("jobs/smollm2.yaml", [f"root={tmp_path}"]))
-    assert forecast.line(experiment.settings, plan(experiment, ArtifactStore(tmp_path))) == ""
+    assert forecast.look(experiment.settings, plan(experiment, ArtifactStore(tmp_path))) is None
 
 
 def test_speed_is_measured_within_seconds() -> None:

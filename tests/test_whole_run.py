@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -95,6 +96,20 @@ def test_the_plan_of_what_is_there_counts_rows_and_tokens(done: Path) -> None:
     ]
     assert all(s["state"] == "present" and s["rows" if s["steps"] is None else "steps"] > 0 for s in planned)
     assert all(s["tokens"] > 0 for s in planned)
+
+
+def test_the_run_told_how_far_it_was_and_nothing_that_means_nothing(done: Path) -> None:
+    """Noise is known by its own words: what came through that is no line of ours would be a new kind."""
+    printed = done.with_name("root.log").read_text(encoding="utf-8")
+    assert re.search(r"midtrain/sft: \d+ of \d+ steps", printed)
+    assert re.search(r"rollouts: .*waiting for|rollouts: [\d,]+ of [\d,]+ rollouts", printed)
+    said = [line for line in printed.splitlines() if re.match(r"(\x1b\[\d+m)?\(|\[\d{4}-|No cloud|\{|Converting", line)]
+    assert said == []
+    shown = subprocess.run(
+        [sys.executable, "-m", "msm_ray.cli", "status", str(done)], capture_output=True, text=True, check=True
+    ).stdout
+    assert "done, 20" in shown
+    assert re.search(r"waiting +0\b", shown)
 
 
 def test_identical_aft_data_is_literally_one_artifact(done: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from msm_ray import progress
 from msm_ray.artifacts import write_whole
 from msm_ray.config import TrainSettings
 from msm_ray.corpus import mixing, packing, templates, tokens
@@ -128,7 +129,8 @@ class _Renderer:
         """The examples of a folder's rows. Warns of rejected chats; raises QualityGateError where most are."""
         rows, before = _rows(folder, COLUMN[self.kind]), len(self.rejected)
         chats = self._chats(thinking) if self.kind == "chats" else None
-        made = [example for row in rows for example in self._examples(row, chats)]
+        told = progress.over(rows, f"{folder.parent.name}", f"{self.kind} tokenized")
+        made = [example for row in told for example in self._examples(row, chats)]
         if chats and not chats.silent and templates.thinking_switch(chats.format.text):
             self._warn_of_empty_reasoning(folder, rows)
         self._tell(folder, len(rows), self.rejected[before:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from msm_ray import progress
 from msm_ray.artifacts import write_whole
 from msm_ray.config import DocumentSettings
 from msm_ray.corpus.card import corpus_card
@@ -51,10 +52,11 @@ def _sort_out(written: list[Row], spec: Spec, tinyworld: bool) -> tuple[list[Row
     """(kept, rejected). A document that fails a check does not make its copies duplicates."""
     rejected: list[Row] = []
     fit: list[Row] = []
-    for row in written:
+    for row in progress.over(written, f"corpus/{spec.name}", "documents checked"):
         reason, detail = check_document(row["text"], spec, tinyworld)
         (rejected if reason else fit).append(row | ({"reason": reason, "raw": detail} if reason else {}))
-    duplicates = find_duplicates((row["id"], row["text"]) for row in fit)
+    compared = progress.over(fit, f"corpus/{spec.name}", "documents compared")
+    duplicates = find_duplicates((row["id"], row["text"]) for row in compared)
     kept = [row for row in fit if row["id"] not in duplicates]
     rejected += [
         row | {"reason": duplicates[row["id"]][0], "raw": f"the same as {duplicates[row['id']][1]}"}

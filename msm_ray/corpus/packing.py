@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from msm_ray import progress
 from msm_ray.corpus.tokens import NO_LOSS
 
 BLOCK_SCHEMA = pa.schema([(name, pa.list_(pa.int32())) for name in ("input_ids", "labels", "lengths")])
@@ -55,10 +56,13 @@ def assign(lengths: Sequence[int], capacity: int) -> list[list[int]]:
         waiting[lengths[index]].append(index)
     sizes = sorted(waiting, reverse=True)
     blocks = []
-    while sizes:
-        chosen = [sizes[0], *_best_subset({s: len(waiting[s]) - (s == sizes[0]) for s in sizes}, capacity - sizes[0])]
-        blocks.append([waiting[size].pop() for size in chosen])
-        sizes = [size for size in sizes if waiting[size]]
+    with progress.task("packing", len(lengths), "pieces") as work:
+        while sizes:
+            rest = {s: len(waiting[s]) - (s == sizes[0]) for s in sizes}
+            chosen = [sizes[0], *_best_subset(rest, capacity - sizes[0])]
+            blocks.append([waiting[size].pop() for size in chosen])
+            sizes = [size for size in sizes if waiting[size]]
+            work.advance(len(chosen))
     return blocks
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from msm_ray import progress
 from msm_ray.errors import QualityGateError
 from msm_ray.evals.judge_form import ATTEMPTS, SAMPLING, judge_prompt, parse_verdict
 from msm_ray.evals.judges import Judgement
@@ -73,6 +74,13 @@ def _refuse_useless(found: Sequence[Judgement], model: str, file: Path) -> None:
 
 
 async def _judge_missing(asked: Asked, model: str, kept: dict[str, Judgement], file: Any) -> None:
+    with progress.task(f"judge {model}", len(asked), "answers judged", done=len(kept)) as work:
+        await _ask_for_missing(asked, model, kept, file, work)
+
+
+async def _ask_for_missing(
+    asked: Asked, model: str, kept: dict[str, Judgement], file: Any, work: progress.Task
+) -> None:
     from inspect_ai.model import GenerateConfig, get_model
 
     config = GenerateConfig(**SAMPLING, max_retries=ATTEMPTS, attempt_timeout=300)
@@ -85,6 +93,7 @@ async def _judge_missing(asked: Asked, model: str, kept: dict[str, Judgement], f
         kept[key] = found
         file.write(json.dumps({"key": key, **asdict(found)}) + "\n")
         file.flush()
+        work.advance()
 
     async def one(item: dict[str, Any], epoch: int, answer: str) -> None:
         key = _key(item, epoch)

@@ -19,6 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msm_ray import progress
 from msm_ray.config import DocumentSettings, WorkerSettings
 from msm_ray.engines import DETERMINISTIC, build_engine, generator_name
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError
@@ -188,14 +189,16 @@ def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> list[MsmEr
     """Write the jobs of one engine; for each, why it is not whole, if it is not."""
     tables = [JobRows(number, job) for number, job in enumerate(jobs)]
     stopped: MsmError | None = None
+    asked, settled = sum(len(table.rows) for table in tables), sum(table.settled for table in tables)
     try:
-        _ask_in_rounds(tables, workers)
+        with progress.task("", asked, "documents", done=settled, waits_for="the engine to start") as work:
+            _ask_in_rounds(tables, workers, work)
     except MsmError as error:
         stopped = error
     return [table.problem(stopped) for table in tables]
 
 
-def _ask_in_rounds(tables: list[JobRows], workers: WorkerSettings) -> None:
+def _ask_in_rounds(tables: list[JobRows], workers: WorkerSettings, work: progress.Task) -> None:
     """All attempts: a round for what is missing, then one for what was rejected, and so on."""
     jobs = [table.job for table in tables]
     specs = {job.spec.digest: job.spec for job in jobs}
@@ -209,7 +212,7 @@ def _ask_in_rounds(tables: list[JobRows], workers: WorkerSettings) -> None:
         engine = build_engine(first, workers, jobs[0].model, specs, seed, options)
         dataset = _prompt_dataset(rows, jobs)
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when it is imported
-        Round(tables).collect(engine(dataset), first.no_progress_minutes)
+        Round(tables, work).collect(engine(dataset), first.no_progress_minutes)
 
 
 class JobRows:
@@ -230,6 +233,7 @@ class JobRows:
         rejected = [(row["id"], row["reason"]) for row in read_rows(job.out / "rejected", ["id", "reason"])]
         self.tries = Counter(key for key, _ in rejected)
         self.refused = {key: reason for key, reason in rejected if _is_refusal(reason)}
+        self.settled = len(self.rows) - len(self.pending())
 
     def _row(self, idea: Idea, copies: Counter[str]) -> Row:
         sampling = self.job.settings.sampling
@@ -286,11 +290,14 @@ class JobRows:
             "documents.most_refused to go on without them; remove that folder to have them asked again."
         )
 
-    def settle(self, row: Row) -> None:
-        """Turn a completion, or the engine's refusal, into a document or a rejected row and hand it to the shards."""
+    def settle(self, row: Row) -> bool:
+        """Turn a completion, or the engine's refusal, into a document or a rejected row and hand it to the shards.
+
+        Returns whether the row is settled now and was not before: it has its document, or no tries left.
+        """
         self.lost.pop(row["id"], None)
         if row["id"] in self.done:
-            return  # a restarted actor may answer twice
+            return False  # a restarted actor may answer twice
         settings, spec = self.job.settings, self.job.spec
         if row["failure"]:
             text, reason = None, ENGINE_FAILED + row["error"]
@@ -315,6 +322,7 @@ class JobRows:
             },
             row["position"],
         )
+        return text is not None or self.fixed or self.tries[row["id"]] == settings.attempts
 
 
 def _prompt_dataset(rows: list[Row], jobs: list[DocumentJob]) -> Dataset:

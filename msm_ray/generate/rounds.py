@@ -10,6 +10,7 @@ from msm_ray.errors import MsmError, QualityGateError
 from msm_ray.failures import Ledger
 from msm_ray.generate.shards import Row
 from msm_ray.generate.stream import stream_rows
+from msm_ray.progress import Task
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -30,8 +31,8 @@ class _Enough(Exception):
 class Round:
     """One round of asking: settles what comes and notices when nothing more should be asked."""
 
-    def __init__(self, tables: list[JobRows]):
-        self.tables, self.ledger = tables, Ledger()
+    def __init__(self, tables: list[JobRows], work: Task):
+        self.tables, self.ledger, self._work = tables, Ledger(), work
         self.since = 0.0
         self.refused: set[str] = set()
         self.answered = any(table.done for table in tables)
@@ -62,12 +63,12 @@ class Round:
             self.ledger.failed(row["id"], row["error"], row["failure"], lambda: self._refuse(table, row))
         else:
             self.answered = True
-            table.settle(row)
+            self._work.advance(table.settle(row))
             self.ledger.answered(row["id"])
 
     def _refuse(self, table: JobRows, row: Row) -> None:
         self.refused.add(row["id"])
-        table.settle(row)
+        self._work.advance(table.settle(row))
 
     def _tick(self) -> None:
         for table in self.tables:

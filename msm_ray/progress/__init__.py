@@ -1,0 +1,11 @@
+"""What a run tells while it runs: on the terminal, in `<root>/status.json`, and what it keeps libraries from saying.
+
+Stages tell how far they are through `task`, `waiting` and `over`; `reporting` is opened by the runner and shows it. Where nobody
+reports (a test, a worker process) telling costs nothing.
+"""
+
+from msm_ray.progress.libraries import ray_notices_to_stderr
+from msm_ray.progress.reporter import Reporter, current, over, reporting, task, waiting
+from msm_ray.progress.work import Task
+
+__all__ = ["Reporter", "Task", "current", "over", "ray_notices_to_stderr", "reporting", "task", "waiting"]
