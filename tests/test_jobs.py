@@ -1,4 +1,4 @@
-"""`ray job submit` against a local head does what the command does, and passes its exit code on."""
+"""`ray job submit` against a local head does what the command does; it ends with 1 for every failure, and ours is told."""
 
 from __future__ import annotations
 
@@ -124,8 +124,9 @@ def test_too_few_logical_cpus_is_an_error_that_says_how_many(head: dict[str, str
 
 def test_a_wrong_setting_fails_the_job(head: dict[str, str], tmp_path: Path) -> None:
     ended = submit(head, "generate", "jobs/quickstart.yaml", f"root={tmp_path / 'root'}", "documents.engin=offline")
-    assert ended.returncode != 0
+    assert ended.returncode == 1  # Ray's, for every failure
     assert "did you mean 'engine'" in ended.stdout + ended.stderr
+    assert "\nmsm: exit code 2\n" in ended.stdout
 
 
 def test_a_run_beside_another_ray_starts_its_own_and_leaves_that_one_alone(
