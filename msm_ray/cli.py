@@ -183,6 +183,23 @@ def clean(
     clean_root(root, (lambda _: True) if yes else _confirmed, keep_drafts=keep_drafts)
 
 
+@app.command()
+def export(
+    artifact: Named,
+    folder: Annotated[Path, typer.Argument(help="a new folder for the copy")],
+    merged: Annotated[
+        bool, typer.Option("--merged", help="a LoRA arm: one model, the adapter merged into its base")
+    ] = False,
+) -> None:
+    """Copy an artifact without the run's bookkeeping: a model or data set for others, rollouts as a web page.
+
+    Example: msm export runs/smollm2/sft/aff+cheese-s0 my-model --merged
+    """
+    from msm_ray.look.exporting import export as export_artifact
+
+    export_artifact(artifact, folder, merged=merged)
+
+
 def _confirmed(question: str) -> bool:
     """Asks at the terminal; no answer, as from a closed input, is a no."""
     try:

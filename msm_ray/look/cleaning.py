@@ -76,10 +76,10 @@ def _why(entry: Entry, entries: Sequence[Entry]) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Take a folder's name away first: half a folder would be taken for a damaged artifact."""
+    """An artifact's name goes first: half of its folder would be taken for a damaged one."""
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink()
         return
-    doomed = folder if folder.name.startswith(".") else folder.with_name(f".{folder.name}.removed")
-    folder.rename(doomed)
-    shutil.rmtree(doomed)
+    if "@" in folder.name and not folder.name.startswith("."):
+        folder = folder.rename(folder.with_name(f".{folder.name}.removed"))
+    shutil.rmtree(folder)
