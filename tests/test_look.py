@@ -16,8 +16,10 @@ import msm_ray
 from msm_ray import cli
 from msm_ray.artifacts import ArtifactStore, commit
 from msm_ray.errors import SettingsError
+from msm_ray.experiment import KINDS
 from msm_ray.look.entries import find, read_root
 from msm_ray.look.trainings import curve
+from msm_ray.look.words import age, size
 from msm_ray.stats import Verdict, rate
 
 Run = Callable[..., tuple[int, str]]
@@ -249,6 +251,33 @@ def test_show_prints_the_files_of_what_is_nothing_special(store: ArtifactStore, 
     make(store, "base/x", files={"model/config.json": "{}"}, source="[hub]/x")
     _, printed = msm("show", f"{store.root}/base/x")
     assert "model/config.json 2 B" in printed and "source [hub]/x" in printed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_show_tells_what_there_is_of_what_is_not_whole(store: ArtifactStore, msm: Run, kind: str) -> None:
+    key = f"{kind}/x-s0"
+    draft, *_ = begin(store, key)
+    code, printed = msm("show", draft)
+    assert code == 0 and "begun and not finished" in printed
+    damaged = make(store, key, files={"data.txt": "x"})
+    (damaged / "data.txt").unlink()
+    code, printed = msm("show", damaged)
+    assert code == 0 and "data.txt is missing" in printed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-3, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "120 min"), (7200, "2 h"), (200_000, "2 days")],
+)
+def test_ages_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert age(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (93_400, "93 kB"), (2e9, "2.0 GB")]
+)
+def test_sizes_are_said_as_people_do(number: float, said: str) -> None:
+    assert size(number) == said
 
 
 def test_results_are_the_rates_and_verdicts_of_every_seed(store: ArtifactStore) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from msm_ray.look import questions, texts, trainings, transcripts
-from msm_ray.look.entries import find, made_from
+from msm_ray.look.entries import Entry, find, made_from
 from msm_ray.look.listing import MEANINGS
 from msm_ray.look.page import Page
 from msm_ray.look.view import View
@@ -24,7 +24,14 @@ def show(said: str, count: int, seed: int | None = None) -> None:
     entry, beside = find(said)
     view = View(Page(), entry, beside, count, random.Random(seed))
     _head(view)
-    _KINDS.get(entry.artifact.stage, _files)(view)
+    _body(entry)(view)
+
+
+def _body(entry: Entry) -> Callable[[View], None]:
+    kind = entry.artifact.stage
+    if entry.state == "damaged" or (entry.state == "draft" and kind not in _READABLE_DRAFTS):
+        return _files
+    return _KINDS.get(kind, _files)
 
 
 def _head(view: View) -> None:
@@ -65,7 +72,7 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _files(view: View) -> None:
-    """What nothing more is known of: the names of its files."""
+    """What nothing more is known of, or what is not whole: the names of its files."""
     folder = view.entry.folder
     names = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     view.page.facts("files", {str(path.relative_to(folder)): size(path.stat().st_size) for path in names})
@@ -76,6 +83,9 @@ def _report(view: View) -> None:
 
     tables.show(view.entry.folder)
 
+
+_READABLE_DRAFTS = ("documents", "corpus", "replay", "chats", "midtrain", "sft", "rollouts")
+"""Kinds that grow row by row, or leave what a quality gate refused to be looked at."""
 
 _KINDS: dict[str, Callable[[View], None]] = {
     "outline": texts.show_outline,

@@ -35,8 +35,8 @@ def size(number: float) -> str:
 
 def age(seconds: float) -> str:
     """`40 s`, `12 min`, `5 h`, `3 days`."""
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length or (length == 60 and seconds >= 60):
+    for unit, length, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1)):
+        if seconds >= least * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"
 
