@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,15 +19,19 @@ from typing import Any
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from msm_ray import cli, progress
 from msm_ray.artifacts import commit
+from msm_ray.config import TrainSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.watching import watched
-from msm_ray.progress import libraries, reporter, status, stderr_filter, words
+from msm_ray.progress import display, libraries, reporter, status, stderr_filter, words
 from msm_ray.progress.growing import GrowingFiles
 from msm_ray.progress.work import Pace, Task
+from msm_ray.train.job import TrainingJob
+from msm_ray.train.watching import watched as watched_training
 
 CORE_WORKER = (
     "[2026-11-26 08:06:12,850 E 2251 2758] core_worker.cc:2465: Actor with class name: 'MapWorker(MapBatches(x))' and ID: "
@@ -127,6 +133,48 @@ def test_rollouts_are_counted_from_what_was_answered_and_refused(tmp_path: Path)
     assert {key: stage["state"] for key, stage in content["stages"].items()} == {
         "rollouts/a": "waiting", "rollouts/b": "running",
     }  # fmt: skip
+
+
+def test_trainings_are_counted_by_their_steps_and_finished_as_they_are_committed(tmp_path: Path) -> None:
+    settings = TrainSettings(steps=None, epochs=2, batch=2)
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks" / "blocks.json").write_text(json.dumps({"blocks": 10}))
+    jobs = [
+        TrainingJob(f"sft/{name}", tmp_path, tmp_path / "blocks", tmp_path / "sft" / f"{name}@1", settings)
+        for name in "ab"
+    ]
+    rows = [json.dumps({"step": step, "loss": 0.5, "positions": 128}) + "\n" for step in range(1, 11)]
+    committed(jobs[0].out)
+    jobs[1].out.mkdir()
+    steps = jobs[1].out / "metrics.jsonl"
+    steps.write_text("".join(rows[:4]))
+    telling = progress.Reporter(None, {}, {job.name: {"state": "waiting"} for job in jobs})
+    folders = {job.name: job.out for job in jobs}
+    with reporter.telling(telling), telling.group("midtrain/sft", folders), watched_training(jobs):
+        for second, done in enumerate([4, 2, 4, 6]):  # it had come to step 4, and goes on from a checkpoint at step 2
+            steps.write_text("".join(rows[:done]))
+            telling.tick(second)
+        content = telling.content()
+    assert words.running(content["running"]) == (
+        "midtrain/sft: 16 of 20 steps (80%), 2 steps/s, 2 s left; sft/b: step 6 of 10, loss 0.500, 256 tokens/s"
+    )
+    assert words.altogether(content) == "1 of 2 stages"
+    assert content["stages"]["sft/b"]["state"] == "running"
+
+
+def test_a_narrow_terminal_keeps_the_words(tmp_path: Path) -> None:
+    telling = progress.Reporter(None, {}, {"midtrain/a": {"state": "waiting"}})
+    group = telling.group("midtrain/sft", {"midtrain/a": tmp_path})
+    with reporter.telling(telling), group, progress.task("", 5120, "steps") as work:
+        telling.tick(0)
+        work.advance(1432)
+        telling.tick(150)
+        content = telling.content()
+    console = Console(width=80, file=io.StringIO())
+    console.print(display.bars(content, 80))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1,432 of 5,120 steps (27%), 9.5 steps/s, 6 min left" in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def report(root: Path, work: Callable[[progress.Reporter], None], say: Callable[[str], None] = print) -> None:
@@ -271,10 +319,12 @@ def test_a_terminal_has_bars_and_complaints_stand_above_them(tmp_path: Path) -> 
 
 def test_a_run_that_is_killed_on_a_terminal_has_its_last_words_there(tmp_path: Path) -> None:
     work = "os.write(2, b'last words' + chr(10).encode()); os.kill(os.getpid(), 9)"
-    code, shown = on_terminal(program(tmp_path, work))
-    assert code == -signal.SIGKILL
+    shell = (
+        f"{shlex.join(program(tmp_path, work))}; code=$?; sleep 0.5; exit $code"  # a terminal outlives what runs in it
+    )
+    code, shown = on_terminal(["/bin/sh", "-c", shell])
+    assert code == 128 + signal.SIGKILL
     assert "last words\n" in shown
-    assert "\x1b[?25l" not in shown
 
 
 def test_a_filter_that_is_killed_is_done_without(tmp_path: Path) -> None:

@@ -61,4 +61,6 @@ class _Look:
         count = self.count()
         if moved := tuple(key for key in self._left if self._done[key] > before[key]):
             task.at_work, task.now = moved, "asking " + ", ".join(key.partition("/")[2] for key in moved[:3])
+        elif not any(key in self._left for key in task.at_work or ()):
+            task.at_work = tuple(self._left)[:1]
         return count

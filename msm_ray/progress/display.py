@@ -45,7 +45,7 @@ class Screen:
 
     def show(self, content: Mapping[str, Any]) -> None:
         """Draw how it stands. content: `Reporter.content`."""
-        self._live.update(bars(content), refresh=True)
+        self._live.update(bars(content, self._console.width), refresh=True)
 
     def above(self, line: str) -> None:
         """Print a line, colors and all, above the bars."""
@@ -54,19 +54,23 @@ class Screen:
         self._console.print(Text.from_ansi(line))
 
 
-def bars(content: Mapping[str, Any]) -> Table:
-    """The bars as rich draws them: name, bar, what is done, how fast and how long; the whole experiment last."""
+def bars(content: Mapping[str, Any], columns: int) -> Table:
+    """The bars as rich draws them: name, bar, what is done, how fast and how long; the whole experiment last.
+
+    columns: the terminal's width; where it is narrow, the bars give way to the words.
+    """
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
+    width = max(8, min(24, columns - 72))
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
-    table.add_column(width=24)
+    table.add_column(width=width)
     table.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
 
     def add(name: str, done: float, total: float | None, said: str) -> None:
-        bar = ProgressBar(total=total or None, completed=done, width=24, pulse=total is None)
+        bar = ProgressBar(total=total or None, completed=done, width=width, pulse=total is None)
         table.add_row(Text(name), bar, Text(said))
 
     running = content["running"]

@@ -42,11 +42,11 @@ def sifted(log: Path, above: Callable[[str], None] | None) -> Iterator[None]:
     Where no filter can be started, nothing is sifted.
     """
     try:
-        sieve, back = _start(log, above is not None)
+        sieve, printing = _start(log, above)
     except OSError:
         yield
         return
-    reader = threading.Thread(target=_read_aloud, args=(back, above), daemon=True, name="stderr") if above else None
+    reader = threading.Thread(target=printing.run, daemon=True, name="stderr") if printing else None
     if reader:
         reader.start()
     _at_work.append(sieve)
@@ -62,34 +62,51 @@ def sifted(log: Path, above: Callable[[str], None] | None) -> Iterator[None]:
             reader.join(timeout=0.5)
 
 
-def _start(log: Path, through: bool) -> tuple[_Sieve, int]:
+@dataclass
+class _Printing:
+    """Prints what the filter hands back. count: a file in memory with the bytes that are printed, so that none is lost."""
+
+    back: int
+    count: int
+    above: Callable[[str], None]
+
+    def run(self) -> None:
+        """Until the filter ends."""
+        printed = 0
+        with open(self.back, "rb") as lines:  # noqa: PTH123  a descriptor
+            for line in lines:
+                if text := line.decode("utf-8", "replace").strip("\r\n"):
+                    self.above(text)
+                printed += len(line)
+                os.pwrite(self.count, printed.to_bytes(8, "little"), 0)
+        os.close(self.count)
+
+
+def _start(log: Path, above: Callable[[str], None] | None) -> tuple[_Sieve, _Printing | None]:
     sys.stderr.flush()
     own = os.dup(2)
     kept, into = os.pipe()
     ack, acked = os.pipe()
-    back, forth = os.pipe() if through else (-1, os.dup(own))
+    printing, forth = None, os.dup(own)
+    if above:
+        os.close(forth)
+        back, forth = os.pipe()
+        printing = _Printing(back, os.memfd_create("printed"), above)
+    count = [printing.count] if printing else []
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", stderr_filter.__file__, str(log), str(acked), *(["--through"] if through else [])],
-            stdin=kept, stdout=forth, stderr=own, pass_fds=[acked], start_new_session=True, cwd="/",
+            [sys.executable, "-I", "-S", stderr_filter.__file__, str(log), str(acked), *map(str, count)],
+            stdin=kept, stdout=forth, stderr=own, pass_fds=[acked, *count], start_new_session=True, cwd="/",
         )  # fmt: skip
         os.dup2(into, 2)
     except OSError:
-        for each in (own, kept, ack, *([back] if through else [])):
+        for each in (own, kept, ack, *count, *([printing.back] if printing else [])):
             os.close(each)
         raise
     finally:
         for each in (into, acked, forth):
             os.close(each)
-    return _Sieve(process, own, kept, ack), back
-
-
-def _read_aloud(back: int, above: Callable[[str], None] | None) -> None:
-    assert above is not None
-    with open(back, encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if line.strip():
-                above(line.rstrip("\r\n"))
+    return _Sieve(process, own, kept, ack), printing
 
 
 def _drain(sieve: _Sieve) -> None:

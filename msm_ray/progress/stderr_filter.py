@@ -1,27 +1,27 @@
 """The filter that standard error of a run goes through: a process of its own, so that a run's last words outlive the run.
 
-    python stderr_filter.py LOG ACK [--through]
+    python stderr_filter.py LOG ACK [PRINTED]
 
-Reads standard input to its end, writes every line to LOG and those that mean something on: to standard output (with `--through`:
-to the run, which prints them above its bars; what a run that died had not read yet goes to standard error), else to standard
-error. A line `DRAINED` is answered by a byte to the descriptor ACK: all before it is written. Imports nothing of ours: it has to
-start in milliseconds.
+Reads standard input to its end, writes every line to LOG and those that mean something to standard error; with PRINTED, to
+standard output, where the run reads them and prints them above its bars. PRINTED is the descriptor of a file in which the run
+notes how many bytes it has printed: what a run that died had not is printed here. A line `DRAINED` is answered by a byte to the
+descriptor ACK: all before it is written. Imports nothing of ours: it has to start in milliseconds.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import select
-import struct
 import sys
-import termios
+import time
 from pathlib import Path
 
 DRAINED = b"\x1emsm: drained\n"
 KEPT_BYTES = 65_536
+LONGEST_LAG = 2.0
+"""Seconds that a run is given to print what it was handed last."""
 NOISE = {
     "Ray Data restarts its actors and keeps their arguments alive itself": re.compile(
         rb"core_worker\.cc:\d+: Actor with class name: .* has constructor arguments in the object store and max_restarts > 0"
@@ -45,11 +45,11 @@ def is_noise(line: bytes) -> bool:
 
 
 class Filter:
-    """log: where everything is kept; ack: the descriptor that answers DRAINED; through: whether the run prints what is kept."""
+    """log: where everything is kept; ack, printed: descriptors (see above); printed is None where the run prints nothing."""
 
-    def __init__(self, log: str, ack: int, through: bool) -> None:
-        self._log, self._ack, self._through = Path(log), ack, through
-        self._handed = b""
+    def __init__(self, log: str, ack: int, printed: int | None) -> None:
+        self._log, self._ack, self._printed = Path(log), ack, printed
+        self._last, self._handed = b"", 0
 
     def run(self) -> None:
         """Until nobody can write any more."""
@@ -64,7 +64,7 @@ class Filter:
                 self._take(line)
             if patient and not chunk:
                 break
-        self._return_what_was_not_read()
+        self._print_what_the_run_did_not()
 
     def _take(self, line: bytes) -> None:
         if line.endswith(DRAINED):
@@ -80,24 +80,36 @@ class Filter:
             self._show(line)
 
     def _show(self, line: bytes) -> None:
-        if self._through:
+        if self._printed is not None:
             try:
                 os.write(1, line)
-                self._handed = (self._handed + line)[-KEPT_BYTES:]
+                self._last, self._handed = (self._last + line)[-KEPT_BYTES:], self._handed + len(line)
                 return
             except OSError:  # the run is gone
-                self._return_what_was_not_read()
+                self._print_what_the_run_did_not()
         with contextlib.suppress(OSError):  # the terminal is gone
             os.write(2, line)
 
-    def _return_what_was_not_read(self) -> None:
-        """Where the run is gone: what it was handed and did not print, from below the bars that it left."""
-        if not self._through or _is_read(1):
+    def _print_what_the_run_did_not(self) -> None:
+        """Where the run is gone: what it was handed and did not print, from below the bars that it left.
+
+        A process that ends closes its ends of pipes one after the other: a run that has not printed all may just be going.
+        """
+        deadline = time.monotonic() + LONGEST_LAG
+        while _is_read(1) and self._unprinted() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if self._printed is None or _is_read(1):
             return
-        self._through = False
-        unread = struct.unpack("i", fcntl.ioctl(1, termios.FIONREAD, b"\0" * 4))[0]
+        left = self._unprinted()
+        self._printed = None
         with contextlib.suppress(OSError):
-            os.write(2, b"\n" + self._handed[-unread:] if unread else b"\n")
+            os.write(2, b"\n" + self._last[-left:] if left else b"\n")
+
+    def _unprinted(self) -> int:
+        """Bytes that the run was handed and has not printed."""
+        if self._printed is None:
+            return 0
+        return self._handed - int.from_bytes(os.pread(self._printed, 8, 0), "little")
 
 
 def _is_read(descriptor: int) -> bool:
@@ -108,4 +120,4 @@ def _is_read(descriptor: int) -> bool:
 
 
 if __name__ == "__main__":
-    Filter(sys.argv[1], int(sys.argv[2]), "--through" in sys.argv).run()
+    Filter(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else None).run()

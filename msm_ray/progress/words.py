@@ -29,7 +29,7 @@ def amount(task: Mapping[str, Any]) -> str:
         return ""
     if task["asked"] is None:
         return f"{task['done']:,} {task['unit']}"
-    share = f" ({100 * task['done'] / task['asked']:.0f}%)" if task["asked"] else ""
+    share = f" ({100 * task['done'] // task['asked']}%)" if task["asked"] else ""
     return f"{task['done']:,} of {task['asked']:,} {task['unit']}{share}"
 
 

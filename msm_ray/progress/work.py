@@ -103,9 +103,9 @@ class Task:
     @property
     def seconds_left(self) -> float | None:
         """At the rate of the last minute; None where that cannot be known."""
-        if not self.per_second or self.total is None:
+        if not self.per_second or self.total is None or self.done >= self.total:
             return None
-        return max(0, self.total - self.done) / self.per_second
+        return (self.total - self.done) / self.per_second
 
     def numbers(self) -> dict[str, Any]:
         """For `status.json`."""

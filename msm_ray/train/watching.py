@@ -39,13 +39,15 @@ class _Look:
             if is_committed(job.out):
                 self._done[name] = self._steps[name]
                 del self._left[name]
+                if reporter := progress.current():  # the driver itself hears of it when the whole group is through
+                    reporter.finished(name, job.out)
             else:
                 self._done[name] = self._files.lines(job.out / metrics.FILE)
         begun = [job for job in self._left.values() if self._done[job.name]]
         if begun:
             running = max(begun, key=lambda job: (job.out / metrics.FILE).stat().st_mtime)
-            task.at_work = (running.name,)
             task.now = self._line(running, task.per_second)
+        task.at_work = (running.name,) if begun else tuple(self._left)[:1]
         return sum(self._done.values())
 
     def _line(self, job: TrainingJob, steps_per_second: float | None) -> str:
