@@ -11,6 +11,7 @@ from msm_ray import plan, runner, stages
 from msm_ray.artifacts import ArtifactStore, commit
 from msm_ray.errors import OutOfMeans, QualityGateError, SettingsError, StageError
 from msm_ray.experiment import CONTENT_VERSIONS, Experiment, build
+from msm_ray.progress import status
 from msm_ray.settings_file import load_experiment
 from msm_ray.stages import Draft, Workshop
 
@@ -117,14 +118,20 @@ def test_a_failing_stage_stops_what_depends_on_it_and_nothing_else(
     monkeypatch.setattr(stages, "make", lambda workshop, kind, drafts: failing(workshop, made, drafts, errors))
     with pytest.raises(QualityGateError) as caught:  # the first failure's kind, and so its exit code
         runner.run(experiment, store)
-    told = str(caught.value).splitlines()
-    assert told[0] == "blocks/american-documents failed: the tokenizer knows none of the words"
-    assert "wait for it: midtrain/american-s0, sft/american+cheese-s0" in told[1]
-    assert told[2] == "blocks/agentic-endings-chats failed: not foreseen, please report it: KeyError: 'a bug'"
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "blocks/american-documents failed: the tokenizer knows none of the words"
+    assert "wait for it: midtrain/american-s0, sft/american+cheese-s0" in lines[1]
+    assert lines[2] == "blocks/agentic-endings-chats failed: not foreseen, please report it: KeyError: 'a bug'"
     assert "KeyError: 'a bug'" in capsys.readouterr().err  # with its traceback
     assert {"sft/affordability+cheese-s0", "verdicts/america-values.msm-aff+aft-s0"} <= set(made)
     waits = {key for key in experiment.stages if "msm-am" in key} | {"midtrain/american-s0", "report/quickstart"}
     assert not {*waits, "sft/agentic-endings-s0"} & set(made)
+    told = status.read(store.root)
+    assert (told["state"], told["exit_code"]) == ("failed", 4)
+    by_state = {state: {k for k, s in told["stages"].items() if s["state"] == state} for state in status.ORDER}
+    assert (by_state["failed"], by_state["done"]) == (set(errors), set(made))
+    assert by_state["waiting"] >= waits
+    assert told["stages"]["blocks/agentic-endings-chats"]["why"] == "'a bug'"
     before = list(made)
     errors.clear()
     runner.run(experiment, store)

@@ -27,10 +27,10 @@ NOISE = {
         rb"core_worker\.cc:\d+: Actor with class name: .* has constructor arguments in the object store and max_restarts > 0"
     ),
     "more processes than cores are what small shares of a CPU are for": re.compile(
-        rb"\(raylet\) WARNING: \d+ PYTHON worker processes have been started on node"
+        rb"\(raylet[^)]*\) WARNING: \d+ PYTHON worker processes have been started on node"
     ),
     "we end Ray Serve ourselves": re.compile(
-        rb"\(raylet\) Task ServeController\.\w+ failed\. .* killed by `ray\.kill`"
+        rb"\(raylet[^)]*\) Task ServeController\.\w+ failed\. .* killed by `ray\.kill`"
     ),
     "a bar over a conversion of seconds": re.compile(rb"^\s*Converting and de-quantizing GGUF tensors"),
 }
