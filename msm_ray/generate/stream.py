@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _END = object()
 LOG_LINES, LOG_BYTES = 12, 60_000
+LONGEST_END = 5.0
+"""Seconds that a pipeline is given to come to its next block and end, when its reader is gone."""
 ERROR_LINE = re.compile(r"\w*(Error|Exception): ")
 
 
@@ -51,6 +53,8 @@ def stream_rows(dataset: Dataset, no_progress_minutes: float, tick: Callable[[],
             yield from item
     finally:
         stopped.set()
+        # Ray's core ends the whole process, with code 1, where a thread asks it for something after it was shut down.
+        thread.join(timeout=LONGEST_END)
 
 
 def _pump(dataset: Dataset, arrived: queue.Queue[Any], stopped: threading.Event) -> None:
