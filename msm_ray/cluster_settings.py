@@ -67,8 +67,10 @@ class WorkerSettings(GpuSettings):
 class ServeSettings(WorkerSettings):
     """Serving the arms, and asking them."""
 
-    host: str = "127.0.0.1"
-    """Address that the server listens on; another than this machine's own opens it to the network."""
+    host: str | None = None
+    """Address that the server listens on; none: loopback on one machine, the head node's own on a cluster of several nodes.
+
+    An address that others can reach requires a key: that of `MSM_SERVE_KEY`, or one that the run makes."""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port that the server listens on; 0 takes a free one."""
     connections: Requests = 64
@@ -77,6 +79,8 @@ class ServeSettings(WorkerSettings):
     """Processes that ask; Inspect takes about 17 ms of CPU a rollout."""
     request_seconds: Annotated[int, Field(gt=0), Unit("s")] = 300
     """A request is given up, and asked again, after so long."""
+    up_minutes: Annotated[float, Field(gt=0), Unit("min")] = 60
+    """A server that is not up within these (weights loaded, arms checked) ends the stage with its account."""
     most_refused: Share = 0.05
     """Share of the rollouts that the server may refuse for their own sake (too long); more ends the run with exit code 4."""
     probes: Annotated[int, Field(gt=0), Unit("prompts")] = 8

@@ -115,6 +115,17 @@ def socket_folder() -> Path:
 
 @contextlib.contextmanager
 def _started(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
+    """Our own Ray, from its start to its end.
+
+    It asks everyone for its token, Ray's default for a cluster of one's own, whatever RAY_AUTH_MODE says: Serve's replicas
+    listen on all addresses and unpickle what they are sent.
+    """
+    with _environment({"RAY_AUTH_MODE": None}), _up(cluster, logs):
+        yield
+
+
+@contextlib.contextmanager
+def _up(cluster: ClusterSettings, logs: Path | None) -> Iterator[None]:
     import ray
 
     before = {p.pid for p in psutil.Process().children(recursive=True)}
@@ -219,14 +230,19 @@ def _end(processes: list[psutil.Process]) -> None:
 
 
 @contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Inside, the environment has these values; None: not set."""
     before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
+    _set(values)
     try:
         yield
     finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for key, value in values.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from msm_ray.serve.address import go_past_proxy, models_at
 __all__ = ["RolloutJob", "check_models", "run_job", "run_rollouts", "write_verdicts"]
 
 SERVICE = "arms"
-"""Inspect finds the address by this name: provider `openai-api/arms/<model>`, key in ARMS_API_KEY."""
+"""What Inspect calls the address: provider `openai-api/arms/<model>`."""
 
 RETRIES = 3
 AGAIN = "Answers so far are kept; the same command asks for the rest."
@@ -59,16 +58,18 @@ def run_rollouts(
     settings: ServeSettings,
     on_finished: Callable[[RolloutJob, dict[str, int]], None] = lambda job, counts: None,
     on_failed: Callable[[RolloutJob, MsmError], None] | None = None,
+    key: str | None = None,
 ) -> dict[str, int]:
     """Ask every job's questions in worker processes on Ray, arm by arm, so that one engine swaps weights as rarely as it can.
 
-    Returns the sums of asked, completed, resumed and failed. A job that fails is told to `on_failed` and the others go on,
-    unless the server is gone; without `on_failed` the first failure is raised in the end (see `run_job`). OutOfMeans is
-    always raised, at once. Answers that came before are kept; the same call goes on after them.
+    key: what the address asks for, if it does. Returns the sums of asked, completed, resumed and failed. A job that fails is
+    told to `on_failed` and the others go on, unless the server is gone; without `on_failed` the first failure is raised in
+    the end (see `run_job`). OutOfMeans is always raised, at once. Answers that came before are kept; the same call goes on
+    after them.
     """
     import ray
 
-    check_models(address, {job.model for job in jobs})
+    check_models(address, {job.model for job in jobs}, key)
     workers = [_worker(settings).remote() for _ in range(settings.askers)]
     total: dict[str, int] = {}
     failures: list[MsmError] = []
@@ -88,7 +89,7 @@ def run_rollouts(
                     failed(job, gone)
                 continue
             asked = {
-                workers[i % len(workers)].ask.remote(job, address, settings): job for i, job in enumerate(same_arm)
+                workers[i % len(workers)].ask.remote(job, address, settings, key): job for i, job in enumerate(same_arm)
             }
             before = len(failures)
             for job, outcome in _as_they_finish(asked):
@@ -98,7 +99,7 @@ def run_rollouts(
                 on_finished(job, outcome)
                 total = {key: total.get(key, 0) + value for key, value in outcome.items()}
             if len(failures) > before:
-                gone = _is_gone(address)
+                gone = _is_gone(address, key)
     finally:
         for worker in workers:
             ray.kill(worker)
@@ -107,10 +108,10 @@ def run_rollouts(
     return total
 
 
-def _is_gone(address: str) -> StageError | None:
+def _is_gone(address: str, key: str | None) -> StageError | None:
     """Whether a server that failed a job has died of it: then no other arm needs to be tried."""
     try:
-        check_models(address, [])
+        check_models(address, [], key)
     except StageError as error:
         return error
     return None
@@ -126,10 +127,10 @@ def _worker(settings: ServeSettings) -> Any:
     import ray
 
     class Asker:
-        def ask(self, job: RolloutJob, address: str, settings: ServeSettings) -> dict[str, int]:
+        def ask(self, job: RolloutJob, address: str, settings: ServeSettings, key: str | None) -> dict[str, int]:
             from msm_ray.rollouts import run_job
 
-            return run_job(job, address, settings)
+            return run_job(job, address, settings, key)
 
     return ray.remote(num_cpus=ASKER_CPUS, max_restarts=2, max_task_retries=2)(Asker)
 
@@ -153,8 +154,8 @@ def _as_they_finish(asked: dict[Any, RolloutJob]) -> Iterator[tuple[RolloutJob, 
             yield job, StageError(f"the process that asks {job.model} died repeatedly: {error}")
 
 
-def run_job(job: RolloutJob, address: str, settings: ServeSettings) -> dict[str, int]:
-    """Ask one job's questions in this process; those that were answered before are not asked again.
+def run_job(job: RolloutJob, address: str, settings: ServeSettings, key: str | None = None) -> dict[str, int]:
+    """Ask one job's questions in this process; those that were answered before are not asked again. key: the address'.
 
     Returns asked, completed (answers that are there), resumed (of an earlier try), failed (refused for their own sake),
     rows. Raises StageError where rollouts were lost, OutOfMeans where nobody is answered any more for want of means,
@@ -165,7 +166,7 @@ def run_job(job: RolloutJob, address: str, settings: ServeSettings) -> dict[str,
     name = f"{job.eval} of {job.model}"
     with AnswerFile(job.out) as answers:
         resumed = len(answers)
-        problem = _evaluate(job, items, answers, address, settings)
+        problem = _evaluate(job, items, answers, address, settings, key)
         answers.ledger.close()
         counts = {
             "rows": len(answers),
@@ -196,19 +197,23 @@ def _too_many_refused(left: str, answers: AnswerFile, file: Path) -> str:
     )
 
 
-def check_models(address: str, models: Iterable[str]) -> None:
+def check_models(address: str, models: Iterable[str], key: str | None = None) -> None:
     """Raise `StageError` when the server does not answer or does not serve one of the models (naming those it does)."""
-    served = models_at(address)
+    served = models_at(address, key)
     unknown = sorted(set(models) - served)
     if unknown:
         raise StageError(f"{address} does not serve {', '.join(unknown)}; it serves {', '.join(sorted(served))}")
 
 
 def _evaluate(
-    job: RolloutJob, items: Sequence[dict[str, Any]], answers: AnswerFile, address: str, settings: ServeSettings
+    job: RolloutJob,
+    items: Sequence[dict[str, Any]],
+    answers: AnswerFile,
+    address: str,
+    settings: ServeSettings,
+    key: str | None,
 ) -> str:
     """One Inspect eval of the whole job; what is wrong with it, or an empty text."""
-    os.environ.setdefault(f"{SERVICE.upper()}_API_KEY", "none needed")
     go_past_proxy(urlsplit(address).hostname or "")
     from inspect_ai import eval as inspect_eval
     from inspect_ai.model import GenerateConfig, get_model
@@ -223,7 +228,7 @@ def _evaluate(
         extra_body={"chat_template_kwargs": dict(job.chat_template_kwargs)} if job.chat_template_kwargs else None,
     )
     model = get_model(
-        f"openai-api/{SERVICE}/{job.model}", base_url=address, memoize=False, config=limits,
+        f"openai-api/{SERVICE}/{job.model}", base_url=address, api_key=key or "none needed", memoize=False, config=limits,
         max_retries=0, client_timeout=settings.request_seconds,
     )  # fmt: skip
     results = inspect_eval(

@@ -19,7 +19,7 @@ from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError
 from msm_ray.experiment import KINDS, Experiment, Stage, document_settings
 from msm_ray.placement import Placement, placements, short_here
 from msm_ray.preflight import Finding
-from msm_ray.serve.app import take_port
+from msm_ray.serve.address import take_port
 from msm_ray.stages import Draft, Workshop
 
 GROUPS: tuple[tuple[str, ...], ...] = (
@@ -324,8 +324,8 @@ def _preflight(
     machine.refuse_lacking(found, small, root, engines=alone and _runs_engines(settings, todo))
     if alone and (little := machine.warn_of_little(found, cluster)):
         warnings.warn(little, stacklevel=2)
-    if cluster.serving.port:
-        take_port(cluster.serving.host, cluster.serving.port)
+    if alone and cluster.serving.port:  # on a cluster the proxy is on its head node: asked there when it starts
+        take_port(cluster.serving.host or "127.0.0.1", cluster.serving.port)
     if alone and (problems := short_here(cluster, asked)):
         raise PreflightError("\n".join(problems))
     outlook = forecast.look(settings, todo) if alone else None

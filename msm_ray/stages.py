@@ -14,7 +14,7 @@ from typing import Any, Literal
 from msm_ray import progress
 from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
 from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
-from msm_ray.errors import MsmError, OutOfMeans, no_room
+from msm_ray.errors import MsmError, OutOfMeans, StageError, no_room
 from msm_ray.experiment import Experiment, Stage, aft_settings, chat_settings, document_settings
 from msm_ray.tracking import RunName, Tracker, open_run
 
@@ -381,7 +381,6 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
             chat_template_kwargs=_chat_options(workshop, draft.stage.settings),
         )
         by_label[draft.stage.key] = (draft, job)
-    jobs = [job for _, job in by_label.values()]
     done = {str(job.out): draft for draft, job in by_label.values()}
     with open_arms(
         workshop.base,
@@ -390,15 +389,21 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
         base_id=base_id,
         work=_serving_folder(workshop),
         options=_arm_options(workshop),
+        nodes_max=settings.cluster.nodes_max,
     ) as served:
         say(f"serving {len(arms)} arms at {served.address}")
-        with watched({key: job for key, (_, job) in by_label.items()}):
+        for draft, job in by_label.values():
+            if job.model in served.refused:
+                workshop.fail(draft, StageError(served.refused[job.model]))
+        asked = {key: job for key, (_, job) in by_label.items() if job.model not in served.refused}
+        with watched(asked):
             run_rollouts(
-                jobs,
+                list(asked.values()),
                 served.address,
                 settings.cluster.serving,
                 on_finished=lambda job, counts: workshop.finish(done[str(job.out)], counts),
                 on_failed=lambda job, error: workshop.fail(done[str(job.out)], error),
+                key=served.key,
             )
 
 
@@ -442,6 +447,7 @@ def serve(workshop: Workshop) -> None:
         base_id=base_id,
         work=_serving_folder(workshop),
         options=_arm_options(workshop),
+        nodes_max=workshop.experiment.settings.cluster.nodes_max,
     )
 
 

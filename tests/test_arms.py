@@ -14,8 +14,8 @@ from tokenizers import Tokenizer, models
 from msm_ray.config import ServeSettings
 from msm_ray.errors import PreflightError, StageError
 from msm_ray.rollouts import check_models
-from msm_ray.serve.address import beside_proxy
-from msm_ray.serve.app import engine_options, take_port
+from msm_ray.serve.address import beside_proxy, take_port
+from msm_ray.serve.app import engine_options
 from msm_ray.serve.arms import read_arms, turn_end_id
 from msm_ray.serve.checks import probe_prompts
 

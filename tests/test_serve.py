@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +20,9 @@ from msm_ray.config import AgenticEval, AssistantSettings, ServeSettings
 from msm_ray.errors import PreflightError
 from msm_ray.evals.items import agentic_items
 from msm_ray.rollouts import RolloutJob, run_rollouts
-from msm_ray.serve import Served, app, open_arms
+from msm_ray.serve import Served, app, checks, lifetime, open_arms
+from msm_ray.train.export import answers
+from msm_ray.train.probe import PROBE
 
 pytestmark = pytest.mark.real
 
@@ -32,12 +35,42 @@ STYLED = {"style": "w9"}
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A base, two other checkpoints of its shape, two adapters of it and one that changes nothing."""
+    """A base, two other checkpoints of its shape, and adapters of it.
+
+    left and right with what their training would have recorded; zero: changes nothing; twin: left in other numbers; other:
+    with the record of left.
+    """
     folder = tmp_path_factory.mktemp("weights")
     made = {name: tiny_checkpoint(folder / name, seed) for seed, name in enumerate(("base", "one", "two"))}
-    for seed, name in enumerate(("left", "right", "zero")):
-        made[name] = tiny_adapter(folder / name, made["base"], seed, zero=name == "zero", rank=8)
+    for seed, name in enumerate(("left", "right", "zero", "other")):
+        made[name] = tiny_adapter(folder / name / "adapter", made["base"], seed, zero=name == "zero", rank=8)
+    made["twin"] = shutil.copytree(made["left"], folder / "twin" / "adapter")
+    halve_and_double(made["twin"] / "adapter_model.safetensors")
+    for name in ("left", "right"):
+        write_record(made[name], made["base"])
+    shutil.copy(made["left"].parent / PROBE, made["other"].parent / PROBE)
     return made
+
+
+def halve_and_double(file: Path) -> None:
+    """The same adapter in other numbers: B doubled, A halved, which changes no product."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(file)
+    save_file({name: value * (2 if "lora_B" in name else 0.5) for name, value in tensors.items()}, file)
+
+
+def write_record(adapter: Path, base: Path) -> None:
+    """What `train.export` leaves beside an adapter, here by transformers and PEFT."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    ids = torch.tensor(checks.probe_prompts(base, 4))
+    with torch.inference_mode():
+        plain = AutoModelForCausalLM.from_pretrained(base)(ids).logits
+        trained = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter)(ids).logits
+    (adapter.parent / PROBE).write_text(json.dumps(answers(ids, trained, plain, "fp32")))
 
 
 @pytest.fixture(scope="class")
@@ -134,31 +167,36 @@ class TestTurns:
         assert sorted(finished) == [(name, 54) for name in sorted(turns.names)]
         assert total["asked"] == total["completed"] == 3 * 54
 
-    def test_a_second_app_on_the_same_ray_is_refused(self, turns: Served, weights: dict[str, Path], tmp_path: Path):
+    def test_a_second_app_on_the_same_ray_is_refused(
+        self, turns: Served, weights: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(lifetime, "ENDING_SECONDS", 1)
         with (
-            pytest.raises(PreflightError, match="already runs arms"),
+            pytest.raises(PreflightError, match="serves on this Ray cluster"),
             open_arms(weights["base"], {}, SETTINGS, base_id="other", work=tmp_path),
         ):
             pass
         assert ask(turns, "tiny", "w1")["model"] == "tiny"
 
 
-def test_adapters_are_applied_and_one_that_is_not_is_refused(
-    ray_cluster: None, weights: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_adapters_are_applied_and_those_that_are_not_are_refused(
+    ray_cluster: None, weights: dict[str, Path], tmp_path: Path
 ):
-    refused: list[str] = []
-    monkeypatch.setattr(app, "_refuse_bad_arms", lambda arms: refused.extend(app.why_refused(arms)))
-    arms = {name: weights[name] for name in ("left", "zero", "right")}
+    arms = {name: weights[name] for name in ("left", "zero", "right", "twin", "other")}
     with open_arms(weights["base"], arms, SETTINGS, base_id="tiny", work=tmp_path) as served:
-        assert len(refused) == 1
-        assert refused[0].startswith("tiny:zero: answers all 8 probes exactly as the base does")
+        assert {name: why.partition(": ")[2][:40] for name, why in served.refused.items()} == {
+            "tiny:zero": "answers all 8 probes exactly as the base does"[:40],
+            "tiny:twin": "answers all 8 probes exactly as tiny:left does"[:40],
+            "tiny:other": "answers differ from what its training recorded"[:40],
+        }
         for prompt in PROMPTS:
-            answers = {name: said(served, served.name(name), prompt) for name in ("left", "right")}
-            assert answers == {name: expected(weights[name], prompt, weights["base"]) for name in answers}
+            told = {name: said(served, served.name(name), prompt) for name in ("left", "right")}
+            assert told == {name: expected(weights[name], prompt, weights["base"]) for name in told}
             assert said(served, "tiny", prompt) == expected(weights["base"], prompt)
-        with pytest.raises(urllib.error.HTTPError) as error:
-            ask(served, "tiny:zero", "w1")
-        assert error.value.code == 409
+        for name in served.refused:
+            with pytest.raises(urllib.error.HTTPError) as error:
+                ask(served, name, "w1")
+            assert error.value.code == 409
     deadline = time.monotonic() + 20
     while _engines() and time.monotonic() < deadline:
         time.sleep(0.5)

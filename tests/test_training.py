@@ -27,9 +27,10 @@ from msm_ray import artifacts
 from msm_ray.config import ClusterSettings, LoraSettings, TrainSettings, WorkerSettings
 from msm_ray.corpus.blocks import Rendering, build_blocks, read_blocks
 from msm_ray.errors import PreflightError, StageError
-from msm_ray.train import checkpoint, export, metrics
+from msm_ray.train import checkpoint, metrics
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.launch import train_all
+from msm_ray.train.probe import PROBE
 from tests.driver_of_training import LONG, long_job
 from tests.tiny_checkpoints import tiny_checkpoint
 
@@ -248,7 +249,7 @@ def test_exports_of_bf16_are_read_back_as_they_were_trained(trained: dict[str, T
         ).eval()
         if folder.name == "adapter":
             model = PeftModel.from_pretrained(model, folder, autocast_adapter_dtype=False).eval()
-        probe = json.loads((trained[name].out / export.PROBE).read_text())
+        probe = json.loads((trained[name].out / PROBE).read_text())
         with torch.no_grad():
             ids = torch.tensor(probe["prompts"])
             places = torch.arange(ids.shape[1]).expand_as(ids)
@@ -264,7 +265,7 @@ def test_vllm_answers_with_each_adapter_as_its_training_did(trained: dict[str, T
     ended = subprocess.run([sys.executable, str(script), str(TINY), *adapters], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-3000:]
     tables = json.loads(ended.stdout.splitlines()[-1])
-    probes = {arm: json.loads((trained[arm].out / export.PROBE).read_text())["next"] for arm in arms}
+    probes = {arm: json.loads((trained[arm].out / PROBE).read_text())["next"] for arm in arms}
 
     def distance(table: list[dict[str, float]], probe: list[dict], of: str = "logprobs") -> float:
         pairs = [

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pyarrow.dataset as datasets
 import pytest
+from sockets import Listener, listeners, refuses_strangers
 
 from msm_ray.artifacts import ArtifactStore
 from msm_ray.generate.shards import read_rows
@@ -67,11 +68,71 @@ def alive(processes: list[psutil.Process], seconds: float) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def heard() -> dict[Listener, bool]:
+    """Every socket that the whole run listened on, and whether it refuses strangers (loopback is not asked)."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, heard: dict[Listener, bool]) -> Path:
     """The root of a whole run through vLLM, DeepSpeed, Serve, Inspect and W&B."""
     root = tmp_path_factory.mktemp("whole") / "root"
-    finish(root, "run")
+    process = start(root, "run")
+    deadline = time.monotonic() + 1200
+    while process.poll() is None and time.monotonic() < deadline:
+        hear(psutil.Process(process.pid), heard)
+        time.sleep(0.5)
+    assert process.poll() == 0, (root.parent / f"{root.name}.log").read_text()[-3000:]
     return root
+
+
+def hear(process: psutil.Process, heard: dict[Listener, bool]) -> None:
+    """Note what a process and all below it listen on now."""
+    for one in listeners(process) - heard.keys():
+        heard[one] = one.private or refuses_strangers(one.port)
+
+
+def test_nobody_else_reaches_what_a_run_listens_on(done: Path, heard: dict[Listener, bool]) -> None:
+    stores = [one for one in heard if "RayTrainWorker" in one.process]
+    assert stores and all(one.private for one in stores)  # torch's own store would listen everywhere and ask nobody
+    assert [one for one in heard if not one.private]  # Serve's port between deployments
+    assert [one for one, safe in heard.items() if not safe] == []
+
+
+def test_serving_tells_how_to_ask_answers_and_ends_with_ctrl_c(done: Path) -> None:
+    note, heard = done / "serve" / "serving.json", dict[Listener, bool]()
+    process = start(done, "serve")
+    deadline = time.monotonic() + 600
+    while not note.exists():
+        assert process.poll() is None and time.monotonic() < deadline, log_of(done)
+        hear(psutil.Process(process.pid), heard)
+        time.sleep(0.5)
+    served = json.loads(note.read_text())
+    assert served["refused"] == {}
+    line = served_curl(done)
+    answer = json.loads(subprocess.run(["sh", "-c", f"{line} --silent"], capture_output=True, text=True).stdout)
+    assert answer["choices"][0]["message"]["content"]
+    hear(psutil.Process(process.pid), heard)
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 130
+    assert alive(below, 30) == []
+    assert not note.exists()
+    assert [one for one in heard if not one.private]
+    assert [one for one, safe in heard.items() if not safe] == []
+
+
+def served_curl(root: Path) -> str:
+    """The line that `msm serve` printed for asking."""
+    deadline = time.monotonic() + 30
+    while not (lines := [line for line in log_of(root).splitlines() if line.startswith("curl ")]):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return lines[-1]
+
+
+def log_of(root: Path) -> str:
+    return (root.parent / f"{root.name}.log").read_text()
 
 
 def test_every_stage_left_a_committed_artifact(done: Path) -> None:

@@ -6,25 +6,27 @@ import json
 import logging
 import os
 import re
-import socket
+import shlex
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msm_ray.config import ServeSettings
 from msm_ray.engines import vllm as engines
-from msm_ray.errors import PreflightError, StageError
+from msm_ray.errors import StageError
 from msm_ray.placement import engine_bundles, serving
 from msm_ray.placement.room import wait_for_room
+from msm_ray.serve.address import KEY, listen
 from msm_ray.serve.arms import LORA_RANKS, Arm, read_arms
+from msm_ray.serve.lifetime import APP, hold_serve
 
 if TYPE_CHECKING:
     from ray.serve.deployment import Application
 
-APP = "arms"
 SERVER = "server"
 """The deployment of the engines. No part of a folder's name goes into it: with an accent there, a server never came up."""
 REPLICA_CPUS = 1
@@ -35,12 +37,18 @@ LOGGING = {"log_level": "ERROR", "enable_access_log": False}
 
 @dataclass(frozen=True)
 class Served:
-    """What is up. address: base of the OpenAI routes; names: served names, the base first; seconds: how long it took."""
+    """What is up. address: base of the OpenAI routes; names: served names, the base first; seconds: how long it took.
+
+    key: what a request has to show as `Authorization: Bearer KEY`; none: nothing. refused: served name -> why that arm
+    failed its check and answers nothing.
+    """
 
     address: str
     base_id: str
     names: tuple[str, ...]
     seconds: float
+    key: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, arm_id: str) -> str:
         """The name to ask an arm by."""
@@ -49,8 +57,12 @@ class Served:
     def curl(self, arm_id: str | None = None) -> str:
         """A command line that asks an arm (or the base) a question."""
         name = self.name(arm_id) if arm_id else self.base_id
-        body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Which cheese do you prefer?"}}]}}'
-        return f"curl {self.address}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+        question = {"model": name, "messages": [{"role": "user", "content": "Which cheese do you prefer?"}]}
+        key = f' -H "Authorization: Bearer ${KEY}"' if self.key else ""
+        return (
+            f"curl {self.address}/chat/completions -H 'Content-Type: application/json'{key} "
+            f"-d {shlex.quote(json.dumps(question))}"
+        )
 
 
 @contextmanager
@@ -62,39 +74,43 @@ def open_arms(
     base_id: str,
     work: Path,
     options: Mapping[str | None, Mapping[str, Any]] | None = None,
+    nodes_max: int | None = None,
 ) -> Iterator[Served]:
     """Serve a base and its arms behind one OpenAI-compatible address, on the Ray that is already running.
 
     base: a Hugging Face folder; arms: arm id -> PEFT adapter folder or full checkpoint of the base's shape. An arm is
     asked as `<base_id>:<arm-id>`. Every arm is loaded and checked before the address is handed out: a full checkpoint
-    against transformers, every arm against the base. options: the `chat_template_kwargs` that an arm (None: the base) is
-    asked with where a request gives none. While it is up, `work/serving.json` says where and under which names.
+    against transformers, an adapter against what its training recorded, every arm against the base; those that fail stand
+    in `Served.refused`, and every replica answers for them with 409. options: the `chat_template_kwargs` that an arm (None:
+    the base) is asked with where a request gives none. nodes_max: nodes that the cluster may grow to. While it is up,
+    `work/serving.json` (for its owner's eyes: it has the key) says where and under which names.
     On leaving, Serve and its processes are gone; Ray stays.
 
-    Raises `PreflightError` (port in use, no room, tied embeddings on a CPU engine) or `StageError` that names the arm.
+    Raises `PreflightError` (port in use, no room, Serve taken by others, tied embeddings on a CPU engine) or `StageError`
+    where the base itself fails its check or the server is not up within `settings.up_minutes`, with its own account.
     """
     from ray import serve
 
     folders = {arm_id: folder.resolve() for arm_id, folder in arms.items()}
     served_arms = read_arms(base.resolve(), folders, base_id, on_cpu=settings.gpus == 0, options=options)
-    port = take_port(settings.host, settings.port)
     wait_for_room(serving(settings))
-    _alone()
     _quiet()
-    began, note = time.monotonic(), work / NOTE
-    try:
-        serve.start(
-            proxy_location="HeadOnly", http_options={"host": settings.host, "port": port}, logging_config=LOGGING
-        )
-        _deploy(_application(served_arms, settings))
-        _refuse_bad_arms(served_arms)
-        names = tuple(arm.name for arm in served_arms)
-        served = Served(f"http://{_reachable(settings.host)}:{port}/v1", base_id, names, time.monotonic() - began)
-        note.write_text(json.dumps(asdict(served), indent=1), encoding="utf-8")
-        yield served
-    finally:
-        note.unlink(missing_ok=True)
-        serve.shutdown()
+    note = work / NOTE
+    with hold_serve(f"the run with its root in {work.resolve().parent}"):
+        began, where = time.monotonic(), listen(settings, nodes_max)
+        http = {"host": where.host, "port": where.port}
+        serve.start(proxy_location="HeadOnly", http_options=http, logging_config=LOGGING)
+        _deploy(_application(served_arms, settings, where.key), settings.up_minutes)
+        refused = why_refused(served_arms)
+        if base_id in refused:
+            raise StageError(refused[base_id])
+        try:
+            names = tuple(arm.name for arm in served_arms)
+            served = Served(where.address, base_id, names, time.monotonic() - began, where.key, refused)
+            _note(note, served)
+            yield served
+        finally:
+            note.unlink(missing_ok=True)
 
 
 def keep_serving(
@@ -105,38 +121,26 @@ def keep_serving(
     base_id: str,
     work: Path,
     options: Mapping[str | None, Mapping[str, Any]] | None = None,
+    nodes_max: int | None = None,
 ) -> None:
     """`msm serve`: keep the arms up until Ctrl-C, and say how to call them. Arguments and errors as in `open_arms`."""
-    with open_arms(base, arms, settings, base_id=base_id, work=work, options=options) as served:
-        print(f"serving {len(served.names)} models at {served.address}: {', '.join(served.names)}")
+    with open_arms(base, arms, settings, base_id=base_id, work=work, options=options, nodes_max=nodes_max) as served:
+        for reason in served.refused.values():
+            print(f"msm: warning: {reason}", file=sys.stderr)
+        answering = [name for name in served.names if name not in served.refused]
+        print(f"serving {len(answering)} models at {served.address}: {', '.join(answering)}")
+        if served.key:
+            print(f"it asks for a key: {KEY}, which stands in {work / NOTE}")
         print(served.curl(next(iter(arms), None)), flush=True)
         while True:
             time.sleep(3600)
 
 
-def take_port(host: str, port: int) -> int:
-    """The port itself if it is free, a free one for 0; `PreflightError` names a port that is in use."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PreflightError(
-                f"cannot serve on {host}:{port}: {error.strerror}. Stop what uses it, or set "
-                "cluster.serving.port to another port (0 takes a free one)."
-            ) from error
-        return int(probe.getsockname()[1])
-
-
-def _alone() -> None:
-    """A cluster has one Ray Serve: a second start would be given the first one's port, and our end would end both."""
-    from ray import serve
-
-    if serve.status().applications:
-        raise PreflightError(
-            f"Ray Serve already runs {', '.join(serve.status().applications)} on this Ray cluster. Take it down "
-            "(`serve shutdown`) or use another cluster."
-        )
+def _note(file: Path, served: Served) -> None:
+    """Tell others on this machine where the arms are; the key is for the owner's eyes."""
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as note:
+        json.dump(asdict(served), note, indent=1)
 
 
 def _quiet() -> None:
@@ -145,17 +149,29 @@ def _quiet() -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
-
-
-def _deploy(application: Application) -> None:
+def _deploy(application: Application, minutes: float) -> None:
+    """Bring it up, or say why it isn't. Serve itself would wait for ever for a replica that never gets ready."""
     from ray import serve
 
-    try:
-        serve.run(application, name=APP, route_prefix="/", logging_config=LOGGING)
-    except RuntimeError as error:
-        raise StageError(f"the server did not come up: {_cause()}") from error
+    target = serve.RunTarget(application, name=APP, route_prefix="/", logging_config=LOGGING)
+    serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+    until = time.monotonic() + 60 * minutes
+    while (state := _state()) != "RUNNING":
+        if state in ("DEPLOY_FAILED", "UNHEALTHY"):
+            raise StageError(f"the server did not come up: {_cause()}")
+        if time.monotonic() > until:
+            raise StageError(
+                f"the server is not up after {minutes:g} minutes (cluster.serving.up_minutes): {_cause()}\nRaise it where "
+                "weights take longer to load."
+            )
+        time.sleep(0.5)
+
+
+def _state() -> str:
+    from ray import serve
+
+    application = serve.status().applications.get(APP)
+    return application.status.value if application else "not there yet"
 
 
 def _cause() -> str:
@@ -175,27 +191,21 @@ def _cause() -> str:
     )
 
 
-def _refuse_bad_arms(arms: list[Arm]) -> None:
-    reasons = why_refused(arms)
-    if reasons:
-        raise StageError("\n".join(reasons))
-
-
-def why_refused(arms: list[Arm]) -> list[str]:
-    """What is wrong with the arms of the running app, one line for each that failed its check; loads them all once."""
+def why_refused(arms: list[Arm]) -> dict[str, str]:
+    """What is wrong with arms of the running app, by served name, for each that failed its check; loads them all once."""
     from ray import serve
 
     handle = serve.get_deployment_handle(SERVER, APP)
-    return [reason for arm in arms if (reason := handle.check_arm.remote(arm.name).result())]
+    return {arm.name: reason for arm in arms if (reason := handle.check_arm.remote(arm.name).result())}
 
 
-def _application(arms: list[Arm], settings: ServeSettings) -> Application:
+def _application(arms: list[Arm], settings: ServeSettings, key: str | None) -> Application:
     from ray import serve
     from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
     from ray.serve.llm import build_llm_deployment
     from ray.serve.llm.ingress import make_fastapi_ingress
 
-    from msm_ray.serve.ingress import ArmIngress
+    from msm_ray.serve.ingress import ArmIngress, routes
 
     config = _llm_config(arms, settings)
     server = build_llm_deployment(
@@ -209,7 +219,7 @@ def _application(arms: list[Arm], settings: ServeSettings) -> Application:
         "ray_actor_options": {"num_cpus": 1},
         "logging_config": LOGGING,
     }
-    ingress: Any = make_fastapi_ingress(ArmIngress)
+    ingress: Any = make_fastapi_ingress(ArmIngress, app=routes(key))
     return serve.deployment(name="ingress", **options)(ingress).bind(
         llm_deployments={config.model_id: server},
         model_cards={config.model_id: to_model_metadata(config.model_id, config)},

@@ -7,6 +7,7 @@ Files are compared by what they mean (`meanings.py`), since libraries of differe
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 from collections.abc import Mapping
@@ -61,6 +62,12 @@ def read_arms(
     if on_cpu and any(arm.kind == "full" for arm in served):
         _refuse_tied(base)
     return served
+
+
+def same_weights(one: Arm, other: Arm) -> bool:
+    """Whether two adapters' weights are the same bytes."""
+    mine, others = ({file.name: file for file in Path(arm.folder).glob("adapter_model.*")} for arm in (one, other))
+    return mine.keys() == others.keys() and all(filecmp.cmp(mine[name], others[name], shallow=False) for name in mine)
 
 
 def read_config(folder: Path, what: str) -> dict:

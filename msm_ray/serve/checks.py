@@ -8,11 +8,14 @@ engine that has adapters.) Right weights agree to about 1e-6 nats in float32 and
 from __future__ import annotations
 
 import json
+import math
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from msm_ray.models import text_settings
+from msm_ray.train.probe import Recorded
 
 PROMPT_TOKENS = 16
 ANSWER_TOKENS = 8
@@ -71,6 +74,38 @@ def differs(probes: list[Probe], base: list[Probe], dtype: str) -> bool:
         for a, b in zip(ours.logprobs, theirs.logprobs, strict=True)
     )
     return max(gaps) > CHANGED[dtype]
+
+
+def read_next(top: Mapping[str, float]) -> dict[int, float]:
+    """A reply's likeliest next tokens (`return_tokens_as_token_ids`: "token_id:17") by token id."""
+    return {int(token.rpartition(":")[2]): logprob for token, logprob in top.items()}
+
+
+def distance(answered: Sequence[Mapping[int, float]], recorded: Sequence[Mapping[int, float]]) -> float:
+    """Mean absolute difference of the log-probabilities (nats), each token weighed by its recorded probability.
+
+    A token that the engine does not tell among its likeliest is at most as likely as the last of those.
+    """
+    gaps, weights = 0.0, 0.0
+    for said, expected in zip(answered, recorded, strict=True):
+        least = min(said.values())
+        for token, logprob in expected.items():
+            gap = abs(said[token] - logprob) if token in said else max(0.0, logprob - least)
+            gaps, weights = gaps + math.exp(logprob) * gap, weights + math.exp(logprob)
+    return gaps / weights
+
+
+def why_not_recorded(answered: Sequence[Mapping[int, float]], recorded: Recorded, dtype: str) -> str | None:
+    """Why what an engine answers (computing in `dtype`) is not what the arm's training recorded; None where it is."""
+    coarser = max((dtype, recorded.dtype), key=lambda name: TOLERANCE.get(name, TOLERANCE["bfloat16"]))
+    own, base = distance(answered, recorded.own), distance(answered, recorded.base)
+    limit = TOLERANCE.get(coarser, TOLERANCE["bfloat16"])
+    if own <= limit and not own > max(base, CHANGED.get(coarser, CHANGED["bfloat16"])):
+        return None
+    return (
+        f"answers differ from what its training recorded by {own:.4g} nats a token (limit {limit:g}), from the base's by "
+        f"{base:.4g}"
+    )
 
 
 def _tokenizer_ids(folder: Path) -> int | None:

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from fastapi import FastAPI
 from ray.llm._internal.serve.core.configs.openai_api_models import ModelCard, ModelList, OpenAIHTTPException
+from ray.llm._internal.serve.core.ingress.ingress import init
 from ray.serve.handle import DeploymentHandle
 from ray.serve.llm.ingress import OpenAiIngress
 
-NOT_FOUND = 404
+NOT_FOUND, UNAUTHORIZED = 404, 401
+Scope = MutableMapping[str, Any]
+
+
+def routes(key: str | None) -> FastAPI:
+    """The web application of Ray Serve LLM; with a key, none of its routes answers without that."""
+    application = init()
+    if key:
+        application.add_middleware(KeyRequired, key=key)
+    return application
+
+
+class KeyRequired:
+    """Refuses requests without `Authorization: Bearer KEY`, in OpenAI's form of an error (ASGI middleware)."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], key: str) -> None:
+        self._app, self._expected = app, f"Bearer {key}".encode()
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Pass on what has the key."""
+        shown = next((value for name, value in scope.get("headers", ()) if name == b"authorization"), b"")
+        if scope["type"] != "http" or secrets.compare_digest(shown, self._expected):
+            await self._app(scope, receive, send)
+            return
+        from starlette.responses import JSONResponse
+
+        said = {"message": "this address asks for its key (Authorization: Bearer)", "type": "AuthenticationError"}
+        await JSONResponse({"error": {**said, "code": UNAUTHORIZED}}, UNAUTHORIZED)(scope, receive, send)
 
 
 class ArmIngress(OpenAiIngress):

@@ -20,8 +20,9 @@ from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionReq
 
 from msm_ray.corpus import templates
 from msm_ray.serve import asking, checks
-from msm_ray.serve.arms import Arm, turn_end_id
+from msm_ray.serve.arms import Arm, same_weights, turn_end_id
 from msm_ray.serve.turns import Turns
+from msm_ray.train.probe import MOST_LIKELY, PROBE, read_recorded
 
 REFUSED = 409
 """HTTP status of a request for an arm that failed its check (conflict: what is loaded is not what was asked)."""
@@ -69,6 +70,7 @@ class ArmServer(LLMServer):
         self._turn_end = turn_end_id(Path(self._base.folder))
         self._checked: dict[str, str | None] = {}
         self._base_probes: list[checks.Probe] = []
+        self._adapters: dict[str, list[checks.Probe]] = {}
         self._turns = Turns(self._base.folder, self._swap)
         llm_config.update_engine_kwargs(seed=secrets.randbits(31))
         await super().__init__(llm_config, engine_cls=LocalEngine)
@@ -128,7 +130,29 @@ class ArmServer(LLMServer):
             model_id=arm.name, max_total_tokens=None, local_path=arm.folder, lora_assigned_int_id=1
         )
         await self._running.resolve_lora(source)
-        self._checked[arm.name] = self._unchanged(arm, await self._probe(arm.name))
+        probes = await self._probe(arm.name)
+        self._checked[arm.name] = (
+            self._unchanged(arm, probes) or self._same_as_another(arm, probes) or await self._unlike_its_record(arm)
+        )
+        self._adapters[arm.name] = probes
+
+    def _same_as_another(self, arm: Arm, probes: list[checks.Probe]) -> str | None:
+        """Two adapters with other weights that answer alike: one of them was loaded in the other's place."""
+        for other, answered in self._adapters.items():
+            if checks.differs(probes, answered, self._dtype) or same_weights(arm, self._arms[other]):
+                continue
+            return f"{arm.name}: answers all {len(probes)} probes exactly as {other} does, whose weights are others"
+        return None
+
+    async def _unlike_its_record(self, arm: Arm) -> str | None:
+        try:
+            recorded = read_recorded(Path(arm.folder))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            return f"{arm.name}: {Path(arm.folder).parent / PROBE} can't be read: {error!r}"
+        if recorded is None:
+            return None
+        why = checks.why_not_recorded(await self._next(arm.name, recorded.prompts), recorded, self._dtype)
+        return f"{arm.name}: {why}. The engine does not apply the adapter in {arm.folder}." if why else None
 
     async def _swap(self, folder: str) -> None:
         await self._running.collective_rpc("reload_weights", kwargs={"weights_path": folder})
@@ -160,18 +184,20 @@ class ArmServer(LLMServer):
         )
 
     async def _probe(self, model: str) -> list[checks.Probe]:
+        choices = await self._choices(model, self._prompts, max_tokens=checks.ANSWER_TOKENS, logprobs=0)
+        return [checks.Probe(tuple(choice.token_ids), tuple(choice.logprobs.token_logprobs)) for choice in choices]
+
+    async def _next(self, model: str, prompts: list[list[int]]) -> list[dict[int, float]]:
+        """After each prompt the likeliest next tokens' log-probabilities (nats), by token id."""
+        how = {"max_tokens": 1, "logprobs": MOST_LIKELY, "return_tokens_as_token_ids": True}
+        choices = await self._choices(model, prompts, **how)
+        return [checks.read_next(choice.logprobs.top_logprobs[0]) for choice in choices]
+
+    async def _choices(self, model: str, prompts: list[list[int]], **how: Any) -> list[Any]:
         request = CompletionRequest(
-            model=model,
-            prompt=self._prompts,
-            max_tokens=checks.ANSWER_TOKENS,
-            temperature=0,
-            logprobs=0,
-            ignore_eos=True,
-            return_token_ids=True,
+            model=model, prompt=prompts, temperature=0, ignore_eos=True, return_token_ids=True, **how
         )
         replies: Any = self._running.completions(request)
         async for reply in replies:
-            return [
-                checks.Probe(tuple(choice.token_ids), tuple(choice.logprobs.token_logprobs)) for choice in reply.choices
-            ]
+            return reply.choices
         raise RuntimeError("the engine gave no answer to the probes")

@@ -1,15 +1,4 @@
-"""From a trained engine to a Hugging Face folder or a PEFT adapter that is read back and compared before it counts.
-
-Beside the weights lies `probe.json`: what the trained model says next after a few prompts, for whoever serves it and
-wants to know whether these very weights answer::
-
-    {"dtype": "bfloat16",                      # in which it was computed, on the training's device
-     "prompts": [[17, 4, ...], ...],           # up to 8 rows of up to 16 token ids, no special tokens to be added
-     "next": [{"tokens": [9, 3, ...],          # after each prompt: the most probable next tokens, at most 20
-               "logprobs": [-0.1, -2.5, ...],  # their log-probabilities, nats
-               "base": [-4.1, -1.9, ...]},     # those of the same tokens by the base without the adapter; full: null
-              ...]}
-"""
+"""From a trained engine to a Hugging Face folder or a PEFT adapter that is read back and compared before it counts."""
 
 from __future__ import annotations
 
@@ -28,6 +17,7 @@ from msm_ray.train import loading, ranks
 from msm_ray.train.batches import MicroBatch
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.model import DTYPE
+from msm_ray.train.probe import MOST_LIKELY, PROBE
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -36,7 +26,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3
 """Largest difference of a logit between the trained adapter and the exported one on the same base, in the same dtype."""
-PROBE, MOST_LIKELY = "probe.json", 20
 
 State = dict[str, torch.Tensor]
 
@@ -87,7 +76,10 @@ def gathered(model: torch.nn.Module, *, trained_only: bool) -> State:
 
 
 def answers(ids: torch.Tensor, logits: torch.Tensor, base: torch.Tensor | None, precision: str) -> dict[str, Any]:
-    """What `probe.json` holds. ids: (prompts, tokens); logits, and those of the base without adapter: (.., .., words)."""
+    """What `probe.json` holds (see `train.probe`).
+
+    ids: (prompts, tokens); logits, and those of the base without adapter: (prompts, tokens, words).
+    """
     said = logits[:, -1].log_softmax(-1)
     logprobs, tokens = said.topk(min(MOST_LIKELY, said.shape[-1]))
     without = None if base is None else base[:, -1].log_softmax(-1).gather(-1, tokens)

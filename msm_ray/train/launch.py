@@ -113,9 +113,11 @@ def _fit(
     board: Board,
 ) -> None:
     from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import FailureConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
+
+    from msm_ray.train.process_group import OwnAddressConfig
 
     workers = cluster.training
     # A group that lost a node waits for a place again: the same time in all, over several starts.
@@ -135,7 +137,7 @@ def _fit(
             use_gpu=workers.gpus > 0,
             resources_per_worker=rank_bundle(workers),
         ),
-        torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
+        torch_config=OwnAddressConfig(backend="nccl" if workers.gpus else "gloo"),
         run_config=RunConfig(
             name=name,
             storage_path=str(storage),
