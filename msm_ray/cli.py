@@ -63,6 +63,41 @@ def main_options(
     """Model Spec Midtraining: from a spec to a report."""
 
 
+@app.command(
+    epilog=example(
+        "msm init my-experiment",
+        "msm init my-experiment --spec my_spec.md --base Qwen/Qwen3-8B --writer Qwen/Qwen3-32B",
+        "msm init my-experiment --writer https://HOST/v1 --writer-model MODEL",
+    )
+)
+def init(
+    folder: Annotated[Path, typer.Argument(help="a new folder for the experiment")],
+    spec: Annotated[Path | None, typer.Option("--spec", help="your spec; without it there is one to fill in")] = None,
+    base: Annotated[str, typer.Option("--base", help="the base model: smollm2, a folder or a hub id")] = "smollm2",
+    writer: Annotated[
+        str, typer.Option("--writer", help="who writes documents: offline, a folder or hub id, an endpoint's address")
+    ] = "offline",
+    writer_model: Annotated[str | None, typer.Option("--writer-model", help="an endpoint's name of its model")] = None,
+) -> None:
+    """Begin an experiment of your own: a file with a comment at every choice, a spec, and the data that go with it.
+
+    What it wrote is checked as `msm plan` does. With the offline writer and smollm2 it runs as it stands.
+    """
+    from msm_ray import preflight, starting
+
+    written = starting.begin(folder, starting.Wishes(spec, base, writer, writer_model))
+    for path in written:
+        print(f"{path}: {starting.SAID[path.name]}")
+    experiment = str(written[0])
+    loaded, _, findings = _look(written[0], [])
+    print(f"plan: {len(loaded.stages)} stages to make" if loaded else "plan: no stage can be laid out yet")
+    if findings:
+        print(preflight.show(findings))
+    print(f"next: {shlex.join(['msm', 'plan', experiment])}, then {shlex.join(['msm', 'run', experiment])}")
+    if preflight.exit_code(findings) == 2:
+        raise typer.Exit(2)
+
+
 @app.command(epilog=example("msm plan jobs/quickstart.yaml seeds=4", "msm plan jobs/quickstart.yaml --json"))
 def plan(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show every stage with what is there, stale or missing, and all that stands in the way. Starts nothing."""
