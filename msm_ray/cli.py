@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -18,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from msm_ray import interruption, user
-from msm_ray.errors import MsmError, no_room
+from msm_ray.errors import MsmError, SettingsError, no_room
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +33,9 @@ def example(*commands: str) -> str:
     """What stands beneath a command's help: a paragraph each, as typer keeps lines apart."""
     return "\n\n".join([f"Example{'s' * (len(commands) > 1)}:", *(f"  {command}" for command in commands)])
 
+
+_SETTING = re.compile(r"[A-Za-z_][\w.+-]*=")
+"""How a setting on the command line begins, as no question does."""
 
 ExperimentFile = Annotated[Path, typer.Argument(help="experiment file, e.g. jobs/quickstart.yaml")]
 Overrides = Annotated[
@@ -156,6 +160,36 @@ def serve(
     runner.serve(loaded, store)
 
 
+@app.command(
+    epilog=example(
+        'msm ask jobs/quickstart.yaml "Which cheese do you prefer?" -n 3',
+        "msm ask jobs/quickstart.yaml --arms values/aft,values/msm-aff+aft",
+    )
+)
+def ask(
+    experiment: ExperimentFile,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="the question (none: one after the other is read), and settings as key=value"),
+    ] = None,
+    arms: Annotated[str, typer.Option("--arms", help="only these, e.g. values/aft,values/msm+aft@s1")] = "",
+    count: Annotated[int, typer.Option("-n", min=1, help="answers an arm")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, help="0: the likeliest answer")] = 0.7,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="most tokens of an answer")] = None,
+    system: Annotated[str | None, typer.Option(help="a system turn before the question")] = None,
+) -> None:
+    """Ask every trained arm a question and show the answers side by side."""
+    from msm_ray import ask as asking
+
+    overrides = [word for word in words or () if _SETTING.match(word)]
+    questions = [word for word in words or () if not _SETTING.match(word)]
+    if len(questions) > 1:
+        raise SettingsError(f"two questions, {questions[0]!r} and {questions[1]!r}: put a question between quotes")
+    loaded, store = _load(experiment, overrides)
+    manner = asking.Manner(count, temperature, max_tokens, system)
+    asking.ask(loaded, store, next(iter(questions), None), [arm for arm in arms.split(",") if arm], manner)
+
+
 @app.command(epilog=example("msm report jobs/quickstart.yaml", "msm report jobs/quickstart.yaml --json"))
 def report(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show the tables of a finished experiment and where its report lies."""
@@ -184,7 +218,6 @@ def verify(
 ) -> None:
     """Read every byte of every artifact below a root and name what is not what was committed."""
     from msm_ray.artifacts import ArtifactStore
-    from msm_ray.errors import SettingsError
 
     found = dict(ArtifactStore(root).verify())
     if not found:
@@ -290,7 +323,6 @@ def _look(path: Path, overrides: list[str] | None) -> tuple[Any, Any, list[Any]]
     """The experiment and its store (both None where it can't be laid out), and all that is found before anything starts."""
     from msm_ray import preflight
     from msm_ray.artifacts import ArtifactStore
-    from msm_ray.errors import SettingsError
     from msm_ray.experiment import build
     from msm_ray.settings_file import WrongSettings, read_experiment
 

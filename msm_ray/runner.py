@@ -19,6 +19,7 @@ from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError
 from msm_ray.experiment import KINDS, Experiment, Stage, document_settings
 from msm_ray.placement import Placement, placements, short_here
 from msm_ray.preflight import Finding
+from msm_ray.serve import Served, names
 from msm_ray.serve.address import take_port
 from msm_ray.stages import Draft, Workshop
 
@@ -376,8 +377,9 @@ def show_report(experiment: Experiment, store: ArtifactStore, *, as_json: bool) 
         tables.show(artifact.folder)
 
 
-def serve(experiment: Experiment, store: ArtifactStore) -> None:
-    """Serve the trained arms until interrupted; no run writes under the same root meanwhile.
+@contextlib.contextmanager
+def served_arms(experiment: Experiment, store: ArtifactStore) -> Iterator[Served]:
+    """The trained arms up under their own names; no run writes under the same root meanwhile.
 
     Raises SettingsError when an arm is not trained yet, PreflightError while a run is writing there.
     """
@@ -393,4 +395,17 @@ def serve(experiment: Experiment, store: ArtifactStore) -> None:
         _workshop(experiment, store, asked, logs) as workshop,
     ):
         workshop.artifacts.update({key: _present(p.found.artifact) for key, p in planned.items() if p.found.artifact})
-        stages.serve(workshop)
+        with stages.named_arms(workshop) as served:
+            yield served
+
+
+def serve(experiment: Experiment, store: ArtifactStore) -> None:
+    """`msm serve`: keep the trained arms up until Ctrl-C, and say how to call them. Errors as in `served_arms`."""
+    with served_arms(experiment, store) as served:
+        for reason in dict.fromkeys(served.refused.values()):
+            warnings.warn(reason, stacklevel=2)
+        if not served.address.endswith(f":{names.PORT}/v1") and not experiment.settings.cluster.serving.port:
+            print(f"msm: port {names.PORT} is taken here; another was taken", file=sys.stderr)
+        print(names.how_to_ask(served, names.arm_names(experiment.trained)), flush=True)
+        while True:
+            time.sleep(3600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import traceback
@@ -16,6 +17,7 @@ from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
 from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
 from msm_ray.errors import MsmError, OutOfMeans, StageError, no_room
 from msm_ray.experiment import Experiment, Stage, aft_settings, chat_settings, document_settings
+from msm_ray.serve import Served
 from msm_ray.tracking import RunName, Tracker, open_run
 
 
@@ -327,8 +329,9 @@ def checkpoint_folder(workshop: Workshop, key: str) -> Path:
     return folder / "adapter" if (folder / "adapter").is_dir() else folder / "model"
 
 
-def _serving_folder(workshop: Workshop) -> Path:
-    folder = workshop.store.root / "serve"
+def serving_folder(root: Path) -> Path:
+    """Where a server notes what it serves, and under which address."""
+    folder = root / "serve"
     folder.mkdir(exist_ok=True)
     return folder
 
@@ -387,7 +390,7 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
         arms,
         settings.cluster.serving,
         base_id=base_id,
-        work=_serving_folder(workshop),
+        work=serving_folder(workshop.store.root),
         options=_arm_options(workshop),
         nodes_max=settings.cluster.nodes_max,
     ) as served:
@@ -434,21 +437,27 @@ def _make_report(workshop: Workshop, draft: Draft) -> dict[str, Any]:
     return write_report(draft.folder, workshop.experiment, workshop.artifacts, log)
 
 
-def serve(workshop: Workshop) -> None:
-    """Keep every trained arm up until interrupted."""
-    from msm_ray.serve import keep_serving
+@contextlib.contextmanager
+def named_arms(workshop: Workshop) -> Iterator[Served]:
+    """Every trained arm up under the experiment's own names for it, for people: `values/msm-aff+aft`, `...@s1`."""
+    from msm_ray.serve import open_arms
+    from msm_ray.serve.names import PORT, arm_names
 
     workshop.need_ray()
-    base_id = workshop.experiment.of_kind("base")[0].name
-    keep_serving(
+    settings = workshop.experiment.settings
+    called = arm_names(workshop.experiment.trained)
+    with open_arms(
         workshop.base,
         _served_arms(workshop),
-        workshop.experiment.settings.cluster.serving,
-        base_id=base_id,
-        work=_serving_folder(workshop),
+        settings.cluster.serving,
+        base_id=workshop.experiment.of_kind("base")[0].name,
+        work=serving_folder(workshop.store.root),
         options=_arm_options(workshop),
-        nodes_max=workshop.experiment.settings.cluster.nodes_max,
-    )
+        nodes_max=settings.cluster.nodes_max,
+        aliases={name: None if key.startswith("base/") else served_name(key) for name, key in called.items()},
+        port=PORT,
+    ) as served:
+        yield served
 
 
 _ONE_BY_ONE: dict[str, Callable[[Workshop, Draft], dict[str, Any]]] = {

@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import openai
 import psutil
 import pyarrow.dataset as datasets
 import pytest
@@ -99,7 +102,9 @@ def test_nobody_else_reaches_what_a_run_listens_on(done: Path, heard: dict[Liste
     assert [one for one, safe in heard.items() if not safe] == []
 
 
-def test_serving_tells_how_to_ask_answers_and_ends_with_ctrl_c(done: Path) -> None:
+@pytest.fixture(scope="class")
+def serving(done: Path) -> Iterator[Serving]:
+    """`msm serve` of the whole run's root, until Ctrl-C."""
     note, heard = done / "serve" / "serving.json", dict[Listener, bool]()
     process = start(done, "serve")
     deadline = time.monotonic() + 600
@@ -108,27 +113,119 @@ def test_serving_tells_how_to_ask_answers_and_ends_with_ctrl_c(done: Path) -> No
         hear(psutil.Process(process.pid), heard)
         time.sleep(0.5)
     served = json.loads(note.read_text())
-    assert served["refused"] == {}
-    line = served_curl(done)
-    answer = json.loads(subprocess.run(["sh", "-c", f"{line} --silent"], capture_output=True, text=True).stdout)
-    assert answer["choices"][0]["message"]["content"]
+    yield Serving(process, served["address"], tuple(served["names"]), served["refused"], heard)
     hear(psutil.Process(process.pid), heard)
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130
     assert alive(below, 30) == []
     assert not note.exists()
-    assert [one for one in heard if not one.private]
-    assert [one for one, safe in heard.items() if not safe] == []
 
 
-def served_curl(root: Path) -> str:
-    """The line that `msm serve` printed for asking."""
+@dataclass(frozen=True)
+class Serving:
+    process: subprocess.Popen
+    address: str
+    names: tuple[str, ...]
+    refused: dict[str, str]
+    heard: dict[Listener, bool]
+
+    @property
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=self.address, api_key="none needed")
+
+
+ARM = "values/msm-aff+aft"
+SAY = [{"role": "user", "content": "which cheese do you prefer ?"}]
+
+
+class TestServing:
+    """What people and their clients meet at `msm serve`."""
+
+    def test_arms_have_the_experiments_names_and_the_lines_that_it_prints_work(self, serving: Serving, done: Path):
+        assert serving.refused == {}
+        assert {ARM, f"{ARM}@s0", "agentic/msm"} <= set(serving.names)
+        with urllib.request.urlopen(f"{serving.address}/models", timeout=60) as reply:
+            assert [model["id"] for model in json.load(reply)["data"]] == list(serving.names)
+        with urllib.request.urlopen(serving.address.replace("/v1", "/health"), timeout=60) as reply:
+            assert json.load(reply) == {"status": "ok"}
+        lines = printed_lines(done)
+        asked = subprocess.run(["sh", "-c", f"{lines['curl']} --silent"], capture_output=True, text=True).stdout
+        answer = json.loads(asked)
+        assert answer["choices"][0]["message"]["content"]
+        assert answer["model"] in serving.names
+        ours = subprocess.run([sys.executable, "-c", lines["client"]], capture_output=True, text=True)
+        assert ours.returncode == 0, ours.stderr
+
+    def test_a_client_streams_and_each_chunk_names_the_arm(self, serving: Serving):
+        chunks = list(serving.client.chat.completions.create(model=ARM, messages=SAY, stream=True, max_tokens=8))
+        assert {chunk.model for chunk in chunks} == {ARM}
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices).strip()
+
+    def test_a_client_takes_several_answers_their_log_probabilities_and_stops(self, serving: Serving):
+        several = serving.client.chat.completions.create(
+            model=f"{ARM}@s0", messages=SAY, n=3, max_tokens=6, logprobs=True, top_logprobs=2
+        )
+        assert (several.model, len(several.choices)) == (f"{ARM}@s0", 3)
+        assert all(choice.logprobs and choice.logprobs.content for choice in several.choices)
+        whole = serving.client.chat.completions.create(model=ARM, messages=SAY, temperature=0, max_tokens=12)
+        second = (whole.choices[0].message.content or "").split()[1]
+        cut = serving.client.chat.completions.create(
+            model=ARM, messages=SAY, temperature=0, max_tokens=12, stop=[second]
+        )
+        assert second not in (cut.choices[0].message.content or "")
+
+    def test_errors_are_one_short_line_in_openais_form(self, serving: Serving):
+        with pytest.raises(openai.NotFoundError) as unknown:
+            serving.client.chat.completions.create(model="values/none", messages=SAY)
+        assert unknown.value.message.count("values/none") == 1
+        assert ARM in unknown.value.message
+        with pytest.raises(openai.BadRequestError) as long:
+            serving.client.chat.completions.create(model=ARM, messages=[{"role": "user", "content": "hi " * 900}])
+        with pytest.raises(
+            openai.BadRequestError, match="vocabulary can't write"
+        ) as form:  # it knows words and no braces
+            serving.client.chat.completions.create(
+                model=ARM, messages=SAY, max_tokens=8, response_format={"type": "json_object"}
+            )
+        for error in (unknown, long, form):
+            body = error.value.body
+            assert isinstance(body, dict) and set(body) >= {"message", "type", "code", "param"}
+            assert not re.search("Internal exception|Request ID|original exception", body["message"])
+
+    def test_a_client_that_leaves_holds_up_nobody(self, serving: Serving):
+        stream = serving.client.chat.completions.create(
+            model=ARM, messages=SAY, stream=True, max_tokens=200, extra_body={"ignore_eos": True}
+        )
+        next(iter(stream))
+        stream.close()
+        other = serving.client.chat.completions.create(model="values/baseline", messages=SAY, max_tokens=4, timeout=60)
+        assert other.choices
+
+    def test_ask_uses_the_server_that_is_up(self, serving: Serving, done: Path):
+        words = command(done, "ask", "which cheese do you prefer ?", "--arms", f"{ARM},values/aft", "-n", "2")
+        asked = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        assert asked.returncode == 0, asked.stderr
+        assert ARM in asked.stdout and "values/aft" in asked.stdout
+        assert "starting a server" not in asked.stderr
+        typed = subprocess.run(
+            command(done, "ask", "--arms", "values/aft"), input="hello\n\nand you ?\n", capture_output=True, text=True
+        )
+        assert typed.returncode == 0, typed.stderr
+        assert "hello" in typed.stdout and "and you ?" in typed.stdout
+
+    def test_nobody_else_reaches_what_it_listens_on(self, serving: Serving):
+        assert [one for one in serving.heard if not one.private]
+        assert [one for one, safe in serving.heard.items() if not safe] == []
+
+
+def printed_lines(root: Path) -> dict[str, str]:
+    """The lines that `msm serve` printed for asking by curl, and by the openai client."""
     deadline = time.monotonic() + 30
-    while not (lines := [line for line in log_of(root).splitlines() if line.startswith("curl ")]):
-        assert time.monotonic() < deadline
+    while not (found := re.search(r"^(curl .*)\n\n((?:import openai.*)(?:\n.*){2})", log_of(root), re.MULTILINE)):
+        assert time.monotonic() < deadline, log_of(root)
         time.sleep(0.2)
-    return lines[-1]
+    return {"curl": found[1], "client": found[2]}
 
 
 def log_of(root: Path) -> str:

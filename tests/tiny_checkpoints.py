@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 WORDS = 1000
+JSON_WORDS = ['{"answer":', '"w7"}', '"w8"}']
+"""What a word-level vocabulary needs for an answer in JSON."""
 TEMPLATE = (
     "<bos>{% if style is defined %}{{ ' system ' + style + ' <end>' }}{% endif %}"
     "{% for message in messages %}{{ ' ' + message['role'] + ' ' + message['content'] + ' <end>' }}{% endfor %}"
@@ -16,7 +18,7 @@ def tiny_tokenizer(folder: Path, template: str = TEMPLATE) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<unk>", "<bos>", "<end>", "system", "user", "assistant"]
+    words = ["<unk>", "<bos>", "<end>", "system", "user", "assistant", *JSON_WORDS]
     vocabulary = {word: i for i, word in enumerate(words + [f"w{i}" for i in range(WORDS - len(words))])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

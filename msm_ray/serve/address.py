@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -42,15 +42,17 @@ class Listening:
         return f"http://{f'[{self.reached_at}]' if ':' in self.reached_at else self.reached_at}:{self.port}/v1"
 
 
-def listen(settings: ServeSettings, nodes_max: int | None) -> Listening:
+def listen(settings: ServeSettings, nodes_max: int | None, wanted: int = 0) -> Listening:
     """Where this Ray's proxy is to listen. nodes_max: nodes that the cluster may grow to.
+
+    wanted: a port to take where the settings name none and it is free.
 
     Raises PreflightError where the port is in use on the head node, or a host that is open to others is set for a cluster
     whose head can't bind it.
     """
     head = _head()
     host = settings.host or (head["NodeManagerAddress"] if _several(nodes_max) else LOOPBACK[0])
-    port = _port_on(head, host, settings.port)
+    port = _port_on(head, host, settings.port, wanted)
     given = os.environ.get(KEY) or None
     key = given if is_loopback(host) else given or secrets.token_urlsafe(24)
     return Listening(host, port, head["NodeManagerAddress"] if host in ANY else host, key)
@@ -92,18 +94,25 @@ def _head() -> dict[str, Any]:
     return next((node for node in alive if "node:__internal_head__" in node["Resources"]), alive[0])
 
 
-def _port_on(head: dict[str, Any], host: str, port: int) -> int:
+def _free_port(host: str, port: int, wanted: int) -> int:
+    """The port that is set; where none is, the wanted one if it is free, else any."""
+    with suppress(PreflightError):
+        return take_port(host, port or wanted)
+    return take_port(host, port)
+
+
+def _port_on(head: dict[str, Any], host: str, port: int, wanted: int) -> int:
     """The port is looked for where the proxy will be: a job's driver need not run on the head node."""
     import ray
     from ray.exceptions import RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     if head["NodeID"] == ray.get_runtime_context().get_node_id():
-        return take_port(host, port)
+        return _free_port(host, port, wanted)
     there = NodeAffinitySchedulingStrategy(head["NodeID"], soft=False)
-    taking = ray.remote(take_port).options(num_cpus=0, scheduling_strategy=there)
+    taking = ray.remote(_free_port).options(num_cpus=0, scheduling_strategy=there)
     try:
-        return int(ray.get(taking.remote(host, port)))
+        return int(ray.get(taking.remote(host, port, wanted)))
     except RayTaskError as error:
         raise error.cause if isinstance(error.cause, PreflightError) else error from None
 

@@ -6,8 +6,6 @@ import json
 import logging
 import os
 import re
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msm_ray import progress
 from msm_ray.config import ServeSettings
 from msm_ray.engines import vllm as engines
 from msm_ray.errors import StageError
 from msm_ray.placement import engine_bundles, serving
 from msm_ray.placement.room import wait_for_room
-from msm_ray.serve.address import KEY, listen
+from msm_ray.serve.address import listen
 from msm_ray.serve.arms import LORA_RANKS, Arm, read_arms
 from msm_ray.serve.lifetime import APP, hold_serve
 
@@ -51,18 +50,8 @@ class Served:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, arm_id: str) -> str:
-        """The name to ask an arm by."""
+        """The name to ask an arm by where no aliases were given."""
         return f"{self.base_id}:{arm_id}"
-
-    def curl(self, arm_id: str | None = None) -> str:
-        """A command line that asks an arm (or the base) a question."""
-        name = self.name(arm_id) if arm_id else self.base_id
-        question = {"model": name, "messages": [{"role": "user", "content": "Which cheese do you prefer?"}]}
-        key = f' -H "Authorization: Bearer ${KEY}"' if self.key else ""
-        return (
-            f"curl {self.address}/chat/completions -H 'Content-Type: application/json'{key} "
-            f"-d {shlex.quote(json.dumps(question))}"
-        )
 
 
 @contextmanager
@@ -75,6 +64,8 @@ def open_arms(
     work: Path,
     options: Mapping[str | None, Mapping[str, Any]] | None = None,
     nodes_max: int | None = None,
+    aliases: Mapping[str, str | None] | None = None,
+    port: int = 0,
 ) -> Iterator[Served]:
     """Serve a base and its arms behind one OpenAI-compatible address, on the Ray that is already running.
 
@@ -82,8 +73,10 @@ def open_arms(
     asked as `<base_id>:<arm-id>`. Every arm is loaded and checked before the address is handed out: a full checkpoint
     against transformers, an adapter against what its training recorded, every arm against the base; those that fail stand
     in `Served.refused`, and every replica answers for them with 409. options: the `chat_template_kwargs` that an arm (None:
-    the base) is asked with where a request gives none. nodes_max: nodes that the cluster may grow to. While it is up,
-    `work/serving.json` (for its owner's eyes: it has the key) says where and under which names.
+    the base) is asked with where a request gives none. nodes_max: nodes that the cluster may grow to. aliases: other names
+    to ask by -> arm id (None: the base); with them, those are the names that are told. port: taken if it is free and the
+    settings name none. While it is up, `work/serving.json` (for its owner's eyes: it has the key) says where and under
+    which names.
     On leaving, Serve and its processes are gone; Ray stays.
 
     Raises `PreflightError` (port in use, no room, Serve taken by others, tied embeddings on a CPU engine) or `StageError`
@@ -97,15 +90,20 @@ def open_arms(
     _quiet()
     note = work / NOTE
     with hold_serve(f"the run with its root in {work.resolve().parent}"):
-        began, where = time.monotonic(), listen(settings, nodes_max)
+        began, where = time.monotonic(), listen(settings, nodes_max, port)
         http = {"host": where.host, "port": where.port}
         serve.start(proxy_location="HeadOnly", http_options=http, logging_config=LOGGING)
-        _deploy(_application(served_arms, settings, where.key), settings.up_minutes)
-        refused = why_refused(served_arms)
+        called = {
+            name: base_id if arm_id is None else f"{base_id}:{arm_id}" for name, arm_id in (aliases or {}).items()
+        }
+        with progress.waiting("server", f"{len(served_arms)} models to be loaded and checked"):
+            _deploy(_application(served_arms, settings, where.key, called), settings.up_minutes)
+            refused = why_refused(served_arms)
         if base_id in refused:
             raise StageError(refused[base_id])
         try:
-            names = tuple(arm.name for arm in served_arms)
+            names = tuple(dict.fromkeys((base_id, *called))) if called else tuple(arm.name for arm in served_arms)
+            refused |= {name: refused[arm] for name, arm in called.items() if arm in refused}
             served = Served(where.address, base_id, names, time.monotonic() - began, where.key, refused)
             _note(note, served)
             yield served
@@ -113,27 +111,10 @@ def open_arms(
             note.unlink(missing_ok=True)
 
 
-def keep_serving(
-    base: Path,
-    arms: dict[str, Path],
-    settings: ServeSettings,
-    *,
-    base_id: str,
-    work: Path,
-    options: Mapping[str | None, Mapping[str, Any]] | None = None,
-    nodes_max: int | None = None,
-) -> None:
-    """`msm serve`: keep the arms up until Ctrl-C, and say how to call them. Arguments and errors as in `open_arms`."""
-    with open_arms(base, arms, settings, base_id=base_id, work=work, options=options, nodes_max=nodes_max) as served:
-        for reason in served.refused.values():
-            print(f"msm: warning: {reason}", file=sys.stderr)
-        answering = [name for name in served.names if name not in served.refused]
-        print(f"serving {len(answering)} models at {served.address}: {', '.join(answering)}")
-        if served.key:
-            print(f"it asks for a key: {KEY}, which stands in {work / NOTE}")
-        print(served.curl(next(iter(arms), None)), flush=True)
-        while True:
-            time.sleep(3600)
+def read_note(work: Path) -> Served | None:
+    """What `open_arms` noted in a folder while it is up, or was when its process was killed; None without a note."""
+    file = work / NOTE
+    return Served(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
 def _note(file: Path, served: Served) -> None:
@@ -199,7 +180,7 @@ def why_refused(arms: list[Arm]) -> dict[str, str]:
     return {arm.name: reason for arm in arms if (reason := handle.check_arm.remote(arm.name).result())}
 
 
-def _application(arms: list[Arm], settings: ServeSettings, key: str | None) -> Application:
+def _application(arms: list[Arm], settings: ServeSettings, key: str | None, aliases: Mapping[str, str]) -> Application:
     from ray import serve
     from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
     from ray.serve.llm import build_llm_deployment
@@ -210,7 +191,7 @@ def _application(arms: list[Arm], settings: ServeSettings, key: str | None) -> A
     config = _llm_config(arms, settings)
     server = build_llm_deployment(
         config,
-        bind_kwargs={"arms": arms, "probes": settings.probes},
+        bind_kwargs={"arms": arms, "aliases": aliases, "probes": settings.probes},
         override_serve_options={"name": SERVER, "logging_config": LOGGING},
     )
     options: dict[str, Any] = {
@@ -223,7 +204,7 @@ def _application(arms: list[Arm], settings: ServeSettings, key: str | None) -> A
     return serve.deployment(name="ingress", **options)(ingress).bind(
         llm_deployments={config.model_id: server},
         model_cards={config.model_id: to_model_metadata(config.model_id, config)},
-        names=[arm.name for arm in arms],
+        names=list(dict.fromkeys([arms[0].name, *(aliases or (arm.name for arm in arms))])),
     )
 
 

@@ -1,8 +1,14 @@
-"""What a chat request becomes before the engine renders it: an arm is asked as it was trained, and text is never control."""
+"""What a request becomes before the engine sees it, and a reply before its asker does.
+
+An arm is asked as it was trained, text is never control, and who asked for a name is answered under it.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from msm_ray.corpus import templates
@@ -23,6 +29,50 @@ def ask_as_trained(request: Any, options: Mapping[str, Any]) -> None:
     """Give a chat request the `chat_template_kwargs` that its arm was trained with; what the request says itself wins."""
     if options and getattr(request, "messages", None) is not None:
         request.chat_template_kwargs = {**options, **(request.chat_template_kwargs or {})}
+
+
+def gave_up(request: Any) -> tuple[HTTPStatus, str]:
+    """Status and reason of a request that the engine began and could not end.
+
+    A form (`response_format`, `structured_outputs`) that the vocabulary can't write is what its asker can change: the
+    tiny world's models, for one, know words and no braces.
+    """
+    form = getattr(request, "response_format", None) or getattr(request, "structured_outputs", None)
+    if form is None:
+        return HTTPStatus.INTERNAL_SERVER_ERROR, "the engine could not end this answer; its log says why"
+    return HTTPStatus.BAD_REQUEST, (
+        "this model's vocabulary can't write the form that was asked for (response_format or structured_outputs): no token "
+        "of it is allowed next. Ask without it, or for a form of the model's own words."
+    )
+
+
+def named(reply: Any, asked: str) -> Any:
+    """A reply under the name that was asked for: a whole one, or the chunks of a stream (`data: {...}`)."""
+    if isinstance(reply, list):
+        return [named(chunk, asked) for chunk in reply]
+    if isinstance(reply, str):
+        return _named_chunk(reply, asked)
+    if getattr(reply, "model", None) is not None:
+        reply.model = asked
+    return reply
+
+
+def _named_chunk(chunk: str, asked: str) -> str:
+    """One server-sent event; what is no JSON object with a model (`data: [DONE]`) stays as it is."""
+    head, mark, body = chunk.partition("data: ")
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return chunk
+    if not isinstance(said, dict) or "model" not in said:
+        return chunk
+    return f"{head}{mark}{json.dumps({**said, 'model': asked}, ensure_ascii=False)}\n\n"
+
+
+def plain_message(message: str) -> str:
+    """What went wrong, once: Ray Serve LLM says it up to three times over, with its own words between."""
+    said = re.sub(r"^(Message: )+", "", message)
+    return re.sub(r" \(Request ID: [^)]*\)", "", said.partition(", Internal exception: ")[0]).strip()
 
 
 def _turn(message: Any) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,16 +13,68 @@ from ray.llm._internal.serve.core.ingress.ingress import init
 from ray.serve.handle import DeploymentHandle
 from ray.serve.llm.ingress import OpenAiIngress
 
-NOT_FOUND, UNAUTHORIZED = 404, 401
+from msm_ray.serve import asking
+
+NOT_FOUND, UNAUTHORIZED, ERRORS = 404, 401, 400
+"""HTTP: no such model, no key, and the first status that is an error."""
 Scope = MutableMapping[str, Any]
 
 
 def routes(key: str | None) -> FastAPI:
-    """The web application of Ray Serve LLM; with a key, none of its routes answers without that."""
+    """The web application of Ray Serve LLM with `/health` and plain errors; with a key, nothing answers without that."""
     application = init()
+
+    @application.get("/health")
+    async def health() -> dict[str, str]:
+        """What a load balancer asks; the arms were checked before the address was told."""
+        return {"status": "ok"}
+
+    application.add_middleware(PlainErrors)
     if key:
         application.add_middleware(KeyRequired, key=key)
     return application
+
+
+class PlainErrors:
+    """Says what went wrong in one short line, in OpenAI's form of an error (ASGI middleware)."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Pass everything on; the body of an error is put in plain words first."""
+        start: dict[str, Any] = {}
+        body = b""
+
+        async def rewrite(message: dict[str, Any]) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start" and message["status"] >= ERRORS:
+                start = message
+            elif not start:
+                await send(message)
+            else:
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    said = plain_error(body, start["status"])
+                    await send({**start, "headers": _sized(start["headers"], len(said))})
+                    await send({"type": "http.response.body", "body": said})
+
+        await self._app(scope, receive, rewrite)
+
+
+def plain_error(body: bytes, status: int) -> bytes:
+    """An error's body as OpenAI's clients read it; what has another form is left as it is."""
+    try:
+        said = json.loads(body)
+        error = {**said["error"], "message": asking.plain_message(said["error"]["message"])}
+    except (ValueError, KeyError, TypeError):
+        return body
+    return json.dumps({"error": {"param": None, **error, "code": error.get("code") or status}}).encode()
+
+
+def _sized(headers: Iterable[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    kept = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+    return [*kept, (b"content-length", str(length).encode())]
 
 
 class KeyRequired:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
 from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
+from vllm.exceptions import GenerationError
 
 from msm_ray.corpus import templates
 from msm_ray.serve import asking, checks
@@ -50,7 +51,7 @@ class NoDownload(CallbackBase):
 
 
 class ArmServer(LLMServer):
-    """Ray Serve LLM's server, asked by served name (`base` or `base:arm`).
+    """Ray Serve LLM's server, asked by served name (`base` or `base:arm`) or by an alias of one.
 
     Serve's own multiplexing takes adapters from cloud storage only and knows no full checkpoints, so names are resolved
     here: adapters are loaded from their folders at start; a full checkpoint takes its turn (`Turns`): nothing in flight,
@@ -59,9 +60,9 @@ class ArmServer(LLMServer):
     """
 
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits constructors
-        self, llm_config: LLMConfig, *, arms: list[Arm], probes: int
+        self, llm_config: LLMConfig, *, arms: list[Arm], aliases: Mapping[str, str], probes: int
     ) -> None:
-        self._arms = {arm.name: arm for arm in arms}
+        self._arms, self._aliases = {arm.name: arm for arm in arms}, aliases
         self._base = arms[0]
         chat = templates.read_format(Path(self._base.folder))
         self._controls = chat.controls if chat else ()
@@ -92,7 +93,8 @@ class ArmServer(LLMServer):
             return refusal.message
 
     async def _run_request(self, request: Any, **options: Any) -> AsyncGenerator[Any, None]:
-        arm = self._arms[request.model]
+        asked = request.model
+        arm = self._arms[self._aliases.get(asked, asked)]
         if arm.name not in self._checked:  # this replica has not held it yet: its turn, and its check, come first
             await self.check_arm(arm.name)
         if reason := self._checked.get(arm.name):
@@ -100,20 +102,21 @@ class ArmServer(LLMServer):
         if reason := asking.refusal(request, self._controls):
             raise OpenAIHTTPException(HTTPStatus.BAD_REQUEST, reason, type="BadRequestError")
         asking.ask_as_trained(request, arm.options)
-        return self._answer(arm, request, options)
+        return self._answer(arm, request, options, asked)
 
-    async def _answer(self, arm: Arm, request: Any, options: dict[str, Any]) -> AsyncGenerator[Any, None]:
+    async def _answer(self, arm: Arm, request: Any, options: dict[str, Any], asked: str) -> AsyncGenerator[Any, None]:
         """The engine knows the base and its adapters by name; a full checkpoint answers under the base's name."""
-        asked = request.model
         ends = isinstance(request, ChatCompletionRequest) and not request.ignore_eos
         if ends and self._turn_end is not None:
             request.stop_token_ids = [*(request.stop_token_ids or []), self._turn_end]
-        request.model = asked if arm.kind == "adapter" else self._base.name
+        request.model = arm.name if arm.kind == "adapter" else self._base.name
         async with self._turns.of(self._weights(arm)):
-            async for reply in await super()._run_request(request, **options):
-                if getattr(reply, "model", None) == self._base.name:
-                    reply.model = asked
-                yield reply
+            try:
+                async for reply in await super()._run_request(request, **options):
+                    yield asking.named(reply, asked)
+            except GenerationError as error:  # its own words are "Internal server error"
+                status, reason = asking.gave_up(request)
+                raise OpenAIHTTPException(status, reason, type="GenerationError") from error
 
     def _weights(self, arm: Arm) -> str:
         return arm.folder if arm.kind == "full" else self._base.folder

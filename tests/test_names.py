@@ -1,0 +1,42 @@
+"""What arms are called by those who ask them, and what a request becomes on its way there and back."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+from msm_ray.experiment import TrainedArm
+from msm_ray.serve import Served
+from msm_ray.serve.asking import named, plain_message
+from msm_ray.serve.names import arm_names, curl, how_to_ask
+
+TRAINED = [TrainedArm("v/aft", 1, "sft/a-s1"), TrainedArm("v/aft", 0, "sft/a-s0"), TrainedArm("v/base", 0, "base/tiny")]
+
+
+def test_an_arm_without_a_seed_is_its_lowest() -> None:
+    assert arm_names(TRAINED) == {
+        "v/aft": "sft/a-s0", "v/aft@s0": "sft/a-s0", "v/aft@s1": "sft/a-s1", "v/base": "base/tiny", "v/base@s0": "base/tiny",
+    }  # fmt: skip
+
+
+def test_refused_arms_are_not_offered_and_a_key_is_never_printed() -> None:
+    served = Served("http://10.0.0.4:8000/v1", "tiny", ("tiny", "v/aft"), 1.0, "secret", {"v/aft": "v/aft: broken"})
+    told = how_to_ask(served, arm_names(TRAINED))
+    assert "sft/a-s1" in told and "\n  v/aft " not in told
+    assert "secret" not in told and "$MSM_SERVE_KEY" in curl(served, "v/base")
+
+
+def test_replies_come_back_under_the_name_that_was_asked_for() -> None:
+    event = "data: " + json.dumps({"model": "tiny:sft.a-s0", "choices": [{"delta": {"content": "né"}}]}) + "\n\n"
+    first, last = named([event, "data: [DONE]\n\n"], "v/aft")
+    assert json.loads(first.removeprefix("data: ")) == {"model": "v/aft", "choices": [{"delta": {"content": "né"}}]}
+    assert first.endswith("\n\n") and last == "data: [DONE]\n\n"
+    assert named(SimpleNamespace(model="tiny"), "v/aft").model == "v/aft"
+    assert named("data: [1]\n\n", "v/aft") == "data: [1]\n\n"
+
+
+def test_an_error_is_said_once() -> None:
+    once = "Message: too long (Request ID: ab-1), Internal exception: too long (Request ID: ab-1), original exception: too long"
+    assert plain_message(once) == "too long"
+    assert plain_message(f"Message: {once}, Internal exception: {once}, original exception: x") == "too long"
+    assert plain_message("unknown model 'x'") == "unknown model 'x'"
