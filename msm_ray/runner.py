@@ -306,7 +306,9 @@ def _workshop(
                 progress.ray_notices_to_stderr()
                 opened = True
 
-        yield Workshop(experiment, store, need_ray)
+        workshop = Workshop(experiment, store, need_ray)
+        with workshop.tracked:
+            yield workshop
 
 
 def _preflight(

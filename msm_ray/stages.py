@@ -18,7 +18,7 @@ from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
 from msm_ray.errors import MsmError, OutOfMeans, StageError, no_room
 from msm_ray.experiment import Experiment, Stage, aft_settings, chat_settings, document_settings
 from msm_ray.serve import Served
-from msm_ray.tracking import RunName, Tracker, open_run
+from msm_ray.tracking import ExperimentRun
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Workshop:
     """What the stages of one run share.
 
     artifacts: what is there; drafts: what has been begun; failures: what was begun and failed, and why; need_ray: starts
-    Ray once.
+    Ray once; tracked: the experiment's W&B run.
     """
 
     experiment: Experiment
@@ -44,6 +44,10 @@ class Workshop:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     drafts: dict[str, Draft] = field(default_factory=dict)
     failures: dict[str, Exception] = field(default_factory=dict)
+    tracked: ExperimentRun = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tracked = ExperimentRun(self.experiment.settings, self.store.root)
 
     def folder(self, key: str) -> Path:
         """The folder of a stage that is there, or is being made by the same group."""
@@ -58,27 +62,12 @@ class Workshop:
         """The base model's folder."""
         return self.folder(self.experiment.of_kind("base")[0].key) / "model"
 
-    def run_name(self, draft: Draft) -> RunName:
-        """The W&B run of a stage."""
-        settings = self.experiment.settings
-        return RunName(
-            settings.experiment,
-            draft.stage.kind,
-            draft.stage.name,
-            draft.record["version"],
-            draft.record["fingerprint"],
-            str(self.store.root / "wandb"),
-            settings.tracking,
-        )
-
     def finish(self, draft: Draft, counts: Mapping[str, Any]) -> None:
-        """Commit a draft (unless its worker did) and log its counts; fewer rows than asked for are warned about."""
+        """Commit a draft, unless its worker did; fewer rows than asked for are warned about."""
         warn_of_fewer(draft.stage.key, counts)
         if not is_committed(draft.folder):
             commit(draft.folder, draft.record, counts)
         self.settle(draft)
-        with open_run(self.run_name(draft), draft.stage.settings) as tracker:
-            tracker.summary(counts)
 
     def fail(self, draft: Draft, error: Exception) -> None:
         """Note that a draft failed: what depends on it will wait, and all else goes on.
@@ -95,10 +84,11 @@ class Workshop:
         say(f"{draft.stage.key} failed: {str(error).partition(chr(10))[0]}")
 
     def settle(self, draft: Draft) -> None:
-        """Take a committed draft into what is there."""
+        """Take a committed draft into what is there, and tell of it."""
         record = json.loads((draft.folder / "artifact.json").read_text(encoding="utf-8"))
         stage = draft.stage
-        self.artifacts[stage.key] = Artifact(stage.kind, stage.name, record["version"], draft.folder, record)
+        made = self.artifacts[stage.key] = Artifact(stage.kind, stage.name, record["version"], draft.folder, record)
+        self.tracked.stage(made, self.artifacts)
         if reporter := progress.current():
             reporter.finished(stage.key, draft.folder)
 
@@ -282,7 +272,7 @@ def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
         parent=parent,
         record=draft.record,
         facts=facts,
-        run=workshop.run_name(draft),
+        run=workshop.tracked.training(draft.record),
         base_source=settings.base.source,
     )
 
@@ -430,11 +420,7 @@ def _make_verdicts(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 def _make_report(workshop: Workshop, draft: Draft) -> dict[str, Any]:
     from msm_ray.report import write_report
 
-    def log(tracker_body: Callable[[Tracker], None]) -> None:
-        with open_run(workshop.run_name(draft), draft.stage.settings) as tracker:
-            tracker_body(tracker)
-
-    return write_report(draft.folder, workshop.experiment, workshop.artifacts, log)
+    return write_report(draft.folder, workshop.experiment, workshop.artifacts)
 
 
 @contextlib.contextmanager

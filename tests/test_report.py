@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,9 +16,9 @@ from msm_ray.report import tables
 from msm_ray.report.write import write_report
 from msm_ray.settings_file import load_experiment
 from msm_ray.tracking import Tracker
+from msm_ray.tracking.experiment_run import tell_rates
 
 Say = Callable[[str, int], bool | None]
-Log = Callable[[Callable[[Tracker], None]], None]
 
 
 def artifact(folder: Path, stage: Stage) -> Artifact:
@@ -51,7 +51,6 @@ def report(
     tmp_path: Path,
     verdict: Say,
     *overrides: str,
-    log: Log = lambda _: None,
     judge: Callable[[str], str] = lambda _: "rules",
 ) -> tuple[str, dict]:
     """The page and the numbers of the quickstart's evals, with four seeds unless overrides say another number."""
@@ -70,7 +69,7 @@ def report(
                 )
     out = tmp_path / "out"
     out.mkdir()
-    write_report(out, experiment, artifacts, log)
+    write_report(out, experiment, artifacts)
     return (out / "report.html").read_text(encoding="utf-8"), json.loads((out / "report.json").read_text("utf-8"))
 
 
@@ -105,7 +104,7 @@ class Kept(Tracker):
     def summary(self, values: Mapping) -> None:
         self.numbers |= dict(values)
 
-    def table(self, name: str, columns: list[str | int], rows: list[list]) -> None:
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence]) -> None:
         self.tables[name] = [dict(zip(columns, row, strict=True)) for row in rows]
 
 
@@ -113,10 +112,8 @@ class Kept(Tracker):
 def test_one_or_two_seeds_claim_nothing_anywhere(
     tmp_path: Path, seeds: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = Kept()
-    page, numbers = report(
-        tmp_path, lambda arm, n: arm == "values/msm-aff+aft", f"seeds={seeds}", log=lambda write: write(kept)
-    )
+    page, numbers = report(tmp_path, lambda arm, n: arm == "values/msm-aff+aft", f"seeds={seeds}")
+    tell_rates(kept := Kept(), numbers)
     tables.show(tmp_path / "out")
     terminal = capsys.readouterr().out
     for text in (page.partition("<h2>Trainings")[0], terminal):
@@ -127,7 +124,7 @@ def test_one_or_two_seeds_claim_nothing_anywhere(
     for rows in (numbers["differences"], kept.tables["differences"]):
         assert {(d["p"], d["p_holm"], d["word"], d["of"]) for d in rows} == {(None, None, None, "these checkpoints")}
     assert "these checkpoints" in kept.numbers["rates are"]
-    assert kept.numbers["affordability/values/msm-aff+aft"] == 1.0
+    assert kept.numbers["rate/affordability/values/msm-aff+aft"] == 1.0
 
 
 def test_four_seeds_give_corrected_ps_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

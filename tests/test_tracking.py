@@ -1,91 +1,305 @@
-"""Which W&B run a stage is, and what decides whether there is one. Real wandb, offline."""
+"""What W&B is given, what leaves this machine, and what happens where it can't be reached. Real wandb, offline or refused."""
 
 from __future__ import annotations
 
+import http.server
+import json
 import os
 import pty
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from msm_ray.config import TrackingSettings
-from msm_ray.tracking import RunName, Tracker, open_run, without_key
+from msm_ray.artifacts import Artifact, ArtifactStore, commit
+from msm_ray.config import ExperimentSettings
+from msm_ray.settings_file import load_experiment
+from msm_ray.tracking import ExperimentRun, RunName, Tracker, names, open_run, run, training_run, without_key
+
+KEY = "a" * 40
+SPEC, DOCUMENT, CHAT, QUESTION, ANSWER, REASON = words = [
+    f"planted-{n}" for n in ("spec", "document", "chat", "question", "answer", "reason")
+]
 
 
-def name_in(folder: Path, fingerprint: str = "f") -> RunName:
-    return RunName("quickstart", "sft", "cheese-s0", 1, fingerprint, str(folder), TrackingSettings())
+@pytest.fixture(autouse=True)
+def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    for folder in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"WANDB_{folder}_DIR", str(tmp_path / "library" / folder.lower()))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(run, "_offline_since", [])
+    if "wandb" in sys.modules:  # it keeps the environment that it saw first
+        sys.modules["wandb"].teardown()
 
 
-def test_a_resumed_stage_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    ids = []
-    for _ in range(2):
-        with open_run(name_in(tmp_path)) as tracker:
-            tracker.summary({"rows": 1})
-    for folder in sorted((tmp_path / "wandb").glob("offline-run-*")):
-        ids.append(folder.name.split("-")[3])  # a second run within the same second has a number after it
-    assert set(ids) == {name_in(tmp_path).id}
-    assert name_in(tmp_path, "other settings").id not in ids
+def settings(root: Path, *overrides: str) -> ExperimentSettings:
+    return load_experiment("jobs/quickstart.yaml", [f"root={root}", f"report.question={QUESTION}", *overrides])
+
+
+def made(root: Path, stage: str, name: str, counts: dict, **tables: list[dict]) -> Artifact:
+    """A committed artifact with Parquet files, by their paths with `__` for `/`."""
+    folder, record = ArtifactStore(root).begin(stage, name, {"seed": 0}, {})
+    for path, rows in tables.items():
+        file = folder / f"{path.replace('__', '/')}.parquet"
+        file.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    if stage == "report":
+        rate = {
+            "eval": "affordability",
+            "arm": "values/aft",
+            "of": "these checkpoints",
+            "rate": 0.5,
+            "low": 0.4,
+            "high": 0.6,
+        }
+        rates = [{**rate, "condition": None}, {**rate, "condition": "price"}]
+        content = {"rates": rates, "differences": [], "notes": ["a note"], "artifacts": []}
+        (folder / "report.json").write_text(json.dumps(content), encoding="utf-8")
+    if stage == "sft":
+        steps = [{"step": n, "loss": 1 / n, "lr": 0.1, "grad_norm": 2.0, "tokens": 8} for n in (1, 2, 3)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8")
+    commit(folder, record, counts)
+    return next(a for a in ArtifactStore(root).all() if (a.stage, a.name) == (stage, name))
+
+
+def artifacts(root: Path) -> dict[str, Artifact]:
+    """One of each kind that has text or numbers of its own, with a planted word in every text."""
+    verdict = {
+        "arm": "values/aft", "eval": "affordability", "condition": "price", "sample": "1", "epoch": 1, "judge": "rules",
+        "question": QUESTION, "answer": ANSWER, "reason": REASON, "verdict": True, "status": "ok",
+    }  # fmt: skip
+    document = {"id": "1", "text": DOCUMENT, "idea": SPEC, "domain": SPEC, "type": "letter"}
+    chat = {"id": "1", "messages": [{"role": "user", "content": CHAT}]}
+    stages = [
+        made(root, "outline", "affordability", {"rows": 1}, outline=[{"idea": SPEC}]),
+        made(root, "corpus", "affordability", {"rows": 1, f"rejected: has {DOCUMENT}": 2}, data__0=[document]),
+        made(root, "chats", "cheese", {"rows": 1, "asked": 2}, data__0=[chat]),
+        made(root, "sft", "cheese-s0", {"final_loss": 0.5, "steps": 3}),
+        made(root, "verdicts", "affordability-values.aft-s0", {"rows": 1}, verdicts=[verdict]),
+        made(root, "report", "quickstart", {"rows": 1}),
+    ]
+    return {f"{a.stage}/{a.name}": a for a in stages}
+
+
+def told(root: Path, *overrides: str) -> ExperimentSettings:
+    """An experiment of two processes: the second tells the report, and the training is told from its artifact."""
+    chosen, there, so_far = settings(root, *overrides), artifacts(root), {}
+    for part in (list(there)[:-1], list(there)[-1:]):
+        with ExperimentRun(chosen, root) as experiment:
+            for key in part:
+                so_far[key] = there[key]
+                experiment.stage(there[key], so_far)
+    training_run.from_artifact(chosen, root, there["sft/cheese-s0"], there)
+    return chosen
+
+
+def inspected(piece: Path) -> dict[str, Any]:
+    """What W&B's own tool reads in a run's files."""
+    command = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--summary", "--json", piece]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+
+
+def pieces(root: Path, name: RunName) -> list[Path]:
+    return sorted((root / "wandb").glob(f"offline-run-*-{name.id}*"))
+
+
+def test_an_interrupted_experiment_is_one_run_and_each_training_one(tmp_path: Path) -> None:
+    chosen = told(tmp_path)
+    own = names.experiment_run(chosen, tmp_path)
+    training = names.training_run(
+        chosen, tmp_path, next(a.record for a in ArtifactStore(tmp_path).all() if a.stage == "sft")
+    )
+    first, second = pieces(tmp_path, own)
+    (curve,) = pieces(tmp_path, training)
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
+    assert (own.job_type, training.job_type) == ("experiment", "training")
+    assert own.group == training.group == "quickstart"
+    summary = inspected(first)["summary"] | inspected(second)["summary"]
+    assert summary["rate/affordability/values/aft/low"] == 0.4
+    assert summary["rate/affordability/values/aft/price"] == 0.5
+    assert (summary["stages"], summary["corpus/rejected"], summary["stage/sft/cheese-s0/final_loss"]) == (6, 2, 0.5)
+    tables = {key for key, value in summary.items() if isinstance(value, dict) and value.get("_type") == "table-file"}
+    assert tables == {
+        "rates", "rates/affordability", "differences", "lineage", "transcripts", "documents/affordability", "chats/cheese",
+    }  # fmt: skip
+    drawn = inspected(curve)["summary"]
+    assert (drawn["step"], drawn["gradient_norm"], drawn["steps"]) == (3, 2.0, 3)
+
+
+def test_weights_stay_where_they_are_and_are_pointed_at(tmp_path: Path) -> None:
+    told(tmp_path)
+    record = b"".join(path.read_bytes() for path in (tmp_path / "wandb").rglob("*.wandb"))
+    assert f"file://{tmp_path}/sft/cheese-s0%401/metrics.jsonl".encode() in record
+    held = [path.name for path in (tmp_path / "library").rglob("*") if path.is_file()]
+    assert not [name for name in held if name.endswith((".parquet", ".jsonl"))]
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_without_texts_no_byte_of_a_text_is_in_any_file(tmp_path: Path, texts: bool) -> None:
+    told(tmp_path, f"tracking.texts={str(texts).lower()}", f"assistant.name={SPEC}")
+    files = [path for part in ("wandb", "library") for path in (tmp_path / part).rglob("*") if path.is_file()]
+    found = {word for word in words for path in files if word.encode() in path.read_bytes() or word in str(path)}
+    assert found == (set(words) if texts else set())
+
+
+def test_another_root_is_another_run_and_a_moved_one_is_the_same(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    ids = [names.experiment_run(settings(root), root).id for root in (first, second, first)]
+    assert ids[0] == ids[2] != ids[1]
+    moved = first.rename(tmp_path / "moved")
+    assert names.experiment_run(settings(moved), moved).id == ids[0]
 
 
 def test_wandb_mode_wins_over_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    with open_run(name_in(tmp_path)) as tracker:
-        assert type(tracker) is Tracker
+    with ExperimentRun(settings(tmp_path), tmp_path) as experiment:
+        experiment.stage(made(tmp_path, "corpus", "affordability", {"rows": 1}), {})
+        assert type(experiment.tracker) is Tracker
+        assert experiment.training({}) is None
     assert not (tmp_path / "wandb").exists()
 
 
-def test_a_tracker_that_fails_never_stops_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    with open_run(name_in(tmp_path)) as tracker:
-        monkeypatch.setattr(tracker._run, "log", _no_room)  # type: ignore[attr-defined]
-        tracker.log({"loss": 1.0})
+def test_a_table_that_cannot_be_read_stops_no_stage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    damaged = made(tmp_path, "corpus", "affordability", {"rows": 1})
+    with ExperimentRun(settings(tmp_path), tmp_path) as experiment:
+        experiment.stage(damaged, {"corpus/affordability": damaged})
+    assert "W&B did not take a record" in caplog.text
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """A server that answers every request with one status; 0: never."""
+
+    status = 401
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if not self.status:
+            time.sleep(30)
+        self.send_response(self.status or 500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST
+
+    def log_message(self, *_: object) -> None:
+        """Not on the terminal."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Refusing]]:
+    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    listening.daemon_threads = True
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listening.server_port}")
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    yield Refusing
+    listening.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(401, "refuses the key: set WANDB_API_KEY"), (403, "set tracking.project and tracking.entity"),
+     (404, "set tracking.project and tracking.entity"), (0, "cannot be reached")],
+)  # fmt: skip
+def test_a_server_that_refuses_makes_the_run_an_offline_one(
+    tmp_path: Path, server: type[Refusing], monkeypatch: pytest.MonkeyPatch, status: int, said: str
+) -> None:
+    monkeypatch.setattr(run, "LONGEST_START", 1.0)
+    server.status = status
+    with pytest.warns(UserWarning, match=said) as warned:
+        chosen = told(tmp_path, "tracking.mode=online")
+    assert len([w for w in warned if "127.0.0.1" in str(w.message)]) == 1, "once, not for every run"
+    assert "--wandb" in str(warned[0].message)
+    assert len(pieces(tmp_path, names.experiment_run(chosen, tmp_path))) == 2
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
+
+
+def test_no_network_makes_the_run_an_offline_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LONGEST_START", 1.0)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with pytest.warns(UserWarning, match="connection refused"):
+        told(tmp_path, "tracking.mode=online")
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_and_the_root_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "file/below"))
+    with pytest.warns(UserWarning, match="WANDB_DIR=.* cannot be written to: .* unset WANDB_DIR"):
+        told(tmp_path)
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
+
+
+def test_where_nothing_can_be_kept_the_stage_goes_on_and_the_way_out_is_said(tmp_path: Path) -> None:
+    (tmp_path / "wandb").touch()
+    with pytest.warns(UserWarning, match="once .* can be written to"):
+        told(tmp_path)
 
 
 ONLINE = """
 import sys
 from pathlib import Path
-from test_tracking import name_in
-from msm_ray.tracking import open_run
-with open_run(name_in(Path(sys.argv[1]))) as tracker:
+from msm_ray.settings_file import load_experiment
+from msm_ray.tracking import names, open_run
+root = Path(sys.argv[1])
+with open_run(names.experiment_run(load_experiment("jobs/quickstart.yaml", ["tracking.mode=online"]), root)) as tracker:
     tracker.summary({"rows": 1})
 """
 
 
-def test_online_without_a_key_never_asks_at_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("WANDB_MODE", "online")
-    monkeypatch.setenv("PYTHONPATH", f"{Path.cwd()}:{Path(__file__).parent}")
+def test_online_without_a_key_never_asks_at_the_terminal(tmp_path: Path) -> None:
     terminal, ours = pty.openpty()
-    run = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", ONLINE, str(tmp_path)], stdin=ours, stdout=ours, stderr=ours, timeout=60
     )
-    os.close(terminal)
-    assert run.returncode == 0
+    os.close(ours)
+    shown = b""
+    while chunk := _read(terminal):
+        shown += chunk
+    assert done.returncode == 0
+    assert not shown, "not a word, either"
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # a terminal whose other end is closed
+        return b""
 
 
 def test_a_key_that_is_missing_is_said_and_one_that_is_there_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
+    online, offline = (settings(tmp_path, f"tracking.mode={mode}").tracking for mode in ("online", "offline"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("WANDB_MODE", "online")
-    assert "WANDB_API_KEY" in without_key(TrackingSettings())
+    monkeypatch.delenv("WANDB_CONFIG_DIR")
+    assert "WANDB_API_KEY" in without_key(online)
+    assert without_key(offline) == ""
     (tmp_path / ".netrc").write_text("machine api.wandb.ai\n  login user\n  password sesame\n")
-    assert without_key(TrackingSettings()) == ""
+    assert without_key(online) == ""
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.lab.example")
-    assert "wandb.lab.example" in without_key(TrackingSettings())
+    assert "wandb.lab.example" in without_key(online)
     monkeypatch.setenv("WANDB_API_KEY", "sesame")
-    assert without_key(TrackingSettings()) == ""
-    monkeypatch.delenv("WANDB_API_KEY")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert without_key(TrackingSettings(mode="online")) == ""
+    assert without_key(online) == ""
+
+
+def test_a_tracker_that_fails_never_stops_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_run(names.experiment_run(settings(tmp_path), tmp_path)) as tracker:
+        monkeypatch.setattr(tracker._run, "log", _no_room)  # type: ignore[attr-defined]
+        tracker.log({"loss": 1.0})
 
 
 def _no_room(*_: object, **__: object) -> None:

@@ -1,13 +1,11 @@
-"""The report stage: numbers, figures and one self-contained page, in the artifact's folder and in W&B."""
+"""The report stage: numbers, figures and one self-contained page, in the artifact's folder."""
 
 from __future__ import annotations
 
 import base64
 import json
-import math
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,19 +17,13 @@ from msm_ray.artifacts import Artifact, write_whole
 from msm_ray.config import AnswersEval
 from msm_ray.experiment import Experiment
 from msm_ray.report import figures, words
-from msm_ray.report.results import Results, as_json, collect, finite, notes
-from msm_ray.tracking import Tracker
+from msm_ray.report.results import Results, as_json, collect, notes
 
 SHOWN_DOCUMENTS, SHOWN_ROLLOUTS = 10, 4
 
 
-def write_report(
-    out: Path,
-    experiment: Experiment,
-    artifacts: Mapping[str, Artifact],
-    log: Callable[[Callable[[Tracker], None]], None],
-) -> dict[str, Any]:
-    """Stage function: `report.json`, `report.html` and `figures/` in `out`, the tables to W&B; returns counts."""
+def write_report(out: Path, experiment: Experiment, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Stage function: `report.json`, `report.html` and `figures/` in `out`; returns counts."""
     results = collect(experiment, artifacts)
     content = as_json(experiment, results, artifacts)
     write_whole(out / "report.json", json.dumps(content, indent=1))
@@ -39,7 +31,6 @@ def write_report(
     losses = training_losses(artifacts)
     page = _page(experiment, artifacts, results, pictures, losses)
     write_whole(out / "report.html", page)
-    log(lambda tracker: _track(tracker, results))
     return {"rows": len(results.rates), "rates": len(results.rates), "differences": len(results.differences)}
 
 
@@ -166,35 +157,3 @@ def _sample_rollouts(experiment: Experiment, results: Results) -> list[Mapping[s
             own = [r for r in rows if r["arm"] == arm]
             shown += random.Random(f"{name} {arm}").sample(own, min(SHOWN_ROLLOUTS, len(own)))
     return shown
-
-
-RATE_COLUMNS = [
-    "eval",
-    "arm",
-    "condition",
-    "of",
-    "rate",
-    "low",
-    "high",
-    "lower",
-    "upper",
-    "clear",
-    "completed",
-    "asked",
-    "seeds",
-]
-DIFFERENCE_COLUMNS = ["eval", "a", "b", "condition", "of", "difference", "low", "high", "p", "p_holm", "word"]
-
-
-def _track(tracker: Tracker, results: Results) -> None:
-    """The numbers as in `report.json`: what they are of stands beside each."""
-    _table(tracker, "rates", RATE_COLUMNS, [asdict(r) for r in results.rates])
-    _table(tracker, "differences", DIFFERENCE_COLUMNS, [asdict(d) for d in results.differences])
-    overall = [r for r in results.rates if r.condition is None]
-    tracker.summary({f"{r.eval}/{r.arm}": r.rate for r in overall if not math.isnan(r.rate)})
-    tracker.summary({"rates are": words.target(results.rates), "notes": " ".join(notes(results))})
-
-
-def _table(tracker: Tracker, name: str, columns: list[str], rows: Sequence[dict[str, Any]]) -> None:
-    cells = [finite({**row, "condition": row["condition"] or "all"}) for row in rows]
-    tracker.table(name, list(columns), [[row[column] for column in columns] for row in cells])

@@ -45,6 +45,11 @@ class TrainingJob:
         return self.parent if self.parent is not None and self.settings.mode == "full" else self.base
 
     @property
+    def inputs(self) -> list[Path]:
+        """The artifacts that it is made from: its blocks, and what is continued."""
+        return [self.blocks, *([self.parent.parent] if self.parent else [])]
+
+    @property
     def exported(self) -> Path:
         """Where the result lies when the training is done."""
         return self.out / ("model" if self.settings.mode == "full" else "adapter")

@@ -17,7 +17,7 @@ from msm_ray.config import ClusterSettings
 from msm_ray.errors import MsmError, OutOfMeans, StageError
 from msm_ray.placement import rank_bundle, training
 from msm_ray.placement.room import check_room, wait_for_room
-from msm_ray.tracking import Tracker, open_run
+from msm_ray.tracking import Tracker, training_run
 from msm_ray.train.board import Board, held_up
 from msm_ray.train.job import TrainingJob
 
@@ -191,19 +191,19 @@ def _run_and_commit(
     with _tracker(job, dist.get_rank() == 0) as tracker:
 
         def tell_all(progress: loop.Progress) -> None:
-            tracker.log(progress.numbers(), step=progress.step)
+            tracker.log(progress.curves())
             tell(progress)
 
         counts = loop.train(job, tell_all, say)
         ranks.from_first(lambda: on_finished(job.out, job.record, counts))
-        tracker.summary(counts)
+        training_run.finished(tracker, counts, job.out, *job.inputs)
 
 
 def _tracker(job: TrainingJob, first: bool) -> contextlib.AbstractContextManager[Tracker]:
     """Rank 0 is the one writer of a training's W&B run."""
     if job.run is None or not first:
         return contextlib.nullcontext(Tracker())
-    return open_run(job.run, {**job.settings.content(), "seed": job.seed})
+    return training_run.opened(job.run, {**job.settings.content(), "seed": job.seed})
 
 
 def _reason(error: Exception) -> str:

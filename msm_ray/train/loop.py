@@ -126,10 +126,8 @@ def _steps(run: _Run, done: int, on_progress: Callable[[Progress], None] | None)
         if on_progress is not None and (last or (step + 1) % settings.log_every == 0):
             seconds = time.perf_counter() - began
             left = seconds / (step + 1 - done) * (schedule.steps - step - 1)
-            rate = schedule.learning_rate(step)
-            on_progress(
-                Progress(run.job.name, step + 1, schedule.steps, row["loss"], rate, tokens_seen / seconds, left)
-            )
+            at = (run.job.name, step + 1, schedule.steps, row["loss"], schedule.learning_rate(step), row["grad_norm"])
+            on_progress(Progress(*at, tokens_seen / seconds, left))
         # Before the export too: what fails there is a full disk, and the steps are paid for.
         if (step + 1) % settings.checkpoint_every == 0 or (last and schedule.steps > settings.checkpoint_every):
             checkpoint.save(run.engine, run.job.out, step + 1, run.identity, frozen=settings.mode == "lora")

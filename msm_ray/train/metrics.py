@@ -14,13 +14,14 @@ FILE = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is. loss: nats per trained token of the last step, all ranks together."""
+    """Where a training is. loss: nats per trained token of the last step, all ranks together; gradient_norm: before clipping."""
 
     name: str
     step: int
     steps: int
     loss: float
     learning_rate: float
+    gradient_norm: float
     tokens_per_second: float
     seconds_left: float
 
@@ -34,6 +35,10 @@ class Progress:
     def numbers(self) -> dict[str, Any]:
         """The same as a flat mapping."""
         return asdict(self)
+
+    def curves(self) -> dict[str, float]:
+        """What is drawn over `step`."""
+        return {key: number for key, number in asdict(self).items() if key not in ("name", "steps", "seconds_left")}
 
 
 def append(out: Path, row: dict[str, float | int]) -> None:

@@ -1,0 +1,223 @@
+"""A W&B run: opened within a time, closed within a time, and never the reason that a stage is lost or waits.
+
+One writer per run: whoever holds the tracker (the driver, or rank 0 of a training worker group).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msm_ray.artifacts import Artifact
+from msm_ray.tracking import keys
+from msm_ray.tracking.leaving import reference_of
+from msm_ray.tracking.names import RunName
+
+LONGEST_START, LONGEST_FINISH = 20.0, 60.0
+"""Seconds that a server has to take a run, and to take the rest of what it is to hold."""
+UNSENT = "unsent"
+"""File in the folder of an online run that could not be sent whole."""
+QUIET = {
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",  # its telemetry complains on standard error where a server refuses it
+    "WANDB_DISABLE_WEAVE": "true",  # three lines wherever openai is imported
+}
+LATER = "everything is kept here, and `msm report EXPERIMENT --wandb` sends it"
+
+_offline_since: list[str] = []
+"""Why this process has given up being online: a server that refused once would make every later run wait."""
+
+
+class Tracker:
+    """Where numbers and tables go. This one keeps nothing; `open_run` gives one that does where tracking is on."""
+
+    keeps = online = False
+    url = ""
+
+    def define(self, step: str) -> None:
+        """What curves are drawn over."""
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Numbers of one step. W&B's own step counts calls, and goes on where an interrupted run is resumed."""
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Numbers of the whole run."""
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A table."""
+
+    def picture(self, name: str, path: Path) -> None:
+        """A PNG file."""
+
+    def reference(self, artifact: Artifact, *, used: bool = False) -> None:
+        """An artifact by where it lies: nothing of it is uploaded. used: it went into the run, else the run made it."""
+
+
+class _WandbTracker(Tracker):
+    keeps = True
+
+    def __init__(self, run: Any, *, online: bool):
+        self._run, self.online, self.url = run, online, run.url or ""
+
+    def define(self, step: str) -> None:
+        with never_fatal():
+            self._run.define_metric(step)
+            self._run.define_metric("*", step_metric=step)
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        with never_fatal():
+            self._run.log(dict(values))
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        with never_fatal():
+            self._run.summary.update(dict(values))
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        import wandb
+
+        with never_fatal():
+            self._run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+    def picture(self, name: str, path: Path) -> None:
+        import wandb
+
+        with never_fatal():
+            self._run.log({name: wandb.Image(str(path))})
+
+    def reference(self, artifact: Artifact, *, used: bool = False) -> None:
+        with never_fatal():
+            made = reference_of(artifact, self._run.group)
+            # `use_artifact` refuses to work offline, though the record that it writes is one that `wandb sync` sends.
+            self._run._log_artifact(made, use_after_commit=used, is_user_created=True)
+
+
+@contextlib.contextmanager
+def never_fatal() -> Iterator[None]:
+    """A tracker that fails (no room, a lost service) is said and never stops a stage."""
+    try:
+        yield
+    except Exception as error:
+        logging.getLogger(__name__).warning("W&B did not take a record: %s", error)
+
+
+@contextlib.contextmanager
+def open_run(name: RunName, config: Mapping[str, Any] | None = None) -> Iterator[Tracker]:
+    """The tracker of a run. Tracking that cannot start never stops a stage: it is said once, and nothing is logged."""
+    run, online = _start(name, config or {})
+    if run is None:
+        yield Tracker()
+        return
+    try:
+        yield _WandbTracker(run, online=online)
+    except BaseException:
+        _finish(run, exit_code=1)
+        raise
+    _finish(run, exit_code=0)
+
+
+def _start(name: RunName, config: Mapping[str, Any]) -> tuple[Any | None, bool]:
+    """The run and whether it is online. A server that does not take it within the time makes it an offline one."""
+    chosen = keys.mode(name.settings)
+    if chosen == "disabled":
+        return None, False
+    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
+    try:
+        if chosen == "online" and not (name.offline or _offline_since):
+            try:
+                if run := _online(name, config):
+                    return run, True
+            except Exception as error:
+                _give_up_online(why(name, error))
+        return _init(name, config, "offline"), False
+    except Exception as error:  # a tracker's trouble is no reason to lose a stage
+        warnings.warn(
+            f"W&B keeps nothing of {name.name} ({_first_line(error)}); the artifacts have it all: once "
+            f"{name.folder}/wandb can be written to, `msm report EXPERIMENT --wandb` makes the run from them",
+            stacklevel=2,
+        )
+        return None, False
+
+
+def _online(name: RunName, config: Mapping[str, Any]) -> Any | None:
+    import wandb
+
+    # A key that is missing would be asked for at the terminal, for ever.
+    return _init(name, config, "online") if wandb.login(prompt=False, verify=False) else None
+
+
+def _init(name: RunName, config: Mapping[str, Any], chosen: Any) -> Any:
+    import wandb
+
+    Path(name.folder).mkdir(parents=True, exist_ok=True)
+    settings = wandb.Settings(
+        console="off", silent=True, x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True,
+        save_code=False, disable_git=True, disable_code=True, init_timeout=LONGEST_START,
+        finish_timeout=LONGEST_FINISH, finish_timeout_raises=True,
+    )  # fmt: skip
+    ours = "WANDB_SERVICE" not in os.environ
+    try:
+        return wandb.init(
+            project=name.settings.project,
+            entity=name.settings.entity,
+            group=name.group,
+            job_type=name.job_type,
+            name=name.name,
+            id=name.id,
+            resume="allow",
+            mode=chosen,
+            dir=name.folder,
+            config={**config, "experiment_run": name.experiment},
+            allow_val_change=True,
+            settings=settings,
+        )
+    finally:
+        if ours:  # the workers of this process are on other machines too, where they cannot reach its service
+            os.environ.pop("WANDB_SERVICE", None)
+
+
+def _give_up_online(reason: str) -> None:
+    import wandb
+
+    _offline_since.append(reason)
+    warnings.warn(reason, stacklevel=2)
+    wandb.teardown()  # its service holds on to the id of the run that did not start
+
+
+def _finish(run: Any, exit_code: int) -> None:
+    try:
+        run.finish(exit_code=exit_code)
+    except TimeoutError:
+        folder = Path(run.dir).parent
+        with contextlib.suppress(OSError):
+            (folder / UNSENT).touch()
+        _offline_since.append("finish")
+        warnings.warn(
+            f"{keys.host()} did not take all of {run.name} within {LONGEST_FINISH:.0f} s: {LATER} (or `wandb sync "
+            f"--include-online {folder}`)",
+            stacklevel=2,
+        )
+    except Exception as error:
+        logging.getLogger(__name__).warning("W&B did not end a run: %s", error)
+
+
+def why(name: RunName, error: Exception) -> str:
+    """What a server's refusal means, and what to do about it."""
+    said = str(error)
+    project = f"{name.settings.entity}/{name.settings.project}" if name.settings.entity else name.settings.project
+    if "401" in said:
+        return f"{keys.host()} refuses the key: set WANDB_API_KEY to one of yours ({keys.host()}/authorize); {LATER}"
+    if any(word in said for word in ("403", "404", "permission", "not found")):
+        return (
+            f"{keys.host()} does not let this key write to the project {project}: set tracking.project and tracking.entity "
+            f"to one that is yours; {LATER}"
+        )
+    return f"{keys.host()} cannot be reached ({_first_line(error)}): this run is offline; {LATER}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[-1]
