@@ -190,13 +190,27 @@ def ask(
     asking.ask(loaded, store, next(iter(questions), None), [arm for arm in arms.split(",") if arm], manner)
 
 
-@app.command(epilog=example("msm report jobs/quickstart.yaml", "msm report jobs/quickstart.yaml --json"))
-def report(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@app.command(
+    epilog=example(
+        "msm report jobs/quickstart.yaml",
+        "msm report jobs/quickstart.yaml --json",
+        "msm report jobs/quickstart.yaml --wandb",
+    )
+)
+def report(
+    experiment: ExperimentFile,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="send the experiment's runs and its Report to W&B")] = False,
+) -> None:
     """Show the tables of a finished experiment and where its report lies."""
     from msm_ray import runner
 
     loaded, store = _load(experiment, overrides)
-    runner.show_report(loaded, store, as_json=as_json)
+    if wandb:
+        runner.send_to_wandb(loaded, store)
+    else:
+        runner.show_report(loaded, store, as_json=as_json)
 
 
 @app.command(epilog=example("msm status runs/quickstart"))

@@ -401,6 +401,20 @@ def served_arms(experiment: Experiment, store: ArtifactStore) -> Iterator[Served
             yield served
 
 
+def send_to_wandb(experiment: Experiment, store: ArtifactStore) -> None:
+    """Send a finished experiment's runs and Report to W&B. Raises SettingsError where there is no report yet."""
+    from msm_ray.tracking import upload
+
+    with store.lock():  # a run that is being written would be sent in half, and taken for sent
+        planned = plan.plan(experiment, store)
+        there = {p.stage.key: p.found.artifact for p in planned if p.found.artifact}
+        if not any(artifact.stage == "report" for artifact in there.values()):
+            raise SettingsError(
+                f"{store.root}: no report of '{experiment.settings.experiment}' yet; make it with `msm run`"
+            )
+        upload.send(experiment.settings, store.root, there, stages.say)
+
+
 def serve(experiment: Experiment, store: ArtifactStore) -> None:
     """`msm serve`: keep the trained arms up until Ctrl-C, and say how to call them. Errors as in `served_arms`."""
     with served_arms(experiment, store) as served:

@@ -11,22 +11,43 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from wandb_server import Kept, serving
 
 from msm_ray.artifacts import Artifact, ArtifactStore, commit
 from msm_ray.config import ExperimentSettings
+from msm_ray.errors import PreflightError
 from msm_ray.settings_file import load_experiment
-from msm_ray.tracking import ExperimentRun, RunName, Tracker, names, open_run, run, training_run, without_key
+from msm_ray.stats import Difference, Rate
+from msm_ray.tracking import (
+    ExperimentRun,
+    RunName,
+    Tracker,
+    names,
+    open_run,
+    publishing,
+    report_spec,
+    run,
+    training_run,
+    upload,
+    without_key,
+)  # fmt: skip
 
 KEY = "a" * 40
 SPEC, DOCUMENT, CHAT, QUESTION, ANSWER, REASON = words = [
     f"planted-{n}" for n in ("spec", "document", "chat", "question", "answer", "reason")
 ]
+RATE = Rate("values/aft", "affordability", None, 0.5, 0.4, 0.6, 0.5, 0.5, 320, 320, 320, 1, "these checkpoints")
+DIFFERENCE = Difference(
+    "values/msm-aff+aft", "values/aft", "affordability", None, 0.3, 0.2, 0.4, 0.3, 0.3, 4, 11, "the recipe", 2,
+    p=0.0004, p_holm=0.002, word="above",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -53,16 +74,12 @@ def made(root: Path, stage: str, name: str, counts: dict, **tables: list[dict]) 
         file.parent.mkdir(exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows), file)
     if stage == "report":
-        rate = {
-            "eval": "affordability",
-            "arm": "values/aft",
-            "of": "these checkpoints",
-            "rate": 0.5,
-            "low": 0.4,
-            "high": 0.6,
-        }
-        rates = [{**rate, "condition": None}, {**rate, "condition": "price"}]
-        content = {"rates": rates, "differences": [], "notes": ["a note"], "artifacts": []}
+        rates = [
+            asdict(RATE),
+            asdict(replace(RATE, condition="price")),
+            asdict(replace(RATE, arm="values/msm-aff+aft")),
+        ]
+        content = {"rates": rates, "differences": [asdict(DIFFERENCE)], "notes": ["a note"], "artifacts": []}
         (folder / "report.json").write_text(json.dumps(content), encoding="utf-8")
     if stage == "sft":
         steps = [{"step": n, "loss": 1 / n, "lr": 0.1, "grad_norm": 2.0, "tokens": 8} for n in (1, 2, 3)]
@@ -173,6 +190,147 @@ def test_a_table_that_cannot_be_read_stops_no_stage(tmp_path: Path, caplog: pyte
     with ExperimentRun(settings(tmp_path), tmp_path) as experiment:
         experiment.stage(damaged, {"corpus/affordability": damaged})
     assert "W&B did not take a record" in caplog.text
+
+
+def test_the_report_is_what_the_library_reads_back_and_would_send(tmp_path: Path) -> None:
+    import wandb_workspaces.reports.v2 as wr
+    from wandb_workspaces.reports.v2 import internal
+    from wandb_workspaces.workspaces.internal import View
+
+    told(tmp_path)
+    kept = json.loads((tmp_path / "wandb/report.json").read_text(encoding="utf-8"))
+    read = wr.Report._from_model(internal.ReportViewspec.model_validate(kept["report"]))
+    assert without_drawn_names(serialized(read._to_model())) == without_drawn_names(kept["report"])
+    assert serialized(View.model_validate(kept["view"])) == kept["view"]
+    kinds = [type(block).__name__ for block in read.blocks]
+    assert kinds[:4] == ["BlockQuote", "H2", "UnorderedList", "CalloutBlock"]
+    text = json.dumps(kept["report"])
+    assert "values/msm-aff+aft is above values/aft by +0.30 [+0.20, +0.40]" in text
+    assert "0.50 [0.40, 0.60]" in text and "<0.001" in text
+    for shown in (
+        "rates/affordability",
+        "gradient_norm",
+        "documents/affordability",
+        "transcripts",
+        "lineage",
+        QUESTION,
+    ):
+        assert shown in text
+
+
+def serialized(model: Any) -> dict[str, Any]:
+    return json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
+
+
+def without_drawn_names(spec: Any) -> Any:
+    """Panels and run sets get names by chance; the library does not read back how large a table is."""
+    if isinstance(spec, dict):
+        left_out = ("id", "__id__", "ref", "layout")
+        return {key: without_drawn_names(value) for key, value in spec.items() if key not in left_out}
+    return [without_drawn_names(value) for value in spec] if isinstance(spec, list) else spec
+
+
+def test_without_the_chart_there_are_plain_bars(tmp_path: Path) -> None:
+    chosen = told(tmp_path)
+    there = {f"{a.stage}/{a.name}": a for a in ArtifactStore(tmp_path).all()}
+    facts = publishing.told(chosen, tmp_path, there)
+    plain = json.dumps(serialized(report_spec.report(facts, report_spec.Home(chart=False))._to_model()))
+    assert "Bar Chart" in plain and "Vega2" not in plain
+
+
+def stages_of(sent: dict[str, Any]) -> list[int]:
+    """How many stages there were after each; tables have the number of the stage that they came with."""
+    return [row["stages"] for row in sent["history"] if any(key.endswith("/stages") for key in row)]
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
+    with serving() as keeping:
+        monkeypatch.setenv("WANDB_BASE_URL", keeping.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield keeping
+
+
+def test_what_was_kept_in_pieces_is_sent_as_one_run_and_the_report_once(tmp_path: Path, kept: Kept) -> None:
+    chosen = told(tmp_path)
+    there = {f"{a.stage}/{a.name}": a for a in ArtifactStore(tmp_path).all()}
+    said: list[str] = []
+    upload.send(chosen, tmp_path, there, said.append)
+    own = kept.runs[names.experiment_run(chosen, tmp_path).id]
+    assert [row["_step"] for row in own["history"]] == list(range(len(own["history"])))
+    assert stages_of(own) == [1, 2, 3, 4, 5, 6]
+    assert own["summary"]["rate/affordability/values/aft"] == 0.5
+    assert sorted((r["jobType"], r["group"]) for r in kept.runs.values()) == [
+        ("experiment", "quickstart"),
+        ("training", "quickstart"),
+    ]
+    assert "quickstart-sft-cheese-s0" in kept.used
+    assert any("3 pieces" in line for line in said) and "/reports/quickstart--view0" in "".join(said)
+    before = len(own["history"])
+    upload.send(chosen, tmp_path, there, said.append)
+    assert any("0 pieces" in line for line in said)
+    assert (len(own["history"]), set(kept.views), kept.saves) == (before, {"view0", "view1"}, 4)
+
+
+def test_runs_that_were_never_tracked_are_made_from_artifacts(tmp_path: Path, kept: Kept) -> None:
+    chosen, there = settings(tmp_path, "tracking.mode=disabled"), artifacts(tmp_path)
+    upload.send(chosen, tmp_path, there, lambda _: None)
+    training = kept.runs[names.training_run(chosen, tmp_path, there["sft/cheese-s0"].record).id]
+    assert [(row["step"], row["gradient_norm"]) for row in training["history"]] == [(1, 2.0), (2, 2.0), (3, 2.0)]
+    assert len(kept.runs) == 2
+
+
+def test_online_the_runs_are_sent_as_they_go_and_the_report_at_the_end(
+    tmp_path: Path, kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = told(tmp_path, "tracking.mode=online")
+    own = kept.runs[names.experiment_run(chosen, tmp_path).id]
+    assert stages_of(own) == [1, 2, 3, 4, 5, 6]
+    assert kept.saves == 2
+    assert capsys.readouterr().out.count("W&B: http") == 2
+    assert not list((tmp_path / "wandb").rglob(run.UNSENT))
+
+
+def test_a_network_that_goes_away_is_not_waited_for_and_what_it_did_not_take_is_sent_later(
+    tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "LONGEST_FINISH", 2.0)
+    chosen, there = settings(tmp_path, "tracking.mode=online"), artifacts(tmp_path)
+    began = time.monotonic()
+    with (
+        pytest.warns(UserWarning, match="did not take all of .* within .* sends it") as warned,
+        ExperimentRun(chosen, tmp_path) as experiment,
+    ):
+        assert experiment.tracker.online
+        kept.answers.clear()
+        for key in ("outline/affordability", "corpus/affordability"):
+            experiment.stage(there[key], there)
+    assert time.monotonic() - began < 30
+    assert len(warned) == 1
+    assert experiment.training(there["sft/cheese-s0"].record) is not None
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1, "what follows is offline"
+    kept.answers.set()
+    monkeypatch.setattr(run, "LONGEST_FINISH", 60.0)
+    own = names.experiment_run(chosen, tmp_path).id
+    upload.send(chosen, tmp_path, there, lambda _: None)
+    assert any("corpus/rows" in row for row in kept.runs[own]["history"])
+    assert "documents/affordability" in kept.runs[own]["summary"]
+    assert not list((tmp_path / "wandb").rglob(run.UNSENT))
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [({}, "no key for api.wandb.ai: set WANDB_API_KEY"), ({"WANDB_MODE": "offline"}, "WANDB_MODE=offline keeps everything here"),
+     ({"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "http://127.0.0.1:9"}, "cannot be reached")],
+)  # fmt: skip
+def test_what_cannot_be_sent_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
+) -> None:
+    monkeypatch.setattr(run, "LONGEST_START", 1.0)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PreflightError, match=said):
+        upload.send(settings(tmp_path), tmp_path, artifacts(tmp_path), lambda _: None)
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):

@@ -299,10 +299,14 @@ def test_the_report_for_machines_has_every_arm_with_counts(done: Path) -> None:
     assert "<script" not in page
 
 
-def test_wandb_has_a_run_for_every_training(done: Path) -> None:
-    runs = list((done / "wandb" / "wandb").glob("offline-run-*"))
+def test_wandb_has_one_run_for_the_experiment_and_one_for_each_training(done: Path) -> None:
+    runs = {folder.name.split("-")[3]: folder for folder in (done / "wandb").glob("offline-run-*")}
     trained = [a for a in ArtifactStore(done).all() if a.stage in ("midtrain", "sft")]
-    assert len(runs) > len(trained)
+    assert len(runs) == len(trained) + 1
+    kept = b"".join(path.read_bytes() for path in (done / "wandb").rglob("*.wandb"))
+    assert b"tokens_per_second" in kept and b"gradient_norm" in kept
+    assert b"rate/agentic/agentic/msm+aft" in kept
+    assert (done / "wandb/report.json").exists()
 
 
 def test_a_second_run_does_nothing_and_says_so(done: Path) -> None:

@@ -2,7 +2,7 @@
 
 keys: whether there is a key; run: how a run is opened, within a time and without a word too many; names: which run it is;
 experiment_run, training_run: what they hold, all of it read from finished artifacts; leaving: what may leave this machine;
-report_spec: the Report and the workspace's view; upload: sends what was kept here.
+report_spec: the Report and the workspace's view; publishing: saves them; upload: sends what was kept here.
 """
 
 from msm_ray.tracking.experiment_run import ExperimentRun

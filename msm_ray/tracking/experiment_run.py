@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any, Self
 
 from msm_ray.artifacts import Artifact
 from msm_ray.config import ExperimentSettings
-from msm_ray.tracking import keys, leaving, names
+from msm_ray.errors import StageError
+from msm_ray.tracking import keys, leaving, names, publishing
+from msm_ray.tracking.report_spec import Home
 from msm_ray.tracking.run import Tracker, never_fatal, open_run
 
 FEW_CONDITIONS = 6
@@ -33,10 +36,13 @@ LINEAGE_COLUMNS = ("artifact", "version", "digest", "made from", "folder")
 
 
 class ExperimentRun:
-    """The run of an experiment in a root: opened by the first stage that is told, ended with the `with` block."""
+    """The run of an experiment in a root: opened by the first stage that is told, ended with the `with` block.
 
-    def __init__(self, settings: ExperimentSettings, root: Path):
-        self._settings, self._root = settings, root
+    offline: it is, whatever the settings say.
+    """
+
+    def __init__(self, settings: ExperimentSettings, root: Path, *, offline: bool = False):
+        self._settings, self._root, self._offline = settings, root, offline
         self._open = contextlib.ExitStack()
         self._tracker: Tracker | None = None
 
@@ -55,7 +61,7 @@ class ExperimentRun:
         if self._tracker is None and keys.mode(self._settings.tracking) == "disabled":
             self._tracker = Tracker()
         if self._tracker is None:
-            name = names.experiment_run(self._settings, self._root)
+            name = replace(names.experiment_run(self._settings, self._root), offline=self._offline)
             self._tracker = self._open.enter_context(open_run(name, leaving.config(self._settings)))
             self._tracker.define("stages")
         return self._tracker
@@ -83,6 +89,17 @@ class ExperimentRun:
             self._texts(artifact)
         if artifact.stage == "report":
             self._report(artifact, there)
+            publishing.keep(self._settings, self._root, there)
+            if self.tracker.online:
+                self._publish(there)
+
+    def _publish(self, there: Mapping[str, Artifact]) -> None:
+        home = Home(self.tracker.entity, self.tracker.project, self.tracker.url)
+        try:
+            for address in publishing.publish(self._settings, self._root, there, home):
+                print(f"W&B: {address}", flush=True)
+        except StageError as error:
+            warnings.warn(str(error), stacklevel=2)
 
     def _texts(self, artifact: Artifact) -> None:
         if artifact.stage == "corpus":

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from msm_ray.artifacts import Artifact
 from msm_ray.tracking import keys
 from msm_ray.tracking.leaving import reference_of
 from msm_ray.tracking.names import RunName
+from msm_ray.tracking.waiting import InOrder
 
 LONGEST_START, LONGEST_FINISH = 20.0, 60.0
 """Seconds that a server has to take a run, and to take the rest of what it is to hold."""
@@ -37,7 +39,7 @@ class Tracker:
     """Where numbers and tables go. This one keeps nothing; `open_run` gives one that does where tracking is on."""
 
     keeps = online = False
-    url = ""
+    entity = project = url = ""
 
     def define(self, step: str) -> None:
         """What curves are drawn over."""
@@ -59,10 +61,15 @@ class Tracker:
 
 
 class _WandbTracker(Tracker):
+    """Online, tables and artifacts are given in another thread: wandb asks its server first, and waits for the answer."""
+
     keeps = True
 
     def __init__(self, run: Any, *, online: bool):
-        self._run, self.online, self.url = run, online, run.url or ""
+        self._run, self.online = run, online
+        self._in_order = InOrder() if online else None
+        if online:
+            self.entity, self.project, self.url = run.entity, run.project, run.url or ""
 
     def define(self, step: str) -> None:
         with never_fatal():
@@ -80,20 +87,36 @@ class _WandbTracker(Tracker):
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         import wandb
 
-        with never_fatal():
-            self._run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+        self._give(lambda: self._run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])}))
 
     def picture(self, name: str, path: Path) -> None:
         import wandb
 
-        with never_fatal():
-            self._run.log({name: wandb.Image(str(path))})
+        self._give(lambda: self._run.log({name: wandb.Image(str(path))}))
 
     def reference(self, artifact: Artifact, *, used: bool = False) -> None:
-        with never_fatal():
-            made = reference_of(artifact, self._run.group)
-            # `use_artifact` refuses to work offline, though the record that it writes is one that `wandb sync` sends.
-            self._run._log_artifact(made, use_after_commit=used, is_user_created=True)
+        # `use_artifact` refuses to work offline, though the record that it writes is one that `wandb sync` sends.
+        self._give(
+            lambda: self._run._log_artifact(
+                reference_of(artifact, self._run.group), use_after_commit=used, is_user_created=True
+            )
+        )
+
+    def _give(self, work: Callable[[], Any]) -> None:
+        def never_failing() -> None:
+            with never_fatal():
+                work()
+
+        if self._in_order:
+            self._in_order.do(never_failing)
+        else:
+            never_failing()
+
+    def end(self, exit_code: int) -> None:
+        """End the run, once it has all that it was given: a server that hangs is waited for twice the time, no longer."""
+        if self._in_order and not self._in_order.wait(LONGEST_FINISH):
+            not_taken(self._run)
+        finish(self._run, exit_code)
 
 
 @contextlib.contextmanager
@@ -112,12 +135,18 @@ def open_run(name: RunName, config: Mapping[str, Any] | None = None) -> Iterator
     if run is None:
         yield Tracker()
         return
+    tracker = _WandbTracker(run, online=online)
     try:
-        yield _WandbTracker(run, online=online)
+        yield tracker
     except BaseException:
-        _finish(run, exit_code=1)
+        tracker.end(exit_code=1)
         raise
-    _finish(run, exit_code=0)
+    tracker.end(exit_code=0)
+
+
+def be_quiet() -> None:
+    """Before wandb is imported: no line of its own on the terminal, unless the user has said otherwise."""
+    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
 
 
 def _start(name: RunName, config: Mapping[str, Any]) -> tuple[Any | None, bool]:
@@ -125,11 +154,11 @@ def _start(name: RunName, config: Mapping[str, Any]) -> tuple[Any | None, bool]:
     chosen = keys.mode(name.settings)
     if chosen == "disabled":
         return None, False
-    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
+    be_quiet()
     try:
         if chosen == "online" and not (name.offline or _offline_since):
             try:
-                if run := _online(name, config):
+                if run := online(name, config):
                     return run, True
             except Exception as error:
                 _give_up_online(why(name, error))
@@ -143,7 +172,8 @@ def _start(name: RunName, config: Mapping[str, Any]) -> tuple[Any | None, bool]:
         return None, False
 
 
-def _online(name: RunName, config: Mapping[str, Any]) -> Any | None:
+def online(name: RunName, config: Mapping[str, Any]) -> Any | None:
+    """The run at its server; None where W&B finds no key. Raises what wandb raises where the server does not take it."""
     import wandb
 
     # A key that is missing would be asked for at the terminal, for ever.
@@ -181,37 +211,51 @@ def _init(name: RunName, config: Mapping[str, Any], chosen: Any) -> Any:
 
 
 def _give_up_online(reason: str) -> None:
-    import wandb
-
     _offline_since.append(reason)
     warnings.warn(reason, stacklevel=2)
-    wandb.teardown()  # its service holds on to the id of the run that did not start
+    let_go()
 
 
-def _finish(run: Any, exit_code: int) -> None:
+def let_go() -> None:
+    """End W&B's service, which holds on to the id of a run that did not start."""
+    import wandb
+
+    wandb.teardown()
+
+
+def finish(run: Any, exit_code: int) -> None:
+    """End a run; what its server does not take in time is kept and told."""
     try:
         run.finish(exit_code=exit_code)
     except TimeoutError:
-        folder = Path(run.dir).parent
-        with contextlib.suppress(OSError):
-            (folder / UNSENT).touch()
-        _offline_since.append("finish")
-        warnings.warn(
-            f"{keys.host()} did not take all of {run.name} within {LONGEST_FINISH:.0f} s: {LATER} (or `wandb sync "
-            f"--include-online {folder}`)",
-            stacklevel=2,
-        )
+        not_taken(run)
     except Exception as error:
         logging.getLogger(__name__).warning("W&B did not end a run: %s", error)
+
+
+def not_taken(run: Any) -> None:
+    """Note and say that a server did not take all of a run."""
+    folder = Path(run.dir).parent
+    if (folder / UNSENT).exists():
+        return
+    with contextlib.suppress(OSError):
+        (folder / UNSENT).touch()
+    _offline_since.append("finish")
+    warnings.warn(
+        f"{keys.host()} did not take all of {run.name} within {LONGEST_FINISH:.0f} s: {LATER} (or `wandb sync "
+        f"--include-online {folder}`)",
+        stacklevel=2,
+    )
 
 
 def why(name: RunName, error: Exception) -> str:
     """What a server's refusal means, and what to do about it."""
     said = str(error)
     project = f"{name.settings.entity}/{name.settings.project}" if name.settings.entity else name.settings.project
-    if "401" in said:
-        return f"{keys.host()} refuses the key: set WANDB_API_KEY to one of yours ({keys.host()}/authorize); {LATER}"
-    if any(word in said for word in ("403", "404", "permission", "not found")):
+    status = re.search(r"returned error (\d{3})", said)
+    if status and status[1] == "401":
+        return f"{keys.host()} refuses the key: set WANDB_API_KEY to one of yours, or `wandb login --relogin`; {LATER}"
+    if (status and status[1] in ("403", "404")) or "permission" in said:
         return (
             f"{keys.host()} does not let this key write to the project {project}: set tracking.project and tracking.entity "
             f"to one that is yours; {LATER}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ def finished(tracker: Tracker, counts: Mapping[str, Any], out: Path, *inputs: Pa
 def from_artifact(
     settings: ExperimentSettings, root: Path, artifact: Artifact, made_from: Mapping[str, Artifact]
 ) -> None:
-    """Make a training's run anew from what it left: every step, without the rate in tokens/s, which no artifact holds."""
-    name = names.training_run(settings, root, artifact.record)
+    """Make a training's run anew from what it left: offline, every step, without the rate in
+    tokens/s, which no artifact holds."""
+    name = replace(names.training_run(settings, root, artifact.record), offline=True)
     with opened(name, artifact.record["settings"]) as tracker:
         for row in metrics.read(artifact.folder):
             tracker.log({"step": row["step"], **{ours: row[key] for key, ours in CURVES.items()}})

@@ -1,0 +1,122 @@
+"""Sends what was kept here: runs piece by piece with W&B's own `wandb sync`, then the Report and the workspace's view."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from msm_ray.artifacts import Artifact
+from msm_ray.config import ExperimentSettings
+from msm_ray.errors import PreflightError, StageError
+from msm_ray.experiment import KINDS
+from msm_ray.tracking import keys, names, publishing, run, training_run
+from msm_ray.tracking.experiment_run import ExperimentRun
+from msm_ray.tracking.report_spec import Home
+
+LONGEST_SYNC = 1800.0
+"""Seconds for all runs."""
+
+
+def send(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact], say: Callable[[str], None]) -> None:
+    """Send an experiment's runs and Report; what was sent before is left out, the Report is made anew in its place.
+
+    there: its finished artifacts by key, the report among them; of what was not tracked runs are made from them. say: is told
+    what is done, and the addresses. Raises PreflightError where there is no key, or the server refuses or does not answer;
+    StageError where it did not take all.
+    """
+    if os.environ.get("WANDB_MODE", "online") != "online":
+        raise PreflightError(f"WANDB_MODE={os.environ['WANDB_MODE']} keeps everything here; unset it to send")
+    if not keys.has_key():
+        raise PreflightError(f"no key for {keys.host()}: set WANDB_API_KEY, or `wandb login` once")
+    run.be_quiet()
+    settings = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"mode": "online"})})
+    made = make_missing(settings, root, there)
+    say(f"W&B: {made} runs made from artifacts" if made else "W&B: every run is there")
+    home = _home(names.experiment_run(settings, root))
+    left = unsent(settings, root, there)
+    _sync(left)
+    say(f"W&B: {len(left)} pieces of runs sent; the experiment: {home.url}")
+    for address in publishing.publish(settings, root, there, home):
+        say(f"W&B: {address}")
+
+
+def _home(name: names.RunName) -> Home:
+    """Where the experiment's run is, once the server has taken it: key, project and network are right then."""
+    try:
+        opened = run.online(name, {})
+    except Exception as error:
+        run.let_go()
+        raise PreflightError(run.why(name, error)) from None
+    if opened is None:
+        raise PreflightError(f"W&B finds no key for {keys.host()}: set WANDB_API_KEY, or `wandb login`")
+    home = Home(opened.entity, opened.project, opened.url or "")
+    run.finish(opened, exit_code=0)
+    return home
+
+
+def make_missing(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]) -> int:
+    """Make the runs that nothing is kept of, from artifacts, offline; returns how many."""
+    own = names.experiment_run(settings, root)
+    missing = [a for a in trainings(there) if not pieces(names.training_run(settings, root, a.record))]
+    for artifact in missing:
+        training_run.from_artifact(settings, root, artifact, there)
+    kept = pieces(own)
+    if kept and not any((piece.parent / run.UNSENT).exists() for piece in kept):  # else tables may be lost from it
+        return len(missing)
+    with ExperimentRun(settings, root, offline=True) as experiment:
+        so_far: dict[str, Artifact] = {}
+        for key, artifact in sorted(there.items(), key=lambda item: KINDS.index(item[1].stage)):
+            so_far[key] = artifact
+            experiment.stage(artifact, so_far)
+    return len(missing) + 1
+
+
+def trainings(there: Mapping[str, Artifact]) -> list[Artifact]:
+    """The finished trainings."""
+    return [artifact for artifact in there.values() if artifact.stage in ("midtrain", "sft")]
+
+
+def pieces(name: names.RunName) -> list[Path]:
+    """The files of a run, one for each time that it was gone on with, oldest first."""
+    return sorted((Path(name.folder) / "wandb").glob(f"*run-*/run-{name.id}.wandb"))
+
+
+def unsent(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]) -> list[Path]:
+    """Pieces that the server has not got: offline ones, and online ones that it did not take whole."""
+    all_runs = [names.experiment_run(settings, root)]
+    all_runs += [names.training_run(settings, root, artifact.record) for artifact in trainings(there)]
+    found = [piece for name in all_runs for piece in pieces(name)]
+    return [
+        piece
+        for piece in found
+        if not piece.with_suffix(".wandb.synced").exists()
+        and (piece.parent.name.startswith("offline-") or (piece.parent / run.UNSENT).exists())
+    ]
+
+
+def _sync(left: Sequence[Path]) -> None:
+    if not left:
+        return
+    command = [sys.executable, "-m", "wandb", "sync", "--include-online", *map(str, left)]
+    environment = {**os.environ, **run.QUIET, "WANDB_SILENT": "false"}
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", timeout=LONGEST_SYNC, env=environment,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise StageError(
+            f"{keys.host()} did not take all within {LONGEST_SYNC / 60:.0f} minutes; the same command goes on with the rest"
+        ) from None
+    refused = [piece for piece in left if not piece.with_suffix(".wandb.synced").exists()]
+    if done.returncode or refused:
+        said = [line.strip() for line in done.stdout.splitlines() if "error" in line.lower()]
+        raise StageError(
+            f"{keys.host()} did not take {len(refused)} of {len(left)} pieces ({said[-1] if said else 'it does not say why'}); "
+            "the same command sends them again"
+        )
+    for piece in left:
+        (piece.parent / run.UNSENT).unlink(missing_ok=True)
