@@ -1,9 +1,7 @@
-"""What W&B costs: a finished root told anew, offline, into an empty folder.
+"""What W&B costs: `python -m benchmarks.tracking [--json] jobs/quickstart.yaml [key=value ...]`.
 
-    python -m benchmarks.tracking jobs/quickstart.yaml [key=value ...]
-
-Prints seconds and bytes of the experiment's run, of its trainings' runs, and of the Report's specification. With
-`tracking.mode=disabled` nothing of all this is done.
+A finished root told anew, offline, into an empty folder: the run of the experiment with its tables, references and the Report's
+specification, and the run of each training. With `tracking.mode=disabled` nothing of this is done.
 """
 
 from __future__ import annotations
@@ -15,47 +13,48 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.measurements import Measurement, show
 from msm_ray.artifacts import Artifact, ArtifactStore
 from msm_ray.experiment import KINDS, build
 from msm_ray.settings_file import load_experiment
-from msm_ray.tracking import ExperimentRun, publishing, report_spec, training_run, upload
+from msm_ray.tracking import ExperimentRun, training_run, upload
 
 
 def main() -> None:
     """Measure and print."""
-    settings = build(load_experiment(Path(sys.argv[1]), sys.argv[2:])).settings
+    file, *overrides = [word for word in sys.argv[1:] if word != "--json"]
+    settings = build(load_experiment(Path(file), overrides)).settings
     root = Path(settings.root)
     there = {f"{a.stage}/{a.name}": a for a in sorted(ArtifactStore(root).all(), key=lambda a: KINDS.index(a.stage))}
     trainings = upload.trainings(there)
+
+    def experiment() -> None:
+        so_far: dict[str, Artifact] = {}
+        with ExperimentRun(settings, root, offline=True) as run:
+            for key, artifact in there.items():
+                so_far[key] = artifact
+                run.stage(artifact, so_far)
+
+    def curves() -> None:
+        for artifact in trainings:
+            training_run.from_artifact(settings, root, artifact, there)
+
     with tempfile.TemporaryDirectory() as folder:
         os.environ["WANDB_DIR"] = folder
-
-        def experiment() -> None:
-            so_far: dict[str, Artifact] = {}
-            with ExperimentRun(settings, root, offline=True) as run:
-                for key, artifact in there.items():
-                    so_far[key] = artifact
-                    run.stage(artifact, so_far)
-
-        def curves() -> None:
-            for artifact in trainings:
-                training_run.from_artifact(settings, root, artifact, there)
-
-        def specification() -> None:
-            report_spec.as_json(publishing.told(settings, root, there))
-
-        _timed("wandb's import", lambda: __import__("wandb"))
-        _timed(f"experiment, {len(there)} stages", experiment)
-        _timed(f"{len(trainings)} trainings", curves)
-        _timed("the Report's specification, with its library's import", specification)
+        seconds = {
+            "wandb's import": _seconds(lambda: __import__("wandb")),
+            f"the experiment's run, {len(there)} stages": _seconds(experiment),
+            f"{len(trainings)} trainings' runs": _seconds(curves),
+        }
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink())
-        print(f"{size / 2**20:.1f} MiB")
+    rows = [Measurement(name, value, "s", None, "lower") for name, value in seconds.items()]
+    show("W&B, offline", [*rows, Measurement("files", size / 2**20, "MiB", None, "lower")])
 
 
-def _timed(what: str, work: Callable[[], object]) -> None:
+def _seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
-    print(f"{what}: {time.perf_counter() - began:.2f} s", flush=True)
+    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -272,6 +272,7 @@ def test_what_was_kept_in_pieces_is_sent_as_one_run_and_the_report_once(tmp_path
     assert (len(own["history"]), set(kept.views), kept.saves) == (before, {"view0", "view1"}, 4)
 
 
+@pytest.mark.real
 def test_runs_that_were_never_tracked_are_made_from_artifacts(tmp_path: Path, kept: Kept) -> None:
     chosen, there = settings(tmp_path, "tracking.mode=disabled"), artifacts(tmp_path)
     upload.send(chosen, tmp_path, there, lambda _: None)
@@ -280,6 +281,7 @@ def test_runs_that_were_never_tracked_are_made_from_artifacts(tmp_path: Path, ke
     assert len(kept.runs) == 2
 
 
+@pytest.mark.real
 def test_online_the_runs_are_sent_as_they_go_and_the_report_at_the_end(
     tmp_path: Path, kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,6 +293,7 @@ def test_online_the_runs_are_sent_as_they_go_and_the_report_at_the_end(
     assert not list((tmp_path / "wandb").rglob(run.UNSENT))
 
 
+@pytest.mark.real
 def test_a_network_that_goes_away_is_not_waited_for_and_what_it_did_not_take_is_sent_later(
     tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,15 +121,15 @@ def _blocks(told: Told, home: Home) -> Iterator[Any]:
     yield wr.UnorderedList(items=[[link] for link in links])
 
 
-def _answer(content: Mapping[str, Any]) -> list[str]:
+def _answer(content: Mapping[str, Any]) -> list[Any]:
     told = [restored(Difference, row) for row in content["differences"] if row["condition"] is None]
     return [words.sentence(each) for each in told] or ["The experiment asks for no comparison."]
 
 
 def restored(kind: type[Made], row: Mapping[str, Any]) -> Made:
     """A rate or difference as it was before `report.json`, which knows no NaN and may say more."""
-    own = {field.name: row[field.name] for field in fields(kind) if field.name in row}
-    return kind(**{key: math.nan if value is None and key in NUMBERS else value for key, value in own.items()})
+    own: dict[str, Any] = {field.name: row[field.name] for field in fields(kind) if field.name in row}
+    return kind(**(own | {key: math.nan for key in NUMBERS & own.keys() if own[key] is None}))
 
 
 def _rates(told: Told, home: Home) -> Iterator[Any]:
