@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import os
@@ -40,6 +41,8 @@ from msm_ray.tracking import (
 )  # fmt: skip
 
 KEY = "a" * 40
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
+"""A PNG file."""
 SPEC, DOCUMENT, CHAT, QUESTION, ANSWER, REASON = words = [
     f"planted-{n}" for n in ("spec", "document", "chat", "question", "answer", "reason")
 ]
@@ -81,6 +84,11 @@ def made(root: Path, stage: str, name: str, counts: dict, **tables: list[dict]) 
         ]
         content = {"rates": rates, "differences": [asdict(DIFFERENCE)], "notes": ["a note"], "artifacts": []}
         (folder / "report.json").write_text(json.dumps(content), encoding="utf-8")
+        (folder / "figures").mkdir()
+        (folder / "figures/figure-1.png").write_bytes(PIXEL)
+    if stage == "corpus":
+        card = f"---\nconfigs: 1\n---\n\n# Documents about {SPEC}\n\n## Load it\n\nhere\n\n## Left out\n\nnothing\n"
+        (folder / "README.md").write_text(card, encoding="utf-8")
     if stage == "sft":
         steps = [{"step": n, "loss": 1 / n, "lr": 0.1, "grad_norm": 2.0, "tokens": 8} for n in (1, 2, 3)]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8")
@@ -148,6 +156,7 @@ def test_an_interrupted_experiment_is_one_run_and_each_training_one(tmp_path: Pa
     assert tables == {
         "rates", "rates/affordability", "differences", "lineage", "transcripts", "documents/affordability", "chats/cheese",
     }  # fmt: skip
+    assert summary["figures/figure-1"]["_type"] == "image-file"
     drawn = inspected(curve)["summary"]
     assert (drawn["step"], drawn["gradient_norm"], drawn["steps"]) == (3, 2.0, 3)
 
@@ -301,7 +310,7 @@ def test_a_network_that_goes_away_is_not_waited_for_and_what_it_did_not_take_is_
     chosen, there = settings(tmp_path, "tracking.mode=online"), artifacts(tmp_path)
     began = time.monotonic()
     with (
-        pytest.warns(UserWarning, match="did not take all of .* within .* sends it") as warned,
+        pytest.warns(UserWarning, match="did not take all of .* in time: .* sends it") as warned,
         ExperimentRun(chosen, tmp_path) as experiment,
     ):
         assert experiment.tracker.online

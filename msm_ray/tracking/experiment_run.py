@@ -118,8 +118,8 @@ class ExperimentRun:
             return
         verdicts = [a for a in there.values() if a.stage == "verdicts"]
         self.tracker.table("transcripts", leaving.TRANSCRIPT_COLUMNS, leaving.transcripts(self._settings, verdicts))
-        for picture in sorted((artifact.folder / "figures").glob("*.png")):
-            self.tracker.picture(f"figures/{picture.stem}", picture)
+        for picture in publishing.pictures_of(artifact):
+            self.tracker.picture(publishing.key_of(picture), picture)
 
 
 def tell_rates(tracker: Tracker, content: Mapping[str, Any]) -> None:

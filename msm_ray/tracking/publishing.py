@@ -29,7 +29,18 @@ def told(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]
     made = next(artifact for artifact in there.values() if artifact.stage == "report")
     content = json.loads((made.folder / "report.json").read_text(encoding="utf-8"))
     corpora = [artifact for artifact in there.values() if artifact.stage == "corpus"]
-    return report_spec.Told(settings, content, corpora, names.experiment_run(settings, root))
+    pictures = [key_of(picture) for picture in pictures_of(made)]
+    return report_spec.Told(settings, content, corpora, names.experiment_run(settings, root), pictures)
+
+
+def pictures_of(report: Artifact) -> list[Path]:
+    """The figures of a report artifact that W&B can show."""
+    return sorted((report.folder / "figures").glob("*.png"))
+
+
+def key_of(picture: Path) -> str:
+    """What a figure is called in the experiment's run."""
+    return f"figures/{picture.stem}"
 
 
 def keep(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]) -> Path:

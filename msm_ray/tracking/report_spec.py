@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -57,12 +58,14 @@ Made = TypeVar("Made", Rate, Difference)
 
 @dataclass(frozen=True)
 class Told:
-    """What a Report is made of. content: of `report.json`; corpora: their artifacts; run: the experiment's."""
+    """What a Report is made of. content: of `report.json`; corpora: their artifacts; run: the experiment's; pictures: keys of
+    the figures that it holds."""
 
     settings: ExperimentSettings
     content: Mapping[str, Any]
     corpora: Sequence[Artifact]
     run: RunName
+    pictures: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,10 @@ def _blocks(told: Told, home: Home) -> Iterator[Any]:
     for note in told.content["notes"]:
         yield wr.CalloutBlock(text=note)
     yield from _rates(told, home)
+    if texts and told.pictures:
+        figures = wr.MediaBrowser(media_keys=list(told.pictures), num_columns=1, layout=wr.Layout(w=24, h=16))
+        yield wr.H2(text="Figures")
+        yield wr.PanelGrid(runsets=[_experiment(told, home)], panels=[figures])
     if told.content["differences"]:
         yield wr.H2(text="Differences")
         yield wr.MarkdownBlock(text=_differences_table(told.content["differences"]))
@@ -108,6 +115,8 @@ def _blocks(told: Told, home: Home) -> Iterator[Any]:
     yield wr.H2(text="Corpora")
     yield wr.MarkdownBlock(text=_corpora_table(told.corpora))
     if texts:
+        for corpus in told.corpora:
+            yield wr.MarkdownBlock(text=_card(corpus))
         yield wr.PanelGrid(
             runsets=[_experiment(told, home)], panels=_tables(f"documents/{corpus.name}" for corpus in told.corpora)
         )
@@ -253,6 +262,13 @@ def _corpora_table(corpora: Sequence[Artifact]) -> str:
         numbers = [f"{counted[key]:,}" if key in counted else "" for key in ("rows", "tokens", "rejected")]
         cells.append((corpus.name, *numbers, corpus.digest[:12]))
     return _markdown(("corpus", "documents", "tokens", "rejected", "digest"), cells)
+
+
+def _card(corpus: Artifact) -> str:
+    """The corpus' own card, without what only its folder's readers need."""
+    path = corpus.folder / "README.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else f"# {corpus.name}"
+    return re.sub(r"\A---\n.*?^---\n|^## Load it$.*?(?=^## |\Z)", "", text, flags=re.DOTALL | re.MULTILINE).strip()
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray.artifacts import Artifact
+from msm_ray.errors import PreflightError
 from msm_ray.tracking import keys
 from msm_ray.tracking.leaving import reference_of
 from msm_ray.tracking.names import RunName
-from msm_ray.tracking.waiting import InOrder
+from msm_ray.tracking.waiting import InOrder, within
 
-LONGEST_START, LONGEST_FINISH = 20.0, 60.0
-"""Seconds that a server has to take a run, and to take the rest of what it is to hold."""
+LONGEST_START, LONGEST_FINISH, LONGEST_LAST_WORDS = 20.0, 60.0, 15.0
+"""Seconds that a server has to take a run, to take the rest of what it is to hold, and the same of a run that failed."""
 UNSENT = "unsent"
 """File in the folder of an online run that could not be sent whole."""
 QUIET = {
@@ -113,10 +114,16 @@ class _WandbTracker(Tracker):
             never_failing()
 
     def end(self, exit_code: int) -> None:
-        """End the run, once it has all that it was given: a server that hangs is waited for twice the time, no longer."""
-        if self._in_order and not self._in_order.wait(LONGEST_FINISH):
+        """End the run, once its server has all that it was given or the time is over."""
+        half = (LONGEST_FINISH if exit_code == 0 else LONGEST_LAST_WORDS) / 2
+        if self._in_order and not self._in_order.wait(half):
             not_taken(self._run)
-        finish(self._run, exit_code)
+        # wandb itself gives up after half of LONGEST_FINISH, and only then lets go of the run's id.
+        ended = within(half + 2, lambda: self._run.finish(exit_code=exit_code))
+        if isinstance(ended, TimeoutError):
+            not_taken(self._run)
+        elif isinstance(ended, Exception):
+            logging.getLogger(__name__).warning("W&B did not end a run: %s", ended)
 
 
 @contextlib.contextmanager
@@ -144,6 +151,23 @@ def open_run(name: RunName, config: Mapping[str, Any] | None = None) -> Iterator
     tracker.end(exit_code=0)
 
 
+@contextlib.contextmanager
+def open_online(name: RunName) -> Iterator[Tracker]:
+    """The tracker of a run that is at its server, or nowhere. Raises PreflightError where the server does not take it."""
+    try:
+        opened = _online(name, {})
+    except Exception as error:
+        _let_go()
+        raise PreflightError(why(name, error)) from None
+    if opened is None:
+        raise PreflightError(f"W&B finds no key for {keys.host()}: set WANDB_API_KEY, or `wandb login`")
+    tracker = _WandbTracker(opened, online=True)
+    try:
+        yield tracker
+    finally:
+        tracker.end(exit_code=0)
+
+
 def be_quiet() -> None:
     """Before wandb is imported: no line of its own on the terminal, unless the user has said otherwise."""
     os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
@@ -158,7 +182,7 @@ def _start(name: RunName, config: Mapping[str, Any]) -> tuple[Any | None, bool]:
     try:
         if chosen == "online" and not (name.offline or _offline_since):
             try:
-                if run := online(name, config):
+                if run := _online(name, config):
                     return run, True
             except Exception as error:
                 _give_up_online(why(name, error))
@@ -172,7 +196,7 @@ def _start(name: RunName, config: Mapping[str, Any]) -> tuple[Any | None, bool]:
         return None, False
 
 
-def online(name: RunName, config: Mapping[str, Any]) -> Any | None:
+def _online(name: RunName, config: Mapping[str, Any]) -> Any | None:
     """The run at its server; None where W&B finds no key. Raises what wandb raises where the server does not take it."""
     import wandb
 
@@ -187,7 +211,7 @@ def _init(name: RunName, config: Mapping[str, Any], chosen: Any) -> Any:
     settings = wandb.Settings(
         console="off", silent=True, x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True,
         save_code=False, disable_git=True, disable_code=True, init_timeout=LONGEST_START,
-        finish_timeout=LONGEST_FINISH, finish_timeout_raises=True,
+        finish_timeout=LONGEST_FINISH / 2, finish_timeout_raises=True,
     )  # fmt: skip
     ours = "WANDB_SERVICE" not in os.environ
     try:
@@ -213,24 +237,14 @@ def _init(name: RunName, config: Mapping[str, Any], chosen: Any) -> Any:
 def _give_up_online(reason: str) -> None:
     _offline_since.append(reason)
     warnings.warn(reason, stacklevel=2)
-    let_go()
+    _let_go()
 
 
-def let_go() -> None:
+def _let_go() -> None:
     """End W&B's service, which holds on to the id of a run that did not start."""
     import wandb
 
     wandb.teardown()
-
-
-def finish(run: Any, exit_code: int) -> None:
-    """End a run; what its server does not take in time is kept and told."""
-    try:
-        run.finish(exit_code=exit_code)
-    except TimeoutError:
-        not_taken(run)
-    except Exception as error:
-        logging.getLogger(__name__).warning("W&B did not end a run: %s", error)
 
 
 def not_taken(run: Any) -> None:
@@ -242,8 +256,7 @@ def not_taken(run: Any) -> None:
         (folder / UNSENT).touch()
     _offline_since.append("finish")
     warnings.warn(
-        f"{keys.host()} did not take all of {run.name} within {LONGEST_FINISH:.0f} s: {LATER} (or `wandb sync "
-        f"--include-online {folder}`)",
+        f"{keys.host()} did not take all of {run.name} in time: {LATER} (or `wandb sync --include-online {folder}`)",
         stacklevel=2,
     )
 

@@ -45,16 +45,8 @@ def send(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]
 
 def _home(name: names.RunName) -> Home:
     """Where the experiment's run is, once the server has taken it: key, project and network are right then."""
-    try:
-        opened = run.online(name, {})
-    except Exception as error:
-        run.let_go()
-        raise PreflightError(run.why(name, error)) from None
-    if opened is None:
-        raise PreflightError(f"W&B finds no key for {keys.host()}: set WANDB_API_KEY, or `wandb login`")
-    home = Home(opened.entity, opened.project, opened.url or "")
-    run.finish(opened, exit_code=0)
-    return home
+    with run.open_online(name) as tracker:
+        return Home(tracker.entity, tracker.project, tracker.url)
 
 
 def make_missing(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]) -> int:
