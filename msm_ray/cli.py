@@ -14,12 +14,15 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from msm_ray import interruption, user
 from msm_ray.errors import MsmError, SettingsError, no_room
+
+if TYPE_CHECKING:
+    from msm_ray.artifacts import Artifact
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -195,22 +198,46 @@ def ask(
         "msm report jobs/quickstart.yaml",
         "msm report jobs/quickstart.yaml --json",
         "msm report jobs/quickstart.yaml --wandb",
+        "msm report runs/quickstart runs/other",
     )
 )
 def report(
-    experiment: ExperimentFile,
-    overrides: Overrides = None,
+    experiment: Annotated[Path, typer.Argument(help="experiment file, or the root of an experiment")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="a second one, to be shown beside it, and settings of the files as key=value"),
+    ] = None,
     as_json: AsJson = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="send the experiment's runs and its Report to W&B")] = False,
 ) -> None:
-    """Show the tables of a finished experiment and where its report lies."""
+    """Show the answer and tables of a finished experiment and where its report lies; of two, their rates side by side."""
     from msm_ray import runner
+    from msm_ray.report import compare, tables
 
-    loaded, store = _load(experiment, overrides)
+    overrides = [word for word in words or () if _SETTING.match(word)]
+    others = [Path(word) for word in words or () if not _SETTING.match(word)]
     if wandb:
-        runner.send_to_wandb(loaded, store)
+        if others or experiment.is_dir():
+            raise SettingsError("--wandb: give one experiment file, whose runs and Report are sent")
+        runner.send_to_wandb(*_load(experiment, overrides))
+        return
+    if len(others) > 1:
+        raise SettingsError(f"{others[1]}: two experiments are shown side by side, and no more")
+    made = [_report_of(path, overrides) for path in (experiment, *others)]
+    if as_json:
+        reports = [json.loads((a.folder / "report.json").read_text(encoding="utf-8")) for a in made]
+        print(json.dumps(dict(zip("ab", reports, strict=True)) if others else reports[0], indent=1))
+    elif others:
+        compare.show(*(compare.side(str(p), a) for p, a in zip((experiment, *others), made, strict=True)))
     else:
-        runner.show_report(loaded, store, as_json=as_json)
+        tables.show(made[0].folder)
+
+
+def _report_of(path: Path, overrides: list[str]) -> Artifact:
+    from msm_ray import runner
+    from msm_ray.report import compare
+
+    return compare.newest_report(path) if path.is_dir() else runner.report_of(*_load(path, overrides))
 
 
 @app.command(epilog=example("msm status runs/quickstart"))

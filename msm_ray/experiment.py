@@ -44,7 +44,7 @@ KINDS = (
 
 
 CONTENT_VERSION = "content_version"
-CONTENT_VERSIONS = dict.fromkeys(KINDS, 1) | {"documents": 2}
+CONTENT_VERSIONS = dict.fromkeys(KINDS, 1) | {"documents": 2, "report": 2}
 """Per kind, which version of the code decides the content. Raise it with every change after which the same settings and inputs
 make something else (`tests/test_content_versions.py` looks at some): old and new rows then never stand in one table unseen."""
 

@@ -355,28 +355,23 @@ def _say_what_is_left(experiment: Experiment, store: ArtifactStore, wanted: tupl
 
 def _last_words(experiment: Experiment, store: ArtifactStore, wanted: tuple[str, ...]) -> None:
     if "report" in wanted:
-        show_report(experiment, store, as_json=False)
+        from msm_ray.report import tables
+
+        tables.show(report_of(experiment, store).folder)
 
 
-def show_report(experiment: Experiment, store: ArtifactStore, *, as_json: bool) -> None:
-    """Print the report's tables, or `report.json`. Raises SettingsError when there is no report yet."""
-    from msm_ray.report import tables
-
+def report_of(experiment: Experiment, store: ArtifactStore) -> Artifact:
+    """The newest report of an experiment, with a word on standard error where it is out of date. Raises SettingsError."""
     last = plan.plan(experiment, store)[-1]
-    newest = [a for a in store.all() if a.stage == "report" and a.name == experiment.settings.experiment]
     if last.found.state == "present" and last.found.artifact:
-        artifact = last.found.artifact
-    elif newest:
-        artifact = newest[-1]
-        print("msm: this report is older than the settings or artifacts; `msm run` makes the next one", file=sys.stderr)
-    else:
+        return last.found.artifact
+    newest = [a for a in store.all() if a.stage == "report" and a.name == experiment.settings.experiment]
+    if not newest:
         raise SettingsError(
             f"{store.root}: no report of '{experiment.settings.experiment}' yet; make it with `msm run`"
         )
-    if as_json:
-        print((artifact.folder / "report.json").read_text(encoding="utf-8"))
-    else:
-        tables.show(artifact.folder)
+    print("msm: this report is older than the settings or artifacts; `msm run` makes the next one", file=sys.stderr)
+    return newest[-1]
 
 
 @contextlib.contextmanager

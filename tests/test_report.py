@@ -1,5 +1,6 @@
 """The report's page and numbers from made-up verdicts; nothing is trained or served."""
 
+import csv
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ import pytest
 from msm_ray.artifacts import Artifact
 from msm_ray.errors import SettingsError
 from msm_ray.experiment import Experiment, Stage, build
-from msm_ray.report import tables
+from msm_ray.report import compare, tables
 from msm_ray.report.write import write_report
 from msm_ray.settings_file import load_experiment
 from msm_ray.tracking import Tracker
@@ -37,7 +38,7 @@ def write_verdicts(
     rows = [
         {
             "arm": arm, "eval": eval_name, "condition": f"kind {n % 2}", "cluster": f"domain {n % 10}", "sample": str(n),
-            "epoch": 1, "answer": f"answer {n}", "verdict": verdict(arm, n), "reason": "", "order": "",
+            "epoch": 1, "answer": f"answer {n}", "verdict": verdict(arm, n), "reason": "it said <no>", "order": "",
             "status": "error" if verdict(arm, n) is None else "ok", "question": f"question {n}", "unit": str(n),
             "judge": judge(arm),
         }
@@ -90,7 +91,8 @@ def test_the_page_says_where_an_arm_has_no_verdict(tmp_path: Path) -> None:
     assert "affordability: values/msm-aff+aft and values/aft cannot be compared" in page
     assert "no verdict" in page
     assert "[nan" not in page and ">nan" not in page
-    assert "values/aft: 0 of 80 rollouts have a verdict" in page
+    assert page.count("affordability values/aft 0 of 80") == 1
+    assert "Only bounded" in page and 'href="#incomplete"' in page
     assert next(d for d in numbers["differences"] if d["b"] == "values/aft")["difference"] is None
 
 
@@ -162,3 +164,69 @@ def test_arms_that_different_judges_judged_do_not_compare(tmp_path: Path, capsys
     (note,) = numbers["notes"]
     assert "affordability: judge of aft, judge of bas, judge of msm" in note
     assert "arms do not compare" in page and "arms do not" in capsys.readouterr().out
+
+
+def test_two_experiments_stand_side_by_side_with_what_differs_in_their_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = []
+    for name, rate, better in (("one", 0.001, "values/msm-aff+aft"), ("two [b]", 0.002, "values/aft")):
+        report(tmp_path / name, lambda arm, n, better=better: (n % 10 == 0) != (arm == better))  # type: ignore[misc]
+        (tmp_path / name / "sft/cheese-s0/artifact.json").write_text(
+            json.dumps({"settings": {"learning_rate": rate, "steps": 80, "content_version": 1}})
+        )
+        made = Artifact("report", "quickstart", 1, tmp_path / name / "report" / "quickstart@1", {})
+        made.folder.parent.mkdir()
+        (tmp_path / name / "out").rename(made.folder)
+        sides.append(compare.side(name, made))
+    assert list(compare.differing(*sides)) == [("learning_rate", "0.001", "0.002", ["sft/cheese-s0"])]
+    compare.show(*sides)
+    printed = capsys.readouterr().out
+    assert "b: two [b]" in printed and "learning_rate  0.001  0.002  sft/cheese-s0" in printed
+    line = next(line for line in printed.splitlines() if line.startswith("values/aft "))
+    assert re.search(r"0\.10 \[.*\]\s+0\.90 \[", line)
+    assert "No test compares the two" in printed
+
+
+def test_a_report_of_an_earlier_version_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps({"rates": [], "differences": []}))
+    with pytest.raises(SettingsError, match="msm run"):
+        compare.side("old", Artifact("report", "quickstart", 1, tmp_path, {}))
+
+
+def test_a_folder_without_a_report_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no report; give the experiment's file"):
+        compare.newest_report(tmp_path)
+
+
+def test_tables_come_as_csv_and_charts_as_svg_and_png(tmp_path: Path) -> None:
+    _, numbers = report(tmp_path, lambda arm, n: None if arm == "values/aft" else n % 2 == 0)
+    with (tmp_path / "out/rates.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["arm"] for row in rows] == [row["arm"] for row in numbers["rates"]]
+    assert next(row for row in rows if row["arm"] == "values/aft")["rate"] == ""
+    pictures = {path.name for path in (tmp_path / "out/figures").iterdir()}
+    assert {"figure-1.svg", "figure-1.png", "figure-3.svg", "figure-3.png"} <= pictures
+    chart = (tmp_path / "out/figures/figure-1.svg").read_text("utf-8")
+    assert ">chance<" in chart and "currentColor" in chart
+    assert ">chance<" not in (tmp_path / "out/figures/figure-3.svg").read_text("utf-8")  # harm has no rate of chance
+
+
+def test_each_rate_names_what_it_comes_from_and_no_folder_of_this_machine(tmp_path: Path) -> None:
+    page, numbers = report(tmp_path, lambda arm, n: n % 2 == 0)
+    assert str(tmp_path) not in page + json.dumps(numbers)
+    line = next(
+        x for x in numbers["lineage"] if (x["eval"], x["arm"], x["seed"]) == ("america", "values/msm-am+aft", 2)
+    )
+    assert line["folders"]["sft"] == "sft/american+cheese-s2" and line["folders"]["midtrain"] == "midtrain/american-s2"
+    assert line["folders"]["corpus"] == "corpus/american" and len(line["spec_digest"]) == 64
+    plain = next(x for x in numbers["lineage"] if x["arm"] == "values/aft")
+    assert (plain["spec"], "corpus" in plain["folders"], "midtrain" in plain["folders"]) == ("", False, False)
+
+
+def test_one_transcript_of_every_arm_and_condition_is_shown_with_the_judges_reason(tmp_path: Path) -> None:
+    page, _ = report(tmp_path, lambda arm, n: n % 2 == 0)
+    shown = page.partition("<h2>Transcripts")[2].partition("<h2>Trainings")[0]
+    assert shown.count("<details>") == 18
+    assert shown.count("<td>kind 0</td>") == shown.count("<td>kind 1</td>") == 18
+    assert "it said &lt;no&gt;" in shown

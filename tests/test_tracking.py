@@ -82,7 +82,14 @@ def made(root: Path, stage: str, name: str, counts: dict, **tables: list[dict]) 
             asdict(replace(RATE, condition="price")),
             asdict(replace(RATE, arm="values/msm-aff+aft")),
         ]
-        content = {"rates": rates, "differences": [asdict(DIFFERENCE)], "notes": ["a note"], "artifacts": []}
+        answer = {"headline": "The one difference is shown.", "findings": ["30 points more"], "limits": ["a limit"]}
+        content = {
+            "answer": answer,
+            "rates": rates,
+            "differences": [asdict(DIFFERENCE)],
+            "notes": ["a note"],
+            "artifacts": [],
+        }
         (folder / "report.json").write_text(json.dumps(content), encoding="utf-8")
         (folder / "figures").mkdir()
         (folder / "figures/figure-1.png").write_bytes(PIXEL)
@@ -212,9 +219,9 @@ def test_the_report_is_what_the_library_reads_back_and_would_send(tmp_path: Path
     assert without_drawn_names(serialized(read._to_model())) == without_drawn_names(kept["report"])
     assert serialized(View.model_validate(kept["view"])) == kept["view"]
     kinds = [type(block).__name__ for block in read.blocks]
-    assert kinds[:4] == ["BlockQuote", "H2", "UnorderedList", "CalloutBlock"]
+    assert kinds[:4] == ["BlockQuote", "H2", "CalloutBlock", "UnorderedList"]
     text = json.dumps(kept["report"])
-    assert "values/msm-aff+aft is above values/aft by +0.30 [+0.20, +0.40]" in text
+    assert all(told in text for told in ("The one difference is shown.", "30 points more", "a limit"))
     assert "0.50 [0.40, 0.60]" in text and "<0.001" in text
     for shown in (
         "rates/affordability",

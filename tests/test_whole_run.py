@@ -282,7 +282,7 @@ def test_identical_aft_data_is_literally_one_artifact(done: Path) -> None:
 def test_the_report_for_machines_has_every_arm_with_counts(done: Path) -> None:
     printed = subprocess.run(command(done, "report", "--json"), capture_output=True, text=True, check=True).stdout
     report = json.loads(printed)
-    assert set(report) == {"experiment", "notes", "rates", "differences", "artifacts"}
+    assert {"answer", "experiment", "notes", "rates", "differences", "lineage", "artifacts"} <= set(report)
     overall = [r for r in report["rates"] if r["condition"] is None]
     assert {(r["eval"], r["arm"]) for r in overall if r["eval"] == "agentic"} == {
         ("agentic", f"agentic/{arm}") for arm in ("baseline", "aft", "msm", "msm+aft", "msm-anti+aft", "msm-aff+aft")

@@ -15,6 +15,7 @@ from msm_ray.evals.answer_file import Answer, read_answers
 from msm_ray.evals.items import read_items
 from msm_ray.evals.judges import Judgement, judge_action, judge_preference
 from msm_ray.evals.reading import read_answer
+from msm_ray.stats import Verdict
 
 FILE = "verdicts.parquet"
 SCHEMA = arrow.schema(
@@ -53,6 +54,14 @@ def write_verdicts(out: Path, rollouts: Path, items: Path, how: EvalSettings) ->
         "unusable": statuses.count("unusable"),
         "failed": statuses.count("error"),
     }
+
+
+def as_verdict(row: Mapping[str, Any]) -> Verdict:
+    """A row of `verdicts.parquet` with its training seed, as the statistics take it."""
+    return Verdict(
+        row["arm"], row["eval"], row["condition"], row["cluster"], row["seed"], row["sample"], row["verdict"],
+        status=row["status"], unit=row.get("unit"),
+    )  # fmt: skip
 
 
 def _judge(out: Path, asked: Sequence[Rollout], how: EvalSettings) -> list[Judgement]:

@@ -84,10 +84,7 @@ def _rates(rows: list[dict[str, Any]]) -> list[Rate]:
     """Of each eval and arm over all conditions, then of each condition."""
     by_arm: dict[tuple[str, str], list[Verdict]] = {}
     for row in rows:
-        verdict = Verdict(
-            row["arm"], row["eval"], row["condition"], row["cluster"], row["seed"], row["sample"], row["verdict"],
-            status=row["status"], unit=row["unit"],
-        )  # fmt: skip
+        verdict = verdicts_file.as_verdict(row)
         by_arm.setdefault((row["eval"], row["arm"]), []).append(verdict)
     found = []
     for verdicts in by_arm.values():

@@ -53,12 +53,12 @@ def show_blocks(view: View) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(files[-1]))
-    for number, spans in _texts(blocks, view.count, view.rng):
+    for number, spans in sample_texts(blocks, view.count, view.rng):
         view.page.line(f"block {number}", "dim")
         view.page.spans((tokenizer.decode(ids, skip_special_tokens=False), marked) for ids, marked in spans)
 
 
-def _texts(blocks: Blocks, count: int, rng: random.Random) -> Iterator[tuple[int, list[tuple[list[int], bool]]]]:
+def sample_texts(blocks: Blocks, count: int, rng: random.Random) -> Iterator[tuple[int, list[tuple[list[int], bool]]]]:
     """One text each of some blocks: the block's number, and runs of token ids with whether they carry loss."""
     for number in sorted(rng.sample(range(len(blocks)), min(count, len(blocks)))):
         row: dict[str, Any] = blocks.table.slice(number, 1).to_pylist()[0]

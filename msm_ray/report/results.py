@@ -12,7 +12,9 @@ import pyarrow.parquet as parquet
 
 from msm_ray.artifacts import Artifact
 from msm_ray.config import AnswersEval
+from msm_ray.evals.verdicts import as_verdict
 from msm_ray.experiment import Experiment
+from msm_ray.report import lineage, naming
 from msm_ray.report.words import note_of_judges, note_of_seeds
 from msm_ray.stats import Difference, Rate, Verdict, claims, difference, rate
 
@@ -52,11 +54,25 @@ def collect(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> Result
 
 def notes(results: Results) -> list[str]:
     """What has to be said beside the numbers: what they are of, and judges that differ."""
-    judges = {
+    return [note for note in (note_of_seeds(results.rates), note_of_judges(judges(results))) if note]
+
+
+def judges(results: Results) -> dict[str, list[str]]:
+    """Eval -> who gave its verdicts, as the verdicts name them."""
+    return {
         name: sorted({str(row["judge"]) for row in rows if row.get("judge") and row["verdict"] is not None})
         for name, rows in results.rows.items()
     }
-    return [note for note in (note_of_seeds(results.rates), note_of_judges(judges)) if note]
+
+
+def left_out(artifacts: Mapping[str, Artifact]) -> dict[str, tuple[int, int]]:
+    """Eval -> pairs or scenarios that were left out since written documents name them, and all of them."""
+    items = {
+        a.name: (a.counts["asked"] - a.counts["rows"], a.counts["asked"])
+        for a in artifacts.values()
+        if a.stage == "items"
+    }
+    return {name: counts for name, counts in items.items() if counts[0] > 0}
 
 
 def _described(d: Difference) -> Difference:
@@ -77,10 +93,7 @@ def _read(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> dict[str
 def _by_arm(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Verdict]]:
     by_arm: dict[str, list[Verdict]] = {}
     for row in rows:
-        verdict = Verdict(
-            row["arm"], row["eval"], row["condition"], row["cluster"], row["seed"], row["sample"], row["verdict"],
-            status=row["status"], unit=row.get("unit"),
-        )  # fmt: skip
+        verdict = as_verdict(row)
         by_arm.setdefault(verdict.arm, []).append(verdict)
     return by_arm
 
@@ -99,19 +112,28 @@ def finite(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_json(experiment: Experiment, results: Results, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """The report for machines: {experiment, notes, rates, differences, artifacts}."""
+    """The report for machines, without its answer. Folders are relative to the experiment's root."""
+    settings = experiment.settings
     return {
-        "experiment": experiment.settings.experiment,
+        "experiment": settings.experiment,
+        "question": settings.report.question,
+        "base": settings.base.source,
+        "seeds": settings.seeds,
+        "arms": naming.arms(settings),
+        "evals": naming.evals(settings, judges(results)),
         "notes": notes(results),
+        "left_out": left_out(artifacts),
         "rates": [finite(asdict(r)) for r in results.rates],
         "differences": [finite(asdict(d)) for d in results.differences],
+        "lineage": [lineage.as_json(line) for line in lineage.lines(experiment, artifacts)],
         "artifacts": [
             {
                 "stage": a.stage,
                 "name": a.name,
                 "version": a.version,
                 "fingerprint": a.record["fingerprint"],
-                "path": str(a.folder),
+                "digest": a.digest,
+                "folder": f"{a.stage}/{a.folder.name}",
             }
             for a in artifacts.values()
         ],

@@ -4,37 +4,53 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from msm_ray.errors import SettingsError
-from msm_ray.report.words import no_choice, p_value, shortened, shown_difference, shown_rate, target
+from msm_ray.report.words import EARLIER, no_choice, p_value, shown_difference, shown_rate, target
 from msm_ray.stats import Difference, Rate
 
 
 def show(folder: Path) -> None:
-    """Print rates, differences and where the page lies. Raises SettingsError for a report of an earlier version."""
+    """Print the answer, rates, differences, what is not shown, and where the page lies.
+
+    Raises SettingsError for a report of an earlier version.
+    """
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     try:
-        rates = tuple(Rate(**_numbers(row)) for row in report["rates"])
-        differences = tuple(Difference(**_numbers(row)) for row in report["differences"])
-        notes = report["notes"]
+        rates, differences = read_numbers(report)
+        answer = report["answer"]
     except (TypeError, KeyError):
-        raise SettingsError(
-            f"{folder}: this report was written by another version; `msm run` with the same file makes the next one"
-        ) from None
+        raise SettingsError(f"{folder}: {EARLIER}") from None
     # Nothing that a user names is markup: `[final]` in a path would vanish.
     console = Console(width=None if Console().is_terminal else 110, markup=False, emoji=False, highlight=False)
+    console.print(answer["headline"], style="bold")
+    for finding in answer["findings"]:
+        console.print(Padding(f"- {finding}", (0, 0, 0, 2)))
+    console.print()
     for eval_name in dict.fromkeys(r.eval for r in rates):
         console.print(_rates(eval_name, tuple(r for r in rates if r.eval == eval_name)))
     if differences:
         console.print(_differences(differences))
-    for line in (*_short(rates), *notes):
-        console.print(line)
+    if any(r.completed < r.asked for r in rates):
+        console.print("! = fewer answers could be judged than were asked for")
+    if answer["limits"]:
+        console.print("\nWhat this does not show:", style="bold")
+    for limit in answer["limits"]:
+        console.print(Padding(f"- {limit}", (0, 0, 0, 2)))
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+
+
+def read_numbers(report: Mapping[str, Any]) -> tuple[tuple[Rate, ...], tuple[Difference, ...]]:
+    """Rates and differences of a `report.json`. Raises TypeError or KeyError for one of another version."""
+    rates = tuple(Rate(**_numbers(row)) for row in report["rates"])
+    return rates, tuple(Difference(**_numbers(row)) for row in report["differences"])
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, Any]:
@@ -44,14 +60,6 @@ def _numbers(row: dict[str, Any]) -> dict[str, Any]:
         key: math.nan if value is None and key not in absent else tuple(value) if isinstance(value, list) else value
         for key, value in row.items()
     }
-
-
-def _short(rates: tuple[Rate, ...]) -> list[str]:
-    return [
-        f"{r.eval}, {r.arm}: only bounded, fewer than 95% of the rollouts were completed in {shortened(r.short)}"
-        for r in rates
-        if r.condition is None and r.short
-    ]
 
 
 def _rates(eval_name: str, rates: tuple[Rate, ...]) -> Table:

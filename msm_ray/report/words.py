@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from msm_ray.stats import CHECKPOINTS, Difference, Rate
 
+EARLIER = "this report was written by another version; `msm run` with the same file makes the next one"
+
 
 def note_of_seeds(rates: tuple[Rate, ...]) -> str:
     """What the numbers are of, and how to get more; empty where they are the recipe's."""

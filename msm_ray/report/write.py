@@ -1,53 +1,83 @@
-"""The report stage: numbers, figures and one self-contained page, in the artifact's folder."""
+"""The report stage: numbers, tables, figures and one self-contained page, in the artifact's folder."""
 
 from __future__ import annotations
 
-import base64
+import csv
+import io
 import json
-import random
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import pyarrow.dataset as datasets
+from markupsafe import Markup
 
 from msm_ray.artifacts import Artifact, write_whole
-from msm_ray.config import AnswersEval
 from msm_ray.experiment import Experiment
-from msm_ray.report import figures, words
-from msm_ray.report.results import Results, as_json, collect, notes
+from msm_ray.report import figures, lineage, samples, words
+from msm_ray.report.answer import answer
+from msm_ray.report.figures import Picture
+from msm_ray.report.results import Results, as_json, collect
+from msm_ray.stats import Rate
 
-SHOWN_DOCUMENTS, SHOWN_ROLLOUTS = 10, 4
+TABLES = ("rates", "differences")
+"""Lists of `report.json` that are written as CSV too."""
 
 
 def write_report(out: Path, experiment: Experiment, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """Stage function: `report.json`, `report.html` and `figures/` in `out`; returns counts."""
+    """Stage function: `report.json`, `report.html`, `rates.csv`, `differences.csv` and `figures/` in `out`; returns counts."""
     results = collect(experiment, artifacts)
     content = as_json(experiment, results, artifacts)
+    content = {"answer": answer(content).as_json(), **content}
     write_whole(out / "report.json", json.dumps(content, indent=1))
-    pictures = _figures(out / "figures", experiment, results)
+    for name in TABLES:
+        write_whole(out / f"{name}.csv", as_csv(content[name]))
     losses = training_losses(artifacts)
-    page = _page(experiment, artifacts, results, pictures, losses)
-    write_whole(out / "report.html", page)
+    pictures = _figures(out / "figures", experiment, content, results)
+    curves = figures.curves(losses) if losses else None
+    if curves:
+        _keep(out / "figures", "losses", curves)
+    write_whole(out / "report.html", _page(experiment, artifacts, results, content, pictures, curves))
     return {"rows": len(results.rates), "rates": len(results.rates), "differences": len(results.differences)}
 
 
-def _figures(folder: Path, experiment: Experiment, results: Results) -> list[tuple[str, str, str]]:
-    """(title, data URI, source of the paper's numbers) of each chart; the SVG files beside them."""
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows under their keys; no value is an empty cell, several are divided by `;`."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {key: ";".join(value) if isinstance(value, list | tuple) else value for key, value in row.items()}
+        )
+    return text.getvalue()
+
+
+def _figures(
+    folder: Path, experiment: Experiment, content: Mapping[str, Any], results: Results
+) -> list[tuple[str, Markup, str]]:
+    """(title, SVG, source of the paper's numbers) of each chart; SVG and PNG files beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     for number, figure in enumerate(experiment.settings.report.figures, start=1):
-        svg = figures.bars(figure, results.rates)
-        (folder / f"figure-{number}.svg").write_bytes(svg)
-        made.append((figure.title, data_uri(svg), figure.paper_source))
+        picture = figures.bars(figure, results.rates, content["evals"][figure.eval]["chance"])
+        _keep(folder, f"figure-{number}", picture)
+        made.append((figure.title, Markup(inlined(picture.svg, f"f{number}")), figure.paper_source))
     return made
 
 
-def data_uri(svg: bytes) -> str:
-    """A picture that a page can hold without another file."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+def inlined(svg: str, name: str) -> str:
+    """An SVG as a part of a page: its ids are its own, and its style sheet, which would reach all of the page, stands in ours."""
+    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+    return re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+
+
+def _keep(folder: Path, name: str, picture: Picture) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.svg").write_text(picture.svg, encoding="utf-8")
+    (folder / f"{name}.png").write_bytes(picture.png)
 
 
 def training_losses(artifacts: Mapping[str, Artifact]) -> dict[str, list[tuple[int, float]]]:
@@ -65,95 +95,63 @@ def _page(
     experiment: Experiment,
     artifacts: Mapping[str, Artifact],
     results: Results,
-    pictures: Sequence[tuple[str, str, str]],
-    losses: Mapping[str, list[tuple[int, float]]],
+    content: Mapping[str, Any],
+    pictures: Sequence[tuple[str, Markup, str]],
+    curves: Picture | None,
 ) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["shown"] = words.shown_rate
     environment.filters["no_choice"] = words.no_choice
-    environment.filters["shortened"] = words.shortened
     environment.filters["signed"] = words.shown_difference
     environment.filters["p_value"] = words.p_value
-    template = environment.from_string(resources.files("msm_ray.report").joinpath("page.html.jinja").read_text("utf-8"))
+    lines = lineage.lines(experiment, artifacts)
+    places = {key: f"from-{n}" for n, key in enumerate(dict.fromkeys((line.eval, line.arm) for line in lines))}
+    room = resources.files("msm_ray.report")
+    template = environment.from_string(room.joinpath("page.html.jinja").read_text("utf-8"))
     return template.render(
+        style=Markup(room.joinpath("page.css").read_text("utf-8")),
         settings=experiment.settings,
-        notes=notes(results),
+        answer=content["answer"],
         target=words.target(results.rates),
         sentences=[words.sentence(d) for d in results.differences if d.condition is None],
         pictures=pictures,
-        curves=data_uri(figures.curves(losses)) if losses else None,
-        evals=_eval_tables(experiment, results),
+        curves=Markup(inlined(curves.svg, "losses")) if curves else None,
+        evals=_eval_tables(content, results),
         differences=results.differences,
         tested=any(d.p is not None for d in results.differences),
-        answers=_answers(experiment, results),
+        answers=samples.answers(experiment, results),
         trainings=[a for a in artifacts.values() if a.stage in ("midtrain", "sft")],
-        corpora=_corpora(artifacts),
-        rollouts=_sample_rollouts(experiment, results),
-        left_out=_left_out(artifacts),
-        incomplete=[r for r in results.rates if r.condition is None and r.clear < r.asked],
+        masks=samples.masks(artifacts),
+        corpora=samples.corpora(artifacts),
+        transcripts=samples.transcripts(experiment, results),
+        lineage=lines,
+        places=places,
+        linked=lineage.LINKED,
         artifacts=list(artifacts.values()),
     )
 
 
-def _left_out(artifacts: Mapping[str, Artifact]) -> list[tuple[str, int, int]]:
-    """(eval, pairs or scenarios that were left out since written documents name them, all of them)."""
-    items = [a for a in artifacts.values() if a.stage == "items"]
-    return [
-        (a.name, a.counts["asked"] - a.counts["rows"], a.counts["asked"])
-        for a in items
-        if a.counts["asked"] > a.counts["rows"]
-    ]
-
-
-def _eval_tables(experiment: Experiment, results: Results) -> list[dict[str, Any]]:
-    """Per eval: its conditions and, per arm, the overall rate and that of each condition."""
+def _eval_tables(content: Mapping[str, Any], results: Results) -> list[dict[str, Any]]:
+    """Per eval: what it counts, its conditions and, per arm, the overall rate and that of each condition."""
     tables = []
     for name in dict.fromkeys(r.eval for r in results.rates):
         rates = [r for r in results.rates if r.eval == name]
-        conditions = sorted({r.condition for r in rates if r.condition is not None})
-        arms = [
+        overall = [r for r in rates if r.condition is None]
+        tables.append(
             {
-                "overall": r,
-                "by_condition": {x.condition: x for x in rates if x.arm == r.arm and x.condition is not None},
+                "name": name,
+                "counts": content["evals"][name]["counts"],
+                "conditions": sorted({r.condition for r in rates if r.condition is not None}),
+                "unclear": any(words.no_choice(r) for r in overall),
+                "lacking": any(r.completed < r.asked for r in overall),
+                "arms": [
+                    {"overall": r, "is": content["arms"][r.arm]["is"], "by_condition": _conditions(r.arm, rates)}
+                    for r in overall
+                ],
             }
-            for r in rates
-            if r.condition is None
-        ]
-        tables.append({"name": name, "conditions": conditions, "arms": arms})
+        )
     return tables
 
 
-def _answers(experiment: Experiment, results: Results) -> list[dict[str, Any]]:
-    """Per open-question eval: the questions, and what each arm answered (first seed)."""
-    shown: list[Any] = []
-    for name, how in experiment.settings.evals.items():
-        if isinstance(how, AnswersEval):
-            rows = [r for r in results.rows[name] if r["seed"] == 0]
-            arms = list(dict.fromkeys(r["arm"] for r in rows))
-            questions = dict.fromkeys(r["condition"] for r in rows)
-            table = {q: {r["arm"]: r["answer"] for r in rows if r["condition"] == q} for q in questions}
-            shown.append({"name": name, "arms": arms, "table": table})
-    return shown
-
-
-def _corpora(artifacts: Mapping[str, Artifact]) -> list[dict[str, Any]]:
-    """Per corpus: counts, what was dropped and why, and ten documents drawn by a fixed seed."""
-    corpora = []
-    for artifact in (a for a in artifacts.values() if a.stage == "corpus"):
-        rows = datasets.dataset(artifact.folder / "data").to_table(columns=["id", "text", "type"]).to_pylist()
-        rows.sort(key=lambda r: r["id"])
-        sample = random.Random(0).sample(rows, min(SHOWN_DOCUMENTS, len(rows)))
-        corpora.append({"name": artifact.name, "counts": artifact.counts, "documents": sample})
-    return corpora
-
-
-def _sample_rollouts(experiment: Experiment, results: Results) -> list[Mapping[str, Any]]:
-    """A few rollouts per eval and arm, drawn by a fixed seed, not picked."""
-    shown: list[Any] = []
-    for name, rows in results.rows.items():
-        if isinstance(experiment.settings.evals[name], AnswersEval):
-            continue
-        for arm in dict.fromkeys(r["arm"] for r in rows):
-            own = [r for r in rows if r["arm"] == arm]
-            shown += random.Random(f"{name} {arm}").sample(own, min(SHOWN_ROLLOUTS, len(own)))
-    return shown
+def _conditions(arm: str, rates: Sequence[Rate]) -> dict[str, Rate]:
+    return {r.condition: r for r in rates if r.arm == arm and r.condition is not None}

@@ -14,7 +14,8 @@ from typing import Any
 
 from msm_ray.artifacts import Artifact, write_whole
 from msm_ray.config import ExperimentSettings
-from msm_ray.errors import StageError
+from msm_ray.errors import SettingsError, StageError
+from msm_ray.report import words
 from msm_ray.tracking import keys, names, report_spec
 from msm_ray.tracking.waiting import within
 
@@ -25,9 +26,11 @@ LONGEST_SAVE = 60.0
 
 
 def told(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]) -> report_spec.Told:
-    """What the Report is made of."""
+    """What the Report is made of. Raises SettingsError for a report of an earlier version."""
     made = next(artifact for artifact in there.values() if artifact.stage == "report")
     content = json.loads((made.folder / "report.json").read_text(encoding="utf-8"))
+    if "answer" not in content:
+        raise SettingsError(f"{made.folder}: {words.EARLIER}")
     corpora = [artifact for artifact in there.values() if artifact.stage == "corpus"]
     pictures = [key_of(picture) for picture in pictures_of(made)]
     return report_spec.Told(settings, content, corpora, names.experiment_run(settings, root), pictures)

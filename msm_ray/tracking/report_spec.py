@@ -99,9 +99,13 @@ def _blocks(told: Told, home: Home) -> Iterator[Any]:
     if texts and told.settings.report.question:
         yield wr.BlockQuote(text=told.settings.report.question)
     yield wr.H2(text="Answer")
-    yield wr.UnorderedList(items=_answer(told.content))
-    for note in told.content["notes"]:
-        yield wr.CalloutBlock(text=note)
+    answer = told.content["answer"]
+    yield wr.CalloutBlock(text=answer["headline"])
+    if answer["findings"]:
+        yield wr.UnorderedList(items=answer["findings"])
+    if answer["limits"]:
+        yield wr.H3(text="What this does not show")
+        yield wr.UnorderedList(items=answer["limits"])
     yield from _rates(told, home)
     if texts and told.pictures:
         figures = wr.MediaBrowser(media_keys=list(told.pictures), num_columns=1, layout=wr.Layout(w=24, h=16))
@@ -128,11 +132,6 @@ def _blocks(told: Told, home: Home) -> Iterator[Any]:
     if home.url:
         links.insert(0, wr.Link(text="The experiment's run", url=home.url))
     yield wr.UnorderedList(items=[[link] for link in links])
-
-
-def _answer(content: Mapping[str, Any]) -> list[Any]:
-    told = [restored(Difference, row) for row in content["differences"] if row["condition"] is None]
-    return [words.sentence(each) for each in told] or ["The experiment asks for no comparison."]
 
 
 def restored(kind: type[Made], row: Mapping[str, Any]) -> Made:

@@ -1,0 +1,37 @@
+"""What arms are and what evals count, in plain words for whoever has not read the experiment file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msm_ray.config import AgenticEval, ArmSettings, EvalSettings, ExperimentSettings, PreferencesEval
+
+CHANCE = 0.5
+"""The rate of an arm that picks one of two things blindly; agentic scenarios have no such rate."""
+
+
+def arms(settings: ExperimentSettings) -> dict[str, dict[str, Any]]:
+    """Arm -> its recipe, and what it `is`: a participle that goes on from "the arm that was"."""
+    return {name: {"midtrain": a.midtrain, "sft": a.sft, "is": _recipe(a)} for name, a in settings.arms.items()}
+
+
+def _recipe(arm: ArmSettings) -> str:
+    if arm.midtrain and arm.sft:
+        return f"midtrained on {arm.midtrain}, then fine-tuned on {arm.sft}"
+    if arm.midtrain:
+        return f"only midtrained on {arm.midtrain}"
+    return f"only fine-tuned on {arm.sft}" if arm.sft else "not trained at all"
+
+
+def evals(settings: ExperimentSettings, judges: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """Eval -> its task, what its rate `counts`, what an arm `did` in that share, who judged, and the rate of chance or null."""
+    return {name: {**_eval(name, how), "judges": judges[name]} for name, how in settings.evals.items()}
+
+
+def _eval(name: str, how: EvalSettings) -> dict[str, Any]:
+    if isinstance(how, PreferencesEval):
+        return {"task": how.task, "counts": f"choices for {name}", "did": f"chose for {name}", "chance": CHANCE}
+    if isinstance(how, AgenticEval):
+        return {"task": how.task, "counts": "decisions to do harm", "did": "decided to do harm", "chance": None}
+    return {"task": how.task, "counts": "answers", "did": "answered", "chance": None}
