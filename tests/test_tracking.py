@@ -281,11 +281,25 @@ def test_what_was_kept_in_pieces_is_sent_as_one_run_and_the_report_once(tmp_path
         ("training", "quickstart"),
     ]
     assert "quickstart-sft-cheese-s0" in kept.used
+    assert all(word in "".join(kept.files) for word in (DOCUMENT, CHAT, ANSWER))
     assert any("3 pieces" in line for line in said) and "/reports/quickstart--view0" in "".join(said)
     before = len(own["history"])
     upload.send(chosen, tmp_path, there, said.append)
     assert any("0 pieces" in line for line in said)
     assert (len(own["history"]), set(kept.views), kept.saves) == (before, {"view0", "view1"}, 4)
+
+
+@pytest.mark.real
+def test_what_was_kept_with_texts_is_not_sent_when_texts_are_to_stay(tmp_path: Path, kept: Kept) -> None:
+    told(tmp_path)
+    there = {f"{a.stage}/{a.name}": a for a in ArtifactStore(tmp_path).all()}
+    chosen = settings(tmp_path, "tracking.texts=false")
+    upload.send(chosen, tmp_path, there, lambda _: None)
+    sent = json.dumps([kept.runs, kept.views, kept.artifacts, kept.configs, kept.files])
+    assert not [word for word in words if word in sent]
+    own = kept.runs[names.experiment_run(chosen, tmp_path).id]
+    assert stages_of(own) == [1, 2, 3, 4, 5, 6]
+    assert own["summary"]["rate/affordability/values/aft"] == 0.5
 
 
 @pytest.mark.real

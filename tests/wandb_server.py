@@ -28,6 +28,8 @@ class Kept:
     saves: int = 0
     artifacts: list[dict[str, Any]] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
+    configs: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     url: str = ""
     answers: threading.Event = field(default_factory=threading.Event)
@@ -75,6 +77,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.kept.asked[name] += 1
             self._reply({"data": self._data(name, asked.get("variables") or {})})
         else:
+            self.kept.files.append(body.decode("utf-8", "replace"))
             self._reply({})
 
     do_PUT = do_GET = do_POST
@@ -94,6 +97,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if name == "UpsertBucket":
             new = {"history": [], "summary": {}, "group": given["groupName"], "jobType": given["jobType"]}
             inserted = given["name"] not in kept.runs
+            kept.configs.append(given["config"])
             kept.runs.setdefault(given["name"], new)
             bucket = {**_bucket(given["name"]), "displayName": given["displayName"] or given["name"]}
             return {"upsertBucket": {"bucket": bucket, "inserted": inserted}}

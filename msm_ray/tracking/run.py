@@ -25,6 +25,8 @@ LONGEST_START, LONGEST_FINISH, LONGEST_LAST_WORDS = 20.0, 60.0, 15.0
 """Seconds that a server has to take a run, to take the rest of what it is to hold, and the same of a run that failed."""
 UNSENT = "unsent"
 """File in the folder of an online run that could not be sent whole."""
+WITHOUT_TEXTS = "without-texts"
+"""File in the folder of a run that was told without texts: what was told with them is not sent when they are to stay here."""
 QUIET = {
     "WANDB_SILENT": "true",
     "WANDB_ERROR_REPORTING": "false",  # its telemetry complains on standard error where a server refuses it
@@ -215,7 +217,7 @@ def _init(name: RunName, config: Mapping[str, Any], chosen: Any) -> Any:
     )  # fmt: skip
     ours = "WANDB_SERVICE" not in os.environ
     try:
-        return wandb.init(
+        run = wandb.init(
             project=name.settings.project,
             entity=name.settings.entity,
             group=name.group,
@@ -232,6 +234,9 @@ def _init(name: RunName, config: Mapping[str, Any], chosen: Any) -> Any:
     finally:
         if ours:  # the workers of this process are on other machines too, where they cannot reach its service
             os.environ.pop("WANDB_SERVICE", None)
+    if not name.settings.texts:
+        (Path(run.dir).parent / WITHOUT_TEXTS).touch()
+    return run
 
 
 def _give_up_online(reason: str) -> None:

@@ -55,7 +55,7 @@ def make_missing(settings: ExperimentSettings, root: Path, there: Mapping[str, A
     missing = [a for a in trainings(there) if not pieces(names.training_run(settings, root, a.record))]
     for artifact in missing:
         training_run.from_artifact(settings, root, artifact, there)
-    kept = pieces(own)
+    kept = pieces_to_send(own)
     if kept and not any((piece.parent / run.UNSENT).exists() for piece in kept):  # else tables may be lost from it
         return len(missing)
     with ExperimentRun(settings, root, offline=True) as experiment:
@@ -76,11 +76,16 @@ def pieces(name: names.RunName) -> list[Path]:
     return sorted((Path(name.folder) / "wandb").glob(f"*run-*/run-{name.id}.wandb"))
 
 
+def pieces_to_send(name: names.RunName) -> list[Path]:
+    """The pieces of an experiment's run, without those that hold texts where texts are to stay here."""
+    return [piece for piece in pieces(name) if name.settings.texts or (piece.parent / run.WITHOUT_TEXTS).exists()]
+
+
 def unsent(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]) -> list[Path]:
     """Pieces that the server has not got: offline ones, and online ones that it did not take whole."""
-    all_runs = [names.experiment_run(settings, root)]
-    all_runs += [names.training_run(settings, root, artifact.record) for artifact in trainings(there)]
-    found = [piece for name in all_runs for piece in pieces(name)]
+    found = pieces_to_send(names.experiment_run(settings, root))
+    for artifact in trainings(there):
+        found += pieces(names.training_run(settings, root, artifact.record))
     return [
         piece
         for piece in found
