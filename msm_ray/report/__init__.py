@@ -1,4 +1,4 @@
-"""From verdicts to what people and machines read: `report.html`, `report.json`, tables, figures, W&B."""
+"""From verdicts to what people and machines read: `report.html`, `report.json`, tables, figures."""
 
 from msm_ray.report.write import write_report
 

@@ -17,8 +17,7 @@ from typing import Any, Self
 from msm_ray.artifacts import Artifact
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import StageError
-from msm_ray.tracking import keys, leaving, names, publishing
-from msm_ray.tracking.report_spec import Home
+from msm_ray.tracking import keys, leaving, names
 from msm_ray.tracking.run import Tracker, never_fatal, open_run
 
 FEW_CONDITIONS = 6
@@ -89,11 +88,16 @@ class ExperimentRun:
             self._texts(artifact)
         if artifact.stage == "report":
             self._report(artifact, there)
-            publishing.keep(self._settings, self._root, there)
-            if self.tracker.online:
-                self._publish(there)
+            self._publish(there)
 
     def _publish(self, there: Mapping[str, Artifact]) -> None:
+        """The Report: its specification, and where W&B is online itself."""
+        from msm_ray.tracking import publishing
+        from msm_ray.tracking.report_spec import Home
+
+        publishing.keep(self._settings, self._root, there)
+        if not self.tracker.online:
+            return
         home = Home(self.tracker.entity, self.tracker.project, self.tracker.url)
         try:
             for address in publishing.publish(self._settings, self._root, there, home):
@@ -118,8 +122,8 @@ class ExperimentRun:
             return
         verdicts = [a for a in there.values() if a.stage == "verdicts"]
         self.tracker.table("transcripts", leaving.TRANSCRIPT_COLUMNS, leaving.transcripts(self._settings, verdicts))
-        for picture in publishing.pictures_of(artifact):
-            self.tracker.picture(publishing.key_of(picture), picture)
+        for picture in leaving.pictures(artifact):
+            self.tracker.picture(leaving.key_of(picture), picture)
 
 
 def tell_rates(tracker: Tracker, content: Mapping[str, Any]) -> None:

@@ -87,6 +87,16 @@ def transcripts(settings: ExperimentSettings, verdicts: Sequence[Artifact]) -> l
     return [[row.get(column) for column in TRANSCRIPT_COLUMNS] for row in shown]
 
 
+def pictures(report: Artifact) -> list[Path]:
+    """The figures of a report that W&B can show: their titles are texts."""
+    return sorted((report.folder / "figures").glob("*.png"))
+
+
+def key_of(picture: Path) -> str:
+    """What a figure is called in the experiment's run."""
+    return f"figures/{picture.stem}"
+
+
 def _drawn(rows: Sequence[Row], most: int, seed: str) -> list[Row]:
     ordered = sorted(rows, key=lambda row: str(row.get("id") or (row.get("sample"), row.get("epoch"))))
     return random.Random(seed).sample(ordered, min(most, len(ordered)))

@@ -16,7 +16,7 @@ from msm_ray.artifacts import Artifact, write_whole
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import SettingsError, StageError
 from msm_ray.report import words
-from msm_ray.tracking import keys, names, report_spec
+from msm_ray.tracking import keys, leaving, names, report_spec
 from msm_ray.tracking.waiting import within
 
 SPECIFICATION, PUBLISHED = "report.json", "published.json"
@@ -32,18 +32,8 @@ def told(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]
     if "answer" not in content:
         raise SettingsError(f"{made.folder}: {words.EARLIER}")
     corpora = [artifact for artifact in there.values() if artifact.stage == "corpus"]
-    pictures = [key_of(picture) for picture in pictures_of(made)]
+    pictures = [leaving.key_of(picture) for picture in leaving.pictures(made)]
     return report_spec.Told(settings, content, corpora, names.experiment_run(settings, root), pictures)
-
-
-def pictures_of(report: Artifact) -> list[Path]:
-    """The figures of a report artifact that W&B can show."""
-    return sorted((report.folder / "figures").glob("*.png"))
-
-
-def key_of(picture: Path) -> str:
-    """What a figure is called in the experiment's run."""
-    return f"figures/{picture.stem}"
 
 
 def keep(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]) -> Path:
