@@ -97,12 +97,13 @@ def unsent(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifac
 def _sync(left: Sequence[Path]) -> None:
     if not left:
         return
-    command = [sys.executable, "-m", "wandb", "sync", "--include-online", *map(str, left)]
+    command = [sys.executable, "-P", "-m", "wandb", "sync", "--include-online", *map(str, left)]
     environment = {**os.environ, **run.QUIET, "WANDB_SILENT": "false"}
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             errors="replace", timeout=LONGEST_SYNC, env=environment,
+            cwd=left[0].parents[2],  # its own log goes to ./wandb
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise StageError(
