@@ -155,10 +155,12 @@ def test_an_interrupted_experiment_is_one_run_and_each_training_one(tmp_path: Pa
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
     assert (own.job_type, training.job_type) == ("experiment", "training")
     assert own.group == training.group == "quickstart"
-    summary = inspected(first)["summary"] | inspected(second)["summary"]
+    assert inspected(first)["summary"]["stages"] == 5
+    summary = inspected(second)["summary"]
     assert summary["rate/affordability/values/aft/low"] == 0.4
     assert summary["rate/affordability/values/aft/price"] == 0.5
-    assert (summary["stages"], summary["corpus/rejected"], summary["stage/sft/cheese-s0/final_loss"]) == (6, 2, 0.5)
+    assert (summary["stages"], summary["stage/corpus/affordability/rejected"]) == (6, 2)
+    assert summary["stage/sft/cheese-s0/final_loss"] == 0.5
     tables = {key for key, value in summary.items() if isinstance(value, dict) and value.get("_type") == "table-file"}
     assert tables == {
         "rates", "rates/affordability", "differences", "lineage", "transcripts", "documents/affordability", "chats/cheese",
@@ -267,6 +269,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
         yield keeping
 
 
+@pytest.mark.real
 def test_what_was_kept_in_pieces_is_sent_as_one_run_and_the_report_once(tmp_path: Path, kept: Kept) -> None:
     chosen = told(tmp_path)
     there = {f"{a.stage}/{a.name}": a for a in ArtifactStore(tmp_path).all()}
@@ -276,6 +279,9 @@ def test_what_was_kept_in_pieces_is_sent_as_one_run_and_the_report_once(tmp_path
     assert [row["_step"] for row in own["history"]] == list(range(len(own["history"])))
     assert stages_of(own) == [1, 2, 3, 4, 5, 6]
     assert own["summary"]["rate/affordability/values/aft"] == 0.5
+    assert {"documents/affordability", "chats/cheese", "figures/figure-1", "stage/corpus/affordability/rows"} <= set(
+        own["summary"]
+    )
     assert sorted((r["jobType"], r["group"]) for r in kept.runs.values()) == [
         ("experiment", "quickstart"),
         ("training", "quickstart"),

@@ -44,6 +44,7 @@ class ExperimentRun:
         self._settings, self._root, self._offline = settings, root, offline
         self._open = contextlib.ExitStack()
         self._tracker: Tracker | None = None
+        self._with_table: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -87,8 +88,17 @@ class ExperimentRun:
         if self._settings.tracking.texts:
             self._texts(artifact)
         if artifact.stage == "report":
-            self._report(artifact, there)
+            self._sum_up(there)
             self._publish(there)
+
+    def sum_up(self, there: Mapping[str, Artifact]) -> None:
+        """Tell all that stands for the whole experiment. there: what is finished, the report among it. Never raises.
+
+        In W&B a run's summary is that of the piece that was sent last, whatever earlier pieces told.
+        """
+        with never_fatal():
+            if self.tracker.keeps:
+                self._sum_up(there)
 
     def _publish(self, there: Mapping[str, Artifact]) -> None:
         """The Report: its specification, and where W&B is online itself."""
@@ -106,23 +116,29 @@ class ExperimentRun:
             warnings.warn(str(error), stacklevel=2)
 
     def _texts(self, artifact: Artifact) -> None:
+        """The table of a corpus or a set of chats, once in a piece."""
+        if artifact.digest in self._with_table:
+            return
+        self._with_table.add(artifact.digest)
         if artifact.stage == "corpus":
             self.tracker.table(f"documents/{artifact.name}", leaving.DOCUMENT_COLUMNS, leaving.documents(artifact))
         if artifact.stage == "chats":
             self.tracker.table(f"chats/{artifact.name}", ("id", "chat"), leaving.chats(artifact))
 
-    def _report(self, artifact: Artifact, there: Mapping[str, Artifact]) -> None:
+    def _sum_up(self, there: Mapping[str, Artifact]) -> None:
         """The report's numbers as in `report.json`: what they are of stands beside each."""
-        content = json.loads((artifact.folder / "report.json").read_text(encoding="utf-8"))
-        tell_rates(self.tracker, content)
+        report = next(artifact for artifact in there.values() if artifact.stage == "report")
+        tell_rates(self.tracker, json.loads((report.folder / "report.json").read_text(encoding="utf-8")))
         self.tracker.table("lineage", LINEAGE_COLUMNS, _lineage(there))
-        for each in there.values():  # a run that was killed may not have kept its last words
-            self.tracker.summary(_summary(each))
+        for artifact in there.values():
+            self.tracker.summary(_summary(artifact))
         if not self._settings.tracking.texts:
             return
+        for artifact in there.values():
+            self._texts(artifact)
         verdicts = [a for a in there.values() if a.stage == "verdicts"]
         self.tracker.table("transcripts", leaving.TRANSCRIPT_COLUMNS, leaving.transcripts(self._settings, verdicts))
-        for picture in leaving.pictures(artifact):
+        for picture in leaving.pictures(report):
             self.tracker.picture(leaving.key_of(picture), picture)
 
 

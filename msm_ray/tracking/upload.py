@@ -38,6 +38,9 @@ def send(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact]
     home = _home(names.experiment_run(settings, root))
     left = unsent(settings, root, there)
     _sync(left)
+    if left:
+        with ExperimentRun(settings, root) as experiment:
+            experiment.sum_up(there)
     say(f"W&B: {len(left)} pieces of runs sent; the experiment: {home.url}")
     for address in publishing.publish(settings, root, there, home):
         say(f"W&B: {address}")
