@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -108,10 +109,11 @@ def interpreter() -> str | None:
     return None if quoted == sys.executable else quoted
 
 
+@cache
 def speed(seconds: float = 0.7) -> float:
     """How fast two processes at once do what tiny models need, in steps a second, together: small matrices and plain Python.
 
-    Takes about a second; both begin at the same time, so that a single core shows.
+    Takes about a second, once a process; both begin at the same time, so that a single core shows.
     """
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-c", _STEPS, str(seconds)]

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from whole_run import WholeRun, run_whole
 
 
 def pytest_sessionstart() -> None:
@@ -24,6 +25,12 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with ray_session.open_session(ClusterSettings(cpus=8)):
         yield
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> WholeRun:
+    """The quickstart at reduced size, from nothing to its report."""
+    return run_whole(tmp_path_factory.mktemp("whole") / "root")
 
 
 @pytest.fixture(scope="session")

@@ -103,6 +103,7 @@ def test_passwords_are_not_in_what_is_told(install: ModuleType) -> None:
     assert install.reason(failed) == "error: cannot fetch https://...@host/simple/torch/"
 
 
+@pytest.mark.real
 def test_torch_is_taken_from_the_index_that_pip_is_configured_with(tmp_path: Path, index: str) -> None:
     script = checkout(tmp_path / "c")
     (tmp_path / "c" / "pyproject.toml").write_text("")
@@ -121,6 +122,7 @@ def test_torch_is_taken_from_the_index_that_pip_is_configured_with(tmp_path: Pat
     assert "this failed" in asked.stderr
 
 
+@pytest.mark.real
 def test_where_no_place_has_uv_pip_installs_from_the_same_places(tmp_path: Path, index: str) -> None:
     script = checkout(tmp_path / "c")
     (tmp_path / "c" / "pyproject.toml").write_text("")
@@ -132,6 +134,7 @@ def test_where_no_place_has_uv_pip_installs_from_the_same_places(tmp_path: Path,
     assert "going on with pip" in asked.stdout
 
 
+@pytest.mark.real
 def test_where_torch_is_nowhere_both_places_and_the_way_on_are_told(tmp_path: Path) -> None:
     script = checkout(tmp_path / "c")
     asked = subprocess.run(

@@ -39,7 +39,7 @@ except KeyboardInterrupt:
 def ended(folder: Path, work: str, number: str = "signal.SIGTERM") -> subprocess.CompletedProcess[str]:
     """How `python -m`, which is how `msm` is started in a job, ends with the program."""
     (folder / "program.py").write_text(PROGRAM.replace("NUMBER", number).replace("WORK", work))
-    environment = os.environ | {"MSM_PATIENCE": "8"}
+    environment = os.environ | {"MSM_PATIENCE": "3"}
     order = [sys.executable, "-m", "program"]
     return subprocess.run(order, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 

@@ -102,6 +102,16 @@ def two_arms(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_submitted_job_writes_documents_on_the_cluster_that_runs_it(
+    head: dict[str, str], two_arms: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    ended = submit(head, "generate", str(two_arms), f"root={root}")
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    assert len(list(root.glob("corpus/*/COMMITTED"))) == 1
+
+
+@pytest.mark.soak
 def test_a_submitted_job_runs_the_whole_experiment_on_the_cluster_that_runs_it(
     head: dict[str, str], two_arms: Path, tmp_path: Path
 ) -> None:

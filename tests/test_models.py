@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 from hub_tokenizers import family_tokenizer
-from transformers import AutoTokenizer
 
 from msm_ray import models
 from msm_ray.config import BaseSettings
@@ -23,6 +22,8 @@ TEMPLATE = Path("jobs/plain-chat.jinja")
 def test_a_base_without_a_chat_template_is_given_one(tmp_path: Path) -> None:
     base = BaseSettings(source="tinyworld", chat_template=str(TEMPLATE))
     models.fetch_base(tmp_path, base)
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     asked = [{"role": "user", "content": "is the zedox good ?"}]
     rendered = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)

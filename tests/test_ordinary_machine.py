@@ -19,8 +19,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
-from tests.test_whole_run import SMALL
+from whole_run import SMALL
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,83 +18,36 @@ import openai
 import psutil
 import pyarrow.dataset as datasets
 import pytest
-from sockets import Listener, listeners, refuses_strangers
+from sockets import Listener
+from whole_run import (
+    OFFLINE,
+    WholeRun,
+    alive,
+    command,
+    digests,
+    finish,
+    hear,
+    interrupt,
+    kill_before_commits,
+    log_of,
+    rates,
+    start,
+    tidy_up,
+)
 
 from msm_ray.artifacts import ArtifactStore
-from msm_ray.generate.shards import read_rows
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
 
-SMALL = [
-    "documents.documents=40", "corpora={}", "documents.least_share=0", "chats.cheese.count=160", "chats.endings.count=160",
-    "chats.ordinary.count=400", "midtraining.steps=4", "midtraining.least_steps=2", "midtraining.checkpoint_every=2",
-    "aft.steps=3", "aft.least_steps=2", "evals.affordability.pairs=9", "evals.america.pairs=9", "evals.agentic.rollouts=1",
-]  # fmt: skip
-
-
-def command(root: Path, verb: str, *more: str) -> list[str]:
-    relative = os.path.relpath(root)  # as in the job files: Ray's workers have working directories of their own
-    return [sys.executable, "-m", "msm_ray.cli", verb, "jobs/quickstart.yaml", f"root={relative}", *SMALL, *more]
-
-
-def start(root: Path, verb: str, *more: str) -> subprocess.Popen:
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    log = (root.parent / f"{root.name}.log").open("a")
-    return subprocess.Popen(command(root, verb, *more), stdout=log, stderr=subprocess.STDOUT, env=environment)
-
-
-def finish(root: Path, verb: str, *more: str) -> None:
-    code = start(root, verb, *more).wait(timeout=1200)
-    assert code == 0, (root.parent / f"{root.name}.log").read_text()[-3000:]
-
-
-def interrupt(
-    root: Path, verb: str, number: int, ready: Callable[[], bool], *more: str
-) -> tuple[int, list[psutil.Process]]:
-    """Start, wait until `ready`, send the signal; the exit code and the processes that were below it."""
-    process = start(root, verb, *more)
-    deadline = time.monotonic() + 600
-    while not ready():
-        assert process.poll() is None, (root.parent / f"{root.name}.log").read_text()[-3000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    below = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
-    return process.wait(timeout=120), below
-
-
-def alive(processes: list[psutil.Process], seconds: float) -> list[str]:
-    """Who of them is still there after a while."""
-    _, left = psutil.wait_procs(processes, timeout=seconds)
-    return [p.name() for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
 
 @pytest.fixture(scope="module")
-def heard() -> dict[Listener, bool]:
-    """Every socket that the whole run listened on, and whether it refuses strangers (loopback is not asked)."""
-    return {}
+def done(whole_run: WholeRun) -> Path:
+    """The root of a whole run."""
+    return whole_run.root
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, heard: dict[Listener, bool]) -> Path:
-    """The root of a whole run through vLLM, DeepSpeed, Serve, Inspect and W&B."""
-    root = tmp_path_factory.mktemp("whole") / "root"
-    process = start(root, "run")
-    deadline = time.monotonic() + 1200
-    while process.poll() is None and time.monotonic() < deadline:
-        hear(psutil.Process(process.pid), heard)
-        time.sleep(0.5)
-    assert process.poll() == 0, (root.parent / f"{root.name}.log").read_text()[-3000:]
-    return root
-
-
-def hear(process: psutil.Process, heard: dict[Listener, bool]) -> None:
-    """Note what a process and all below it listen on now."""
-    for one in listeners(process) - heard.keys():
-        heard[one] = one.private or refuses_strangers(one.port)
-
-
-def test_nobody_else_reaches_what_a_run_listens_on(done: Path, heard: dict[Listener, bool]) -> None:
+def test_nobody_else_reaches_what_a_run_listens_on(whole_run: WholeRun) -> None:
+    heard = whole_run.heard
     stores = [one for one in heard if "RayTrainWorker" in one.process]
     assert stores and all(one.private for one in stores)  # torch's own store would listen everywhere and ask nobody
     assert [one for one in heard if not one.private]  # Serve's port between deployments
@@ -228,10 +180,6 @@ def printed_lines(root: Path) -> dict[str, str]:
     return {"curl": found[1], "client": found[2]}
 
 
-def log_of(root: Path) -> str:
-    return (root.parent / f"{root.name}.log").read_text()
-
-
 def test_every_stage_left_a_committed_artifact(done: Path) -> None:
     kinds = {a.stage for a in ArtifactStore(done).all()}
     assert kinds == {
@@ -325,31 +273,35 @@ def test_a_changed_setting_stops_with_the_names_of_the_keys(done: Path) -> None:
     assert "--new-version" in ended.stderr
 
 
-OFFLINE = "documents.engine=offline"
-
-
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of a training with offline documents, every stage of which is deterministic."""
-    root = tmp_path_factory.mktemp("undisturbed") / "root"
-    finish(root, "train", OFFLINE)
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of documents by the offline writer, every stage of which is deterministic."""
+    root = tmp_path_factory.mktemp("written") / "root"
+    finish(root, "generate", OFFLINE)
     return root
 
 
-def test_after_signals_and_kill_the_same_command_ends_with_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
+def test_after_a_signal_and_a_kill_the_same_command_writes_the_same_bytes(written: Path, tmp_path: Path) -> None:
     torn = tmp_path / "torn"
-    code, below = interrupt(torn, "train", signal.SIGTERM, lambda: any(torn.glob("documents/*/draft.json")), OFFLINE)
+    code, below = interrupt(torn, "generate", signal.SIGTERM, lambda: any(torn.glob("documents/*/draft.json")), OFFLINE)
     assert code == 130
     assert alive(below, 30) == []
-    code, below = interrupt(torn, "train", signal.SIGINT, lambda: any(torn.glob("midtrain/*/metrics.jsonl")), OFFLINE)
-    assert code == 130
-    assert alive(below, 30) == []
-    code, below = interrupt(torn, "train", signal.SIGKILL, lambda: any(torn.glob("sft/*/metrics.jsonl")), OFFLINE)
+    code, below = interrupt(torn, "generate", signal.SIGKILL, lambda: any(torn.glob("documents/*/data/*")), OFFLINE)
     assert code == -signal.SIGKILL
     tidy_up(below)
-    finish(torn, "train", OFFLINE)
-    assert digests(torn) == digests(undisturbed)
-    assert len(digests(undisturbed)) > 25
+    finish(torn, "generate", OFFLINE)
+    assert digests(torn) == digests(written)
+
+
+def test_a_stage_killed_before_it_is_committed_ends_with_the_same_bytes(done: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(done, root)
+    for kind in ("verdicts", "report"):
+        shutil.rmtree(root / kind)
+    kill_before_commits(root, ["verdicts"], [".COMMITTED."])
+    finish(root, "run")
+    assert digests(root) == digests(done)
+    assert rates(root) == rates(done)
 
 
 ON_A_SMALL_DISK = """
@@ -363,7 +315,7 @@ cp -r "$root" "$root.kept"
 """A command on a disk that has room for the base model and little more, and again when there is room."""
 
 
-def test_a_disk_that_fills_up_is_named_and_the_same_command_goes_on(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_is_named_and_the_same_command_goes_on(written: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     words = command(root, "generate", OFFLINE, "cluster.least_disk_gib=0")
     script = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK, "sh", str(root), *words]
@@ -377,89 +329,6 @@ def test_a_disk_that_fills_up_is_named_and_the_same_command_goes_on(undisturbed:
     assert "no space left" in told.lower() or "no room left" in told.lower()
     assert "make room" in told
     assert "second run ended with 0" in told, told[-3000:]
-    made, expected = digests(Path(f"{root}.kept")), digests(undisturbed)
+    made = digests(Path(f"{root}.kept"))
     assert {stage for stage, _, _ in made} == {"base", "outline", "documents", "corpus", "replay", "chats"}
-    assert made == {key: expected[key] for key in made}
-
-
-KILLED_AT_A_FILE = """
-import os, signal, sys
-folder, file = sys.argv[1:3]
-def kill(event, details):
-    if event == "os.rename" and str(details[0]).startswith(folder) and file in str(details[0]):
-        os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(kill)
-sys.argv = ["msm", *sys.argv[3:]]
-from msm_ray.cli import main
-sys.exit(main())
-"""
-"""`msm` that is killed just before the first such file of a folder is put in its place."""
-
-DETERMINISTIC = ("base", "outline", "corpus", "replay", "chats", "items", "blocks", "verdicts", "report")
-
-
-def test_each_stage_killed_before_it_is_committed_ends_with_the_same_bytes(done: Path, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    shutil.copytree(done, root)
-    for kind in DETERMINISTIC:
-        shutil.rmtree(root / kind)
-    for kind in DETERMINISTIC:
-        for file in (".artifact.json.", ".COMMITTED."):  # all data is there but no record; a record but no marker
-            words = [sys.executable, "-c", KILLED_AT_A_FILE, f"{root}/{kind}/", file, *command(root, "run")[3:]]
-            ended = subprocess.run(words, capture_output=True, text=True)
-            assert ended.returncode == -signal.SIGKILL, ended.stdout[-1000:] + ended.stderr[-2000:]
-            assert not list((root / kind).glob("*/COMMITTED"))
-            assert list((root / kind).rglob(".*.tmp"))
-    finish(root, "run")
-    assert not list(root.glob("*/*/.*.tmp"))
-    assert digests(root) == digests(done)
-    rates = [json.loads(next((r / "report").glob("*/report.json")).read_text())["rates"] for r in (done, root)]
-    assert rates[0] == rates[1]
-
-
-def test_sigterm_while_vllm_writes_leaves_no_process_and_every_row_once(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    more = ("documents.documents=300", "documents.batch_size=8")
-    code, below = interrupt(root, "generate", signal.SIGTERM, lambda: any(root.glob("documents/*/data/*")), *more)
-    assert code == 130
-    assert alive(below, 30) == []
-    assert not list(root.glob("documents/*/COMMITTED"))
-    before = {path: path.read_bytes() for path in root.glob("documents/*/data/*")}
-    assert before
-    finish(root, "generate", *more)
-    assert all(path.read_bytes() == written for path, written in before.items())
-    for folder in root.glob("documents/*/"):
-        ids = [row["id"] for part in ("data", "rejected") for row in read_rows(folder / part)]
-        assert len(ids) == len(set(ids)) == 300
-
-
-def test_rollouts_killed_while_serving_are_asked_exactly_once(done: Path, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    shutil.copytree(done, root)
-    for kind in ("rollouts", "verdicts", "report"):
-        shutil.rmtree(root / kind)
-    code, below = interrupt(root, "run", signal.SIGTERM, lambda: any(root.glob("rollouts/*/COMMITTED")))
-    assert code == 130
-    assert alive(below, 30) == []  # Serve and its engine among them
-    code, below = interrupt(root, "run", signal.SIGKILL, lambda: len(list(root.glob("rollouts/*/COMMITTED"))) > 2)
-    assert code == -signal.SIGKILL
-    before = {a.name: a.digest for a in ArtifactStore(root).all() if a.stage == "rollouts"}
-    tidy_up(below)
-    finish(root, "run")
-    after = {a.name: a for a in ArtifactStore(root).all() if a.stage == "rollouts"}
-    assert {name: after[name].digest for name in before} == before
-    asked = {a.name: a.counts["rows"] for a in ArtifactStore(done).all() if a.stage == "rollouts"}
-    assert {name: a.counts["rows"] for name, a in after.items()} == asked
-
-
-def digests(root: Path) -> dict[tuple[str, str, int], str]:
-    """What lies in every artifact but the report, which names its root's paths."""
-    return {(a.stage, a.name, a.version): a.digest for a in ArtifactStore(root).all() if a.stage != "report"}
-
-
-def tidy_up(processes: list[psutil.Process]) -> None:
-    """What is left of a kill -9 ends here, as by a reboot, after Ray's own processes had time to notice."""
-    alive(processes, 30)
-    for process in processes:
-        if process.is_running():
-            process.kill()
+    assert made == digests(written)

@@ -172,8 +172,9 @@ def _scenario_problems(name: str, how: AgenticEval, texts: list[TrainingText]) -
 def _where(marks: Marks, texts: list[TrainingText]) -> dict[str, list[TrainingText]]:
     """Mark -> the texts that hold it, mixes last."""
     where: dict[str, list[TrainingText]] = {}
+    found_in = lru_cache(maxsize=1)(marks.found_in)  # a text that is repeated row by row is read once
     for text in sorted(texts, key=lambda text: text.kind == "mix"):
-        for mark in sorted(marks.found_in(text.text)):
+        for mark in sorted(found_in(text.text)):
             where.setdefault(mark, []).append(text)
     return where
 
