@@ -365,7 +365,7 @@ def test_a_network_that_goes_away_is_not_waited_for_and_what_it_did_not_take_is_
 def test_what_cannot_be_sent_is_refused_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
 ) -> None:
-    monkeypatch.setattr(run, "LONGEST_START", 1.0)
+    monkeypatch.setattr(run, "LONGEST_START", 0.3)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(PreflightError, match=said):
@@ -410,7 +410,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Refusing]]:
 def test_a_server_that_refuses_makes_the_run_an_offline_one(
     tmp_path: Path, server: type[Refusing], monkeypatch: pytest.MonkeyPatch, status: int, said: str
 ) -> None:
-    monkeypatch.setattr(run, "LONGEST_START", 1.0)
+    if not status:
+        monkeypatch.setattr(run, "LONGEST_START", 0.3)
     server.status = status
     with pytest.warns(UserWarning, match=said) as warned:
         chosen = told(tmp_path, "tracking.mode=online")
@@ -421,7 +422,7 @@ def test_a_server_that_refuses_makes_the_run_an_offline_one(
 
 
 def test_no_network_makes_the_run_an_offline_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "LONGEST_START", 1.0)
+    monkeypatch.setattr(run, "LONGEST_START", 0.3)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with pytest.warns(UserWarning, match="connection refused"):
