@@ -46,8 +46,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The `msm` commands in a page's code, without comments and what others run them by."""
-    lines = re.findall(r"^ {4}(?:\.venv/bin/)?(msm .+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    """The `msm` commands in a page's code, and those in the line that name the environment; without comments."""
+    given = re.compile(r"^ {4}(?:\.venv/bin/)?(msm .+)$|`\.venv/bin/(msm [^`]+)`", re.MULTILINE)
+    lines = ["".join(found) for found in given.findall(page.read_text(encoding="utf-8"))]
     return [shlex.split(line, comments=True) for line in lines]
 
 

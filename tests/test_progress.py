@@ -402,6 +402,8 @@ from deepspeed.utils import logger
 logger.warning("Setting accelerator to CPU. If you have GPU or other accelerator, we were unable to detect it.")
 logger.warning("ZeRO is off")
 import matplotlib.font_manager
+import httpx
+httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200))).get("http://arms")
 """
     own_cache = os.environ | {"MPLCONFIGDIR": str(tmp_path)}  # so that fonts are looked for
     ended = subprocess.run([sys.executable, "-c", program], env=own_cache, capture_output=True, text=True, timeout=120)
@@ -412,6 +414,7 @@ import matplotlib.font_manager
     assert "No cloud" not in told
     assert "accelerator to CPU" not in told
     assert "fontManager" not in told
+    assert "HTTP Request" not in told
 
 
 @pytest.mark.real

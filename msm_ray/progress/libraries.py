@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-LEVELS = {"matplotlib.font_manager": logging.WARNING, "ray.llm": logging.WARNING}
-"""Ray's LLM library makes the root logger tell everything, as JSON; matplotlib then tells that it looked for fonts."""
+LEVELS = dict.fromkeys(("matplotlib.font_manager", "ray.llm", "httpx"), logging.WARNING)
+"""Ray's LLM library makes the root logger tell everything, as JSON; matplotlib then tells that it looked for fonts, and httpx
+of each question that an arm was asked."""
 
 
 class _Without(logging.Filter):
