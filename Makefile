@@ -5,6 +5,8 @@ export TORCH_INDEX ?=
 # Slim images forbid Python to keep what it has compiled; then each of a run's twenty processes compiles thousands of files anew,
 # and starts in twice the time. What is kept lies in .venv.
 unexport PYTHONDONTWRITEBYTECODE
+# Processes that tests run in: two where memory suffices (tests/conftest.py).
+WORKERS ?= auto
 MSM := .venv/bin/msm
 PY := .venv/bin/python
 
@@ -28,13 +30,13 @@ smollm2: setup
 	$(MSM) run jobs/smollm2.yaml
 
 test: check
-	$(PY) -m pytest -m "real and not soak" --durations=15
+	$(PY) -m pytest -m "real and not soak" -n $(WORKERS) --dist loadfile --durations=15
 
 # Types are checked beside the tests: both together take as long as the longer one where there are three cores.
 check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy & types=$$!; $(PY) -m pytest -m "not real and not soak" -q -n 2 --dist worksteal; \
+	.venv/bin/mypy & types=$$!; $(PY) -m pytest -m "not real and not soak" -q -n $(WORKERS) --dist worksteal; \
 	tests=$$?; wait $$types && exit $$tests
 
 # Long proofs that not every commit needs.

@@ -17,6 +17,13 @@ def pytest_sessionstart() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two engines, trainings and servers at once need some 12 GiB; real tests wait half of their time, so two are faster."""
+    import psutil
+
+    return 2 if psutil.virtual_memory().available > 14 * 2**30 else 1
+
+
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A local Ray of the session's own with 8 logical CPUs (placement groups ask for them, not for cores)."""
