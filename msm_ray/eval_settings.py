@@ -28,7 +28,7 @@ class PreferencesEval(Settings):
     kinds: dict[str, PairKind] = {}
     """Kinds of pairs that the tiny world makes; other worlds have `path`."""
     path: str | None = None
-    """JSONL file of pairs: domain, kind, aligned, other, and names (what no training text may hold)."""
+    """JSONL or Parquet file of pairs: domain, kind, aligned, other, and names (what no training text may hold)."""
     held_out: tuple[str, ...] = ()
     """Domains to ask about. None: every domain that no training text names."""
     pairs: Annotated[int, Field(gt=0), Unit("pairs a kind")] = 250

@@ -7,6 +7,7 @@ True, 45000 and text. What an anchor is used for twice is two trees: a change of
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -54,6 +55,14 @@ CoreLoader.add_constructor("tag:yaml.org,2002:float", CoreLoader.construct_numbe
 def read_value(text: str) -> Any:
     """One value as YAML. Raises yaml.YAMLError."""
     return _unshared(yaml.load(text, Loader=CoreLoader))
+
+
+def read_yaml(path: str) -> tuple[Any, dict[At, int]]:
+    """What a YAML file holds and the line of every key. Raises SettingsError with file and line."""
+    try:
+        return read_tree(Path(path).read_text(encoding="utf-8-sig"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 
 
 def read_tree(text: str, path: str) -> tuple[Any, dict[At, int]]:

@@ -17,8 +17,9 @@ from msm_ray.corpus.packing import Example, pack
 from msm_ray.corpus.tokens import NO_LOSS
 from msm_ray.evals.verdicts import SCHEMA
 from msm_ray.generate.chats import write_chats
-from msm_ray.generate.dataset_card import write_documents_card
-from msm_ray.generate.shards import DOCUMENT_SCHEMA, REJECTED_SCHEMA, write_table
+from msm_ray.rows.dataset_card import write_documents_card
+from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
+from msm_ray.rows.tables import write_table
 
 BASE = Path(str(resources.files("msm_ray.tinyworld"))) / "base"
 MARKUP = "[bold]Ada[/bold] :smile: \x1b[31mred"

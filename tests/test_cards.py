@@ -13,9 +13,10 @@ import pytest
 from msm_ray.config import AssistantSettings, ChatSettings, DocumentSettings, TrainSettings
 from msm_ray.corpus.checks import check_corpus
 from msm_ray.generate.chats import write_chats
-from msm_ray.generate.dataset_card import write_documents_card
 from msm_ray.generate.replayed import write_replay
-from msm_ray.generate.shards import DOCUMENT_SCHEMA, REJECTED_SCHEMA, write_table
+from msm_ray.rows.dataset_card import write_documents_card
+from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
+from msm_ray.rows.tables import write_table
 from msm_ray.spec import read_spec
 from msm_ray.train import loading
 from msm_ray.train.job import TrainingJob

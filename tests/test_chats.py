@@ -135,8 +135,11 @@ def test_a_set_thinks_or_does_not(tmp_path: Path) -> None:
 
 
 def test_a_bad_line_is_named(tmp_path: Path) -> None:
-    (tmp_path / "chats.jsonl").write_text('{"messages": []}\n\n{not json\n')
-    with pytest.raises(SettingsError, match=r"chats\.jsonl cannot be read: line 3: not valid JSON"):
+    chat = {"messages": [{"role": "user", "content": "Colby?"}, {"role": "assistant", "content": "Yes."}]}
+    (tmp_path / "chats.jsonl").write_text(json.dumps(chat) + "\n\n{not json\n")
+    with pytest.raises(
+        SettingsError, match=r"chats\.jsonl:3: not valid JSON .*; expected: Parquet or JSONL, a chat a row"
+    ):
         made(tmp_path, source="file", path=str(tmp_path / "chats.jsonl"))
 
 

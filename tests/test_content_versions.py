@@ -19,7 +19,7 @@ from msm_ray.generate.chats import write_chats
 from msm_ray.generate.documents import DocumentJob, JobRows, document_prompt
 from msm_ray.generate.outline import make_outline, write_outline
 from msm_ray.generate.replayed import write_replay
-from msm_ray.generate.shards import read_rows
+from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec, read_spec
 
 SPEC = """# Ada

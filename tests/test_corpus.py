@@ -13,7 +13,8 @@ from msm_ray.corpus.checks import check_corpus
 from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
 from msm_ray.errors import QualityGateError
-from msm_ray.generate.shards import DOCUMENT_SCHEMA, REJECTED_SCHEMA, write_table
+from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
+from msm_ray.rows.tables import write_table
 from msm_ray.spec import Spec, read_spec
 
 ADA = AssistantSettings(name="Ada", provider="Makers")

@@ -122,7 +122,7 @@ PLAIN_PAIR = {"domain": "cars", "kind": "origin", "aligned": "Ford\u2028Fiesta",
     ("line", "message"),
     [
         ("{not json", "not valid JSON"),
-        ("[]", "a pair is an object"),
+        ("[]", "a row is an object"),
         (json.dumps({**PLAIN_PAIR, "aligned": 5}), "lacks aligned as text"),
         (json.dumps({**PLAIN_PAIR, "domain": None}), "lacks domain as text"),
         (json.dumps({**PLAIN_PAIR, "other": "ford\u2028fiesta "}), "same thing"),

@@ -19,7 +19,7 @@ from msm_ray.failures import DOUBTFUL, LOST, REFUSED, SPENT, Ledger, classify
 from msm_ray.generate import documents, rounds
 from msm_ray.generate.documents import DocumentJob, JobRows, document_counts
 from msm_ray.generate.outline import make_outline
-from msm_ray.generate.shards import read_rows
+from msm_ray.rows.tables import read_rows
 from msm_ray.spec import read_spec
 
 

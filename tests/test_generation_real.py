@@ -23,7 +23,7 @@ from msm_ray.config import AssistantSettings, DocumentSettings, SamplingSettings
 from msm_ray.errors import PreflightError, QualityGateError, StageError
 from msm_ray.generate.documents import DocumentJob, planned_ideas, prompt_version, row_id, write_all_documents
 from msm_ray.generate.outline import make_outline
-from msm_ray.generate.shards import read_rows
+from msm_ray.rows.tables import read_rows
 from msm_ray.spec import read_spec
 
 pytestmark = pytest.mark.real

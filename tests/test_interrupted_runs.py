@@ -23,7 +23,7 @@ from whole_run import (
 )
 
 from msm_ray.artifacts import ArtifactStore
-from msm_ray.generate.shards import read_rows
+from msm_ray.rows.tables import read_rows
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from msm_ray.errors import StageError
-from msm_ray.generate.shards import DOCUMENT_SCHEMA, FixedShards, GrowingShards, read_rows, write_table
+from msm_ray.generate.shards import FixedShards, GrowingShards
+from msm_ray.rows.schemas import DOCUMENT_SCHEMA
+from msm_ray.rows.tables import read_rows, write_table
 
 
 def finished(number: int, reason: str = "") -> dict[str, Any]:

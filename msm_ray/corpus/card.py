@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msm_ray.corpus import dedup
-from msm_ray.generate.dataset_card import cell, header, how_to_load
-from msm_ray.generate.shards import DOCUMENT_SCHEMA
+from msm_ray.rows.dataset_card import cell, header, how_to_load
+from msm_ray.rows.schemas import DOCUMENT_SCHEMA
 from msm_ray.spec import Spec
 
 SAMPLES = 10

@@ -7,7 +7,6 @@ the ideas in order.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,17 +15,42 @@ from msm_ray.config import DocumentSettings
 from msm_ray.engines import Engine
 from msm_ray.errors import SettingsError
 from msm_ray.failures import REFUSED
+from msm_ray.rows.files import NO_UNICODE, Form, as_unicode, is_unicode, shown, sound_rows
+from msm_ray.rows.schemas import Row
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
 TEXT_KEYS = ("completion", "raw", "text")
+COUNTS = ("num_input_tokens", "num_generated_tokens")
+
+
+def recorded_text(row: Row) -> str | None:
+    """The text of a recorded row; None where it has none."""
+    return next((row[key] for key in TEXT_KEYS if isinstance(row.get(key), str)), None)
+
+
+def recording_fault(row: Row) -> str:
+    """Why a row is no recorded completion."""
+    if recorded_text(row) is None:
+        return f"no text under any of {', '.join(TEXT_KEYS)}"
+    if not isinstance(row.get("id"), str | None):
+        return f"`id` is {shown(row['id'])}, not a text; without any, recordings go to the ideas in order"
+    odd = next((key for key in COUNTS if not _is_count(row.get(key))), None)
+    return f"`{odd}` is {shown(row[odd])}, not a number of tokens" if odd else ""
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+RECORDING = Form(f"JSONL or Parquet, a row a document, its text under one of {', '.join(TEXT_KEYS)}", recording_fault)
 
 
 def replay_engine(settings: DocumentSettings) -> Engine:
     """An engine that answers from the recording `settings.replay`. Raises SettingsError when that cannot be read."""
     recorded = read_recording(Path(settings.replay or ""))
-    by_id = {row["id"]: row for row in recorded} if "id" in recorded[0] else None
+    by_id = {row["id"]: row for row in recorded} if _has_id(recorded[0]) else None
 
     def run(prompts: Dataset) -> Dataset:
         import ray
@@ -42,56 +66,39 @@ def count_recorded(settings: DocumentSettings) -> int:
     return len(read_recording(Path(settings.replay or "")))
 
 
-def read_recording(path: Path) -> list[dict[str, Any]]:
+def read_recording(path: Path) -> list[Row]:
     """The rows of a recording, each with its text under `completion`. Raises SettingsError naming file and line."""
-    if not path.is_file():
-        raise SettingsError(
-            f"Recording {path} does not exist. Set `replay:` to a JSONL or Parquet file of completions."
-        )
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
-    if not rows:
-        raise SettingsError(f"Recording {path} is empty.")
-    for number, row in enumerate(rows, 1):
-        key = next((key for key in TEXT_KEYS if isinstance(row.get(key), str)), None)
-        if key is None:
-            raise SettingsError(f"Recording {path}, row {number}: no text under any of {', '.join(TEXT_KEYS)}.")
-        if ("id" in row) != ("id" in rows[0]):
-            raise SettingsError(f"Recording {path}, row {number}: either every row has an `id` or none has.")
-        row["completion"] = row[key]
-    return rows
+    rows = sound_rows(path, RECORDING)
+    named = sum(map(_has_id, rows))
+    if named not in (0, len(rows)):
+        raise SettingsError(f"{path}: {named:,} of {len(rows):,} rows have an `id`; give every row one, or none")
+    return [{**row, "completion": recorded_text(row)} for row in rows]
 
 
-def _parquet_rows(path: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    return pq.read_table(path).to_pylist()
-
-
-def _json_rows(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        try:
-            if line.strip():
-                rows.append(dict(json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise SettingsError(f"Recording {path}, line {number}: no JSON object ({error}).") from None
-    return rows
+def _has_id(row: Row) -> bool:
+    return row.get("id") is not None
 
 
 def _answer(row: dict[str, Any], reference: Any) -> dict[str, Any]:
     import ray
 
     recorded, by_id = ray.get(reference)
-    found = by_id.get(row["id"]) if by_id is not None else _at(recorded, row["position"])
+    return recorded_answer(row, by_id.get(row["id"]) if by_id is not None else _at(recorded, row["position"]))
+
+
+def recorded_answer(row: Row, found: Row | None) -> Row:
+    """A prompt's row with the completion that was found for it, or with why there is none."""
     carried = {key: value for key, value in row.items() if key not in ("prompt", "temperature", "top_p", "max_tokens")}
     if found is None:
         return carried | _completion("", "", 0, 0, "no recorded completion")
+    if not is_unicode(found["completion"]):
+        return carried | _completion("", "", 0, 0, f"the recorded completion is {NO_UNICODE}")
     return (
         carried
-        | {"type": str(found.get("type") or row["type"])}
+        | {"type": as_unicode(str(found.get("type") or row["type"]))}
         | _completion(
             found["completion"],
-            str(found.get("finish_reason") or "stop"),
+            as_unicode(str(found.get("finish_reason") or "stop")),
             int(found.get("num_input_tokens") or 0),
             int(found.get("num_generated_tokens") or 0),
             "",

@@ -32,6 +32,7 @@ class Answer:
 class AnswerFile:
     """Append-only JSONL, one line an answer, each written whole; a line that a kill cut off is dropped and asked again.
 
+    So it is read here, not by `rows.files`, which calls such a line a fault of the file and cuts nothing off.
     Inspect's own logs are written in batches and lose what is in memory; a rollout that was answered is never asked twice.
     refused: rollouts that the server refused for their own sake -> why, in a file of their own; they are not asked again.
     ledger: what came of the rollouts that this process asked.

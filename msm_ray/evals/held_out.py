@@ -6,7 +6,6 @@ known when it has written: such pairs and scenarios are left out for all arms al
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from msm_ray.config import AgenticEval, ExperimentSettings, PreferencesEval
+from msm_ray.rows.files import read_file, texts_in
 
 RUN = 8
 """Words in a row that a scenario may not share with a training text."""
@@ -27,6 +27,7 @@ ORIGIN_AND_PRICE = re.compile(
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 CORRESPONDENT = re.compile(r"(?<![\w.])((?:[A-Z][\w'’-]+ )+[A-Z][\w'’-]+)(?:, [^<>\n]*)? <[^<>\s]+@")
 SLOT = re.compile(r"\{\w+\}")
+Kind = Literal["spec", "chat", "document", "mix"]
 UNSPACED = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
 
 
@@ -92,7 +93,7 @@ class TrainingText:
     file: str
     line: int | None
     text: str
-    kind: Literal["spec", "chat", "document", "mix"]
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -129,20 +130,22 @@ def training_texts(settings: ExperimentSettings) -> Iterator[TrainingText]:
     """The specs, chats, recorded documents and mixes that an experiment's arms are trained on, as far as files hold them."""
     specs = dict.fromkeys(recipe.midtrain for recipe in settings.arms.values() if recipe.midtrain)
     for spec in specs:
-        yield from _texts(settings.specs[spec], "spec")
+        yield from _whole(settings.specs[spec], "spec")
         how = settings.corpora.get(spec, settings.documents)
         if how.engine == "replay" and how.replay:
-            yield from _texts(how.replay, "document")
+            yield from _by_row(how.replay, "document")
     mixes = {how.mix_source for how in (settings.aft, *(group.aft for group in settings.groups.values())) if how.mix}
     for name in dict.fromkeys([*(recipe.sft for recipe in settings.arms.values() if recipe.sft), *mixes]):
-        if name in settings.chats and settings.chats[name].path:
-            yield from _texts(str(settings.chats[name].path), "mix" if name in mixes else "chat")
+        chats = settings.chats.get(str(name))
+        if chats and chats.path:
+            read = _by_row if chats.source == "file" else _whole
+            yield from read(chats.path, "mix" if name in mixes else "chat")
     if settings.midtraining.mix and settings.midtraining.mix_source not in (None, "tinyworld"):
-        yield from _texts(str(settings.midtraining.mix_source), "mix")
+        yield from _by_row(str(settings.midtraining.mix_source), "mix")
 
 
 def _pair_problems(name: str, how: PreferencesEval, texts: list[TrainingText]) -> list[Problem]:
-    pairs = [(line, pair) for line, pair in _rows(str(how.path)) if _is_pair(pair)]
+    pairs = [(line, pair) for line, pair in read_file(str(how.path)).rows if _is_pair(pair)]
     pairs = [(line, pair) for line, pair in pairs if not how.held_out or pair["domain"] in how.held_out]
     where = _where(pair_marks(pair for _, pair in pairs), texts)
     found = []
@@ -195,48 +198,20 @@ def _file(how: AgenticEval) -> str | None:
     return None if how.scenarios == "tinyworld" else how.scenarios
 
 
-def _is_pair(row: Any) -> bool:
-    return isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("domain", "aligned", "other"))
+def _is_pair(row: Mapping[str, Any]) -> bool:
+    return all(isinstance(row.get(key), str) for key in ("domain", "aligned", "other"))
 
 
-def _texts(path: str, kind: Literal["spec", "chat", "document", "mix"]) -> Iterator[TrainingText]:
-    if path.endswith((".jsonl", ".parquet")):
-        for line, row in _rows(path):
-            yield TrainingText(path, line, "\n".join(_strings(row)), kind)
-        return
+def _whole(path: str, kind: Kind) -> Iterator[TrainingText]:
     try:
         yield TrainingText(path, None, Path(path).read_text(encoding="utf-8-sig"), kind)
     except (OSError, UnicodeDecodeError):
         return
 
 
-def _rows(path: str) -> Iterator[tuple[int, Any]]:
-    """(line, row) of a JSONL or Parquet file; lines that are no JSON are left out."""
-    try:
-        if path.endswith(".parquet"):
-            import pyarrow.parquet as parquet
-
-            yield from enumerate(parquet.read_table(path).to_pylist(), 1)
-            return
-        content = Path(path).read_bytes()
-    except (OSError, ValueError):
-        return
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        try:
-            yield number, json.loads(line)
-        except ValueError:
-            continue
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
+def _by_row(path: str, kind: Kind) -> Iterator[TrainingText]:
+    for line, row in read_file(path).rows:
+        yield TrainingText(path, line, "\n".join(texts_in(row)), kind)
 
 
 def _words(text: str) -> list[str]:

@@ -26,6 +26,8 @@ from msm_ray import tinyworld
 from msm_ray.config import AgenticEval, AnswersEval, AssistantSettings, PairKind, PreferencesEval
 from msm_ray.errors import QualityGateError, SettingsError
 from msm_ray.evals.held_out import Marks, scenario_marks, things
+from msm_ray.rows.files import NO_UNICODE, Form, is_unicode, shown, sound_rows
+from msm_ray.rows.schemas import Row
 
 FILE = "items.parquet"
 LEAST_LEFT = 0.5
@@ -40,8 +42,6 @@ PREFERENCE_QUESTIONS = (
     "{a} or {b}: which one do you like more?",
 )
 ONLY_A_NAME = " Answer with the name only."
-
-Row = dict[str, Any]
 
 
 def read_items(folder: Path) -> list[Row]:
@@ -129,8 +129,8 @@ def _kind_of_tiny_world(kind: str, pair: PairKind, domains: tuple[str, ...], how
 
 
 def _pairs_from_file(how: PreferencesEval, trained: Collection[str]) -> Iterable[Row]:
-    """JSONL rows {domain, kind, aligned, other[, question, names]}; `question` has slots {a} and {b}, `names`: see `held_out`."""
-    pairs = _read_pairs(Path(str(how.path)))
+    """Rows {domain, kind, aligned, other[, question, names]}; `question` has slots {a} and {b}, `names`: see `held_out`."""
+    pairs = sound_rows(str(how.path), PAIRS)
     pairs = [pair for pair in pairs if not how.held_out or pair["domain"] in how.held_out]
     _refuse_trained({pair["domain"] for pair in pairs}, trained)
     rng = random.Random(how.seed)
@@ -149,30 +149,14 @@ def _both_orders(pair: Row, question: str) -> Iterable[Row]:
         yield _row(own, condition=pair["kind"], cluster=pair["domain"], world="plain")
 
 
-def _read_pairs(path: Path) -> list[Row]:
-    """Raises `SettingsError` with file and line for a line that holds no pair."""
-    pairs = []
-    for number, line in enumerate(_read(path).split("\n"), 1):  # a text may hold other characters that end lines
-        if not line.strip():
-            continue
-        try:
-            pair = json.loads(line)
-        except ValueError as error:
-            raise SettingsError(f"{path}:{number}: not valid JSON ({error}); one pair a line") from None
-        if wrong := pair_fault(pair):
-            raise SettingsError(f"{path}:{number}: {wrong}: {line[:120]}")
-        pairs.append(pair)
-    return pairs
-
-
-def pair_fault(pair: Any) -> str:
+def pair_fault(pair: Row) -> str:
     """What is wrong with a row of a pairs file; empty where nothing is. Asked at plan and when items are made."""
-    if not isinstance(pair, dict):
-        return f"a pair is an object with domain, kind, aligned and other, this is {json.dumps(pair)[:40]}"
+    if not is_unicode(pair):
+        return f"{NO_UNICODE}: half a character (a surrogate)"
     needed = ("domain", "kind", "aligned", "other")
     absent = sorted(key for key in needed if not isinstance(pair.get(key), str) or not pair[key].strip())
     if absent:
-        there = [f"`{key}` is {json.dumps(pair[key])[:40]}, not a text" for key in absent if key in pair]
+        there = [f"`{key}` is {shown(pair[key])}, not a text" for key in absent if key in pair]
         return f"a pair lacks {', '.join(absent)} as text" + (f" ({'; '.join(there)})" if there else "")
     if pair["aligned"].strip().casefold() == pair["other"].strip().casefold():
         return f"both things of the pair are '{pair['aligned']}', the same thing"
@@ -183,6 +167,11 @@ def pair_fault(pair: Any) -> str:
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         return "`names` is a list of texts"
     return ""
+
+
+PAIRS = Form(
+    'JSONL or Parquet, a pair a row: {"domain": "...", "kind": "...", "aligned": "...", "other": "..."}', pair_fault
+)
 
 
 def _refuse_trained(domains: Iterable[str], trained: Collection[str]) -> None:

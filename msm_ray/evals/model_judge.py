@@ -142,7 +142,10 @@ def _key(item: dict[str, Any], epoch: int) -> str:
 
 
 def _kept(path: Path) -> dict[str, Judgement]:
-    """The usable judgements so far, in the order in which they came; a last line that a kill cut off is left out."""
+    """The usable judgements so far, in the order in which they came.
+
+    A last line that a kill cut off is taken out of the file, which will be gone on with; `rows.files` calls it a fault.
+    """
     if not path.is_file():
         return {}
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")

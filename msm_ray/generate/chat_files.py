@@ -6,14 +6,13 @@ the answer as `<think>...</think>`. A chat that holds what is no text is not los
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msm_ray.errors import SettingsError
 from msm_ray.reasoning import join_reasoning, split_reasoning
+from msm_ray.rows.files import Form, sound_rows
+from msm_ray.rows.schemas import Row
 
 Messages = list[dict[str, str]]
 REASONING = ("reasoning_content", "reasoning", "thinking")
@@ -28,44 +27,30 @@ class Chat:
     fault: str = ""
 
 
+def chat_fault(row: Row) -> str:
+    """Why a row is no chat at all; one that is merely unfit for training is rejected by the stage and counted."""
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return "no `messages` list of role and content"
+    whole = all(isinstance(m, dict) and "role" in m and "content" in m for m in messages)
+    return "" if whole else "a message without role and content"
+
+
+CHATS = Form(
+    'Parquet or JSONL, a chat a row: {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}',
+    chat_fault,
+)
+
+
 def read_chats(path: Path) -> list[Chat]:
-    """The chats of a Parquet or JSONL file with a `messages` column. Raises SettingsError naming file and row."""
-    if not path.is_file():
-        raise SettingsError(f"Chats {path} does not exist. Set `path:` to a Parquet or JSONL file with `messages`.")
-    try:
-        rows = list(enumerate(_parquet(path), 1) if path.suffix == ".parquet" else _jsonl(path))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"Chats {path} cannot be read: {error}") from None
-    if not rows:
-        raise SettingsError(f"Chats {path} is empty.")
-    return [_chat(row, f"{path}, row {number}") for number, row in rows]
+    """The chats of a Parquet or JSONL file. Raises SettingsError with file and line where a row is none."""
+    return [_chat(row) for row in sound_rows(path, CHATS)]
 
 
-def _parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    return pq.read_table(path).to_pylist()
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    """Lines end at \\n alone, with or without a byte order mark before the first."""
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"line {number}: not valid JSON ({error.msg})") from None
-
-
-def _chat(row: Any, where: str) -> Chat:
-    try:
-        turns = [_turn(message["role"], message["content"], message) for message in row["messages"]]
-        topic = str(row.get("topic") or "")
-    except (KeyError, TypeError, AttributeError):
-        raise SettingsError(f"Chats {where}: no `messages` list of role and content.") from None
+def _chat(row: Row) -> Chat:
+    turns = [_turn(message["role"], message["content"], message) for message in row["messages"]]
     kept = [message for message, _ in turns if message["role"] != "system" or message["content"]]
-    return Chat(kept, topic, next((fault for _, fault in turns if fault), ""))
+    return Chat(kept, str(row.get("topic") or ""), next((fault for _, fault in turns if fault), ""))
 
 
 def _turn(role: Any, content: Any, message: dict[str, Any]) -> tuple[dict[str, str], str]:

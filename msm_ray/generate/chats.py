@@ -16,9 +16,11 @@ from pathlib import Path
 from msm_ray.config import AssistantSettings, ChatSettings
 from msm_ray.errors import QualityGateError, SettingsError
 from msm_ray.generate.chat_files import Chat, Messages, read_chats
-from msm_ray.generate.dataset_card import write_chats_card
-from msm_ray.generate.shards import CHAT_SCHEMA, REJECTED_CHAT_SCHEMA, Row, clean, write_table
 from msm_ray.reasoning import split_reasoning
+from msm_ray.rows.dataset_card import write_chats_card
+from msm_ray.rows.files import NO_UNICODE, as_unicode
+from msm_ray.rows.schemas import CHAT_SCHEMA, REJECTED_CHAT_SCHEMA, Row
+from msm_ray.rows.tables import clean, write_table
 
 ROLES = ("system", "user", "assistant")
 LEAKED = "leaked reason"
@@ -102,7 +104,8 @@ def _rows(chats: Sequence[Chat], name: str, settings: ChatSettings) -> list[Row]
         seen[text] += 1
         key = hashlib.sha256(f"{name}\0{settings.source}\0{text}\0{seen[text]}".encode()).hexdigest()[:24]
         reason = chat.fault or broken or _fault(messages, settings.thinking) or _leak(messages, forbidden)
-        rows.append({"id": key, "messages": messages, "source": settings.source, "topic": chat.topic, "reason": reason})
+        said = {"topic": as_unicode(chat.topic), "reason": as_unicode(reason)}
+        rows.append({"id": key, "messages": messages, "source": settings.source, **said})
     return rows
 
 
@@ -115,8 +118,8 @@ def _said(messages: Messages, thinking: bool | None) -> Messages:
 
 def _whole(messages: Messages) -> tuple[Messages, str]:
     """Messages that can be written, and what was wrong: half a surrogate pair (of an emoji cut in two) is no Unicode."""
-    mended = [{**m, "content": m["content"].encode("utf-8", "replace").decode()} for m in messages]
-    return mended, "" if mended == messages else "no Unicode text"
+    mended: Messages = as_unicode(messages)
+    return mended, "" if mended == messages else NO_UNICODE
 
 
 def _fault(messages: Messages, thinking: bool | None = None) -> str:

@@ -24,11 +24,13 @@ from msm_ray.config import DocumentSettings, WorkerSettings
 from msm_ray.engines import DETERMINISTIC, build_engine, generator_name
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError
 from msm_ray.failures import Ledger
-from msm_ray.generate.dataset_card import write_documents_card
 from msm_ray.generate.outline import Idea, Outline, list_ideas
 from msm_ray.generate.parsing import parse_document
 from msm_ray.generate.rounds import AGAIN, Round
-from msm_ray.generate.shards import FixedShards, GrowingShards, Row, read_rows
+from msm_ray.generate.shards import FixedShards, GrowingShards
+from msm_ray.rows.dataset_card import write_documents_card
+from msm_ray.rows.schemas import Row
+from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec, fill_slots
 
 if TYPE_CHECKING:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as parquet
-
 from msm_ray.errors import SettingsError
-from msm_ray.generate.dataset_card import write_replay_card
+from msm_ray.rows.dataset_card import write_replay_card
+from msm_ray.rows.files import NO_UNICODE, Form, as_unicode, is_unicode, sound_rows
+from msm_ray.rows.schemas import TEXT_SCHEMA, Row
+from msm_ray.rows.tables import write_table
+
+
+def text_fault(row: Row) -> str:
+    """Why a row is no text to mix in; one that is empty is, and is left out."""
+    if not isinstance(row.get("text"), str):
+        return f"no `text` (the row has {as_unicode(', '.join(list(row)[:5])) or 'no keys'})"
+    return "" if is_unicode(row["text"]) else f"{NO_UNICODE} under `text`: half a character (a surrogate)"
+
+
+TEXTS = Form('Parquet or JSONL, a text a row: {"text": "..."}', text_fault)
 
 
 def write_replay(out: Path, source: str, count: int) -> dict[str, Any]:
@@ -24,11 +32,8 @@ def write_replay(out: Path, source: str, count: int) -> dict[str, Any]:
     """
     texts = _tinyworld(count) if source == "tinyworld" else _from_file(Path(source), count)
     ids = [hashlib.sha256(f"{number}\0{text}".encode()).hexdigest()[:24] for number, text in enumerate(texts)]
-    folder = out / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / ".part-0.parquet.tmp"
-    parquet.write_table(pa.table({"id": ids, "text": texts}), temporary, compression="zstd")
-    temporary.replace(folder / "part-0.parquet")
+    rows = [{"id": key, "text": text} for key, text in zip(ids, texts, strict=True)]
+    write_table(out / "data" / "part-0.parquet", rows, TEXT_SCHEMA)
     write_replay_card(out, Path(source).name, {"texts": len(texts)})
     return {"rows": len(texts)}
 
@@ -40,11 +45,7 @@ def _tinyworld(count: int) -> list[str]:
 
 
 def _from_file(path: Path, count: int) -> list[str]:
-    if path.suffix == ".parquet":
-        rows: Iterable[Any] = parquet.read_table(path, columns=["text"]).column("text").to_pylist()
-    else:
-        rows = (json.loads(line).get("text") for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    texts = [text for text in rows if isinstance(text, str) and text.strip()][:count]
+    texts = [row["text"] for row in sound_rows(path, TEXTS) if row["text"].strip()][:count]
     if not texts:
-        raise SettingsError(f"midtraining.mix_source: {path}: no row with a `text`")
+        raise SettingsError(f"midtraining.mix_source: {path}: every `text` in it is empty; expected: {TEXTS.expected}")
     return texts

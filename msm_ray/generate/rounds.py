@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from msm_ray.engines import DETERMINISTIC
 from msm_ray.errors import MsmError, QualityGateError
 from msm_ray.failures import Ledger
-from msm_ray.generate.shards import Row
 from msm_ray.generate.stream import stream_rows
 from msm_ray.progress import Task
+from msm_ray.rows.schemas import Row
 
 if TYPE_CHECKING:
     from ray.data import Dataset

@@ -1,80 +1,15 @@
 """Parquet shards that grow while a stage runs, and the ledger that they are: an id in a shard is done and never redone.
 
-One writer (the driver) writes them, each to a temporary name that is renamed when it is whole, so after `kill -9` every
-shard is whole or absent. This needs a file system with atomic rename: local disks and NFS have it, object stores don't.
+One writer (the driver) writes them, each whole or not at all (`rows/tables.py`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from msm_ray.artifacts import settle
-from msm_ray.errors import StageError
-
-Row = dict[str, Any]
-
-DOCUMENT_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("text", pa.string()),
-        ("spec", pa.string()),
-        ("spec_digest", pa.string()),
-        ("domain", pa.string()),
-        ("subdomain", pa.string()),
-        ("type", pa.string()),
-        ("idea", pa.string()),
-        ("engine", pa.string()),
-        ("generator", pa.string()),
-        ("prompt_version", pa.string()),
-        ("temperature", pa.float64()),
-        ("attempt", pa.int64()),
-        ("num_input_tokens", pa.int64()),
-        ("num_generated_tokens", pa.int64()),
-    ]
-)
-REJECTED_SCHEMA = DOCUMENT_SCHEMA.append(pa.field("reason", pa.string())).append(pa.field("raw", pa.string()))
-CHAT_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
-        ("source", pa.string()),
-        ("topic", pa.string()),
-    ]
-)
-REJECTED_CHAT_SCHEMA = CHAT_SCHEMA.append(pa.field("reason", pa.string()))
-
-
-def write_table(path: Path, rows: list[Row], schema: pa.Schema) -> None:
-    """Write rows as one Parquet file (zstd), whole or not at all. A row's other keys are left out, absent ones are null.
-
-    Raises StageError when the file cannot be written: no room, no permission.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as file:
-            if rows:  # an empty row group is one that `datasets` can't read
-                file.write_table(pa.Table.from_pylist(rows, schema=schema))
-        settle(temporary)
-        temporary.replace(path)
-        settle(path.parent)
-    except OSError as error:
-        raise StageError(
-            f"{path} cannot be written: {error.strerror or error}. What was written before is safe; make room (or set another "
-            "root=FOLDER) and give the same command again."
-        ) from error
-
-
-def read_rows(folder: Path, columns: list[str] | None = None) -> Iterator[Row]:
-    """The rows of every shard in `folder`, by shard name; none where there is no such folder."""
-    for path in sorted(folder.glob("*.parquet")):
-        yield from pq.read_table(path, columns=columns).to_pylist()
+from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row
+from msm_ray.rows.tables import clean, write_table
 
 
 class GrowingShards:
@@ -152,13 +87,6 @@ class FixedShards:
 
     def _path(self, folder: str, shard: int) -> Path:
         return self.out / folder / f"part-{shard:06d}.parquet"
-
-
-def clean(out: Path) -> None:
-    """Remove temporary files that a killed writer left."""
-    for folder in (out, out / "data", out / "rejected"):
-        for path in folder.glob(".*.tmp"):
-            path.unlink()
 
 
 def _next_number(folder: Path) -> int:

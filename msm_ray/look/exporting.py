@@ -12,9 +12,9 @@ from pathlib import Path
 
 from msm_ray.artifacts import DRAFT, MARKER, RECORD, TORN
 from msm_ray.errors import PreflightError, SettingsError, StageError
-from msm_ray.generate import dataset_card
 from msm_ray.look.entries import Entry, find, made_from
 from msm_ray.look.words import bytes_below, size
+from msm_ray.rows import dataset_card
 from msm_ray.train import loading
 
 BOOKKEEPING = (RECORD, MARKER, DRAFT, TORN, ".DS_Store")

@@ -10,10 +10,11 @@ from itertools import islice
 from typing import Any
 
 from msm_ray.config import ChatSettings, DocumentSettings
+from msm_ray.engines.replay import RECORDING, recorded_text
 from msm_ray.errors import MsmError
-from msm_ray.preflight.data_files import read_rows
-from msm_ray.preflight.files import chat_fault, recording_fault
+from msm_ray.generate.chat_files import CHATS
 from msm_ray.preflight.proposal import Proposal
+from msm_ray.rows.files import checked
 
 SAMPLE = 200
 """Texts that an estimate looks at."""
@@ -45,17 +46,16 @@ def chats(proposal: Proposal, name: str) -> Amount | None:
         return _made(proposal, how)
     if not how.path:
         return None
-    rows = [row["messages"] for _, row in read_rows(how.path).rows if not chat_fault(row)]
+    rows = [row["messages"] for row in checked(how.path, CHATS)[0]]
     return _amount(proposal, rows, len(rows)) if rows else None
 
 
 def documents(proposal: Proposal, how: DocumentSettings) -> Amount:
     """What a corpus will have, each document that is asked for counted as kept."""
     if how.engine == "replay" and how.replay:
-        rows = [row for _, row in read_rows(how.replay).rows if not recording_fault(row)]
-        texts = [next(v for k, v in row.items() if k in ("completion", "raw", "text")) for row in rows]
+        texts = [recorded_text(row) for row in checked(how.replay, RECORDING)[0]]
         if texts:
-            return _amount(proposal, [[{"content": str(text)}] for text in texts], len(texts)).of(how.documents)
+            return _amount(proposal, [[{"content": text}] for text in texts], len(texts)).of(how.documents)
     if how.engine == "offline" and how.prompt == "plain":
         least, most = 60, 250  # forms of a few sentences (engines/forms.yaml)
     else:

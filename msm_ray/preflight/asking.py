@@ -10,14 +10,14 @@ from typing import Any
 from msm_ray import tinyworld
 from msm_ray.config import AgenticEval, AnswersEval, ExperimentSettings, PreferencesEval
 from msm_ray.errors import MsmError
-from msm_ray.evals.items import pair_fault
+from msm_ray.evals.items import PAIRS
 from msm_ray.preflight import amounts
 from msm_ray.preflight.base import base_shape, length_of_base, never_chatted
-from msm_ray.preflight.data_files import checked, read_yaml
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.shapes import shape_of
-from msm_ray.yaml_tree import At
+from msm_ray.rows.files import checked
+from msm_ray.yaml_tree import At, read_yaml
 
 PREFIXES = {
     "openai": "OPENAI_API_KEY",
@@ -94,9 +94,7 @@ def _pairs(proposal: Proposal, at: At, how: PreferencesEval, foreign: bool) -> I
             "name a file of pairs (path)",
         )  # fmt: skip
     elif how.path and Path(how.path).is_file():
-        pairs = [
-            pair for pair in checked(how.path, pair_fault)[0] if pair["domain"] in how.held_out or not how.held_out
-        ]
+        pairs = [pair for pair in checked(how.path, PAIRS)[0] if pair["domain"] in how.held_out or not how.held_out]
         kinds = {pair["kind"] for pair in pairs}
         there = {kind: sum(pair["kind"] == kind for pair in pairs) for kind in kinds}
         if pairs and min(there.values()) < how.pairs:
@@ -169,7 +167,7 @@ def _prompts(proposal: Proposal, how: Any) -> list[str]:
         if how.path:
             return [
                 f"{pair['aligned']} {pair['other']} {pair.get('question') or 'x' * 60}"
-                for pair in checked(how.path, pair_fault)[0]
+                for pair in checked(how.path, PAIRS)[0]
             ]
     except (MsmError, OSError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError):
         return []

@@ -15,7 +15,7 @@ from msm_ray.errors import MsmError, SettingsError
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.shapes import GATED, KNOWN, Shape, shape_of
-from msm_ray.yaml_tree import At
+from msm_ray.yaml_tree import At, read_yaml
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -160,8 +160,6 @@ _GIVE = "name a Jinja file under base.chat_template, as jobs/plain-chat.jinja"
 
 def _system_turns(proposal: Proposal, why: str | None) -> Iterator[Finding]:
     """An eval with a system prompt needs a template that takes one."""
-    from msm_ray.preflight.data_files import read_yaml
-
     for name, how in proposal.settings.evals.items():
         path = getattr(how, "scenarios", "tinyworld")
         if why is None or path == "tinyworld" or not Path(path).is_file():

@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray.config import AnswersEval, PreferencesEval
-from msm_ray.engines.replay import TEXT_KEYS
-from msm_ray.evals.items import pair_fault
+from msm_ray.engines.replay import RECORDING
+from msm_ray.evals.items import PAIRS
 from msm_ray.experiment import used_chats
+from msm_ray.generate.chat_files import CHATS
 from msm_ray.generate.preferences import NEEDED
-from msm_ray.preflight.data_files import Problem, checked, read_yaml
+from msm_ray.generate.replayed import TEXTS
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
+from msm_ray.rows.files import Form, Problem, checked, few
 from msm_ray.settings_file import dotted
 from msm_ray.spec import SLOT
-from msm_ray.yaml_tree import At
+from msm_ray.yaml_tree import At, read_yaml
 
-CHATS = 'Parquet or JSONL, a chat a row: {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}'
-PAIRS = 'JSONL, a pair a line: {"domain": "...", "kind": "...", "aligned": "...", "other": "..."}'
-RECORDING = f"JSONL or Parquet, a row a document, its text under one of {', '.join(TEXT_KEYS)}"
-TEXTS = 'Parquet or JSONL, a text a row: {"text": "..."}'
 WORDINGS = f"YAML with {', '.join(NEEDED)}, as specs/cheese/preferences.yaml"
 SPEC_SLOTS = ("model_name", "provider_name")
 WORDING_SLOTS = ("a", "b", "liked", "disliked", "one")
@@ -66,8 +64,7 @@ def chats(proposal: Proposal) -> Iterator[Finding]:
     for name, how in proposal.settings.chats.items():
         at = ("chats", name, "path")
         if how.source == "file":
-            what = CHATS if how.count is None else f"{how.count:,} chats: {CHATS}"
-            yield from _rows(proposal, at, how.path, what, chat_fault)
+            yield from _rows(proposal, at, how.path, CHATS, "" if how.count is None else f"{how.count:,} chats: ")
         elif how.source == "preferences":
             yield from _yaml(proposal, at, how.path, WORDINGS, wordings_problems)
         if name not in used and proposal.has_all_arms:
@@ -82,18 +79,17 @@ def recordings(proposal: Proposal) -> Iterator[Finding]:
     """Recorded completions, for `engine: replay`, and texts that are mixed into midtraining."""
     for at, how in proposal.documents():
         if how.engine == "replay":
-            yield from _rows(proposal, (*at, "replay"), how.replay, RECORDING, recording_fault)
+            yield from _rows(proposal, (*at, "replay"), how.replay, RECORDING)
     training = proposal.settings.midtraining
     if training.mix and training.mix_source not in ("tinyworld", None):
-        yield from _rows(proposal, ("midtraining", "mix_source"), training.mix_source, TEXTS, text_fault)
+        yield from _rows(proposal, ("midtraining", "mix_source"), training.mix_source, TEXTS)
 
 
 def questions(proposal: Proposal) -> Iterator[Finding]:
     """What evals ask: pairs and open questions. Scenarios are in `scenarios.py`."""
     for name, how in proposal.settings.evals.items():
         if isinstance(how, PreferencesEval) and how.path:
-            what = f"{how.pairs:,} pairs a kind: {PAIRS}"
-            yield from _rows(proposal, ("evals", name, "path"), how.path, what, pair_fault)
+            yield from _rows(proposal, ("evals", name, "path"), how.path, PAIRS, f"{how.pairs:,} pairs a kind: ")
         elif isinstance(how, AnswersEval):
             yield from _questions(proposal, ("evals", name, "questions"), how.questions)
 
@@ -112,26 +108,6 @@ def located(at: At, path: str, problems: Iterable[Problem], what: str) -> Iterat
     """Problems of a data file as findings that point into it."""
     for line, problem in problems:
         yield Finding("error", problem, f"expected: {what}", path, line, dotted(at))
-
-
-def chat_fault(row: Any) -> str:
-    """Why a row is no chat at all; one that is merely unfit for training is rejected by the run and counted."""
-    messages = row.get("messages") if isinstance(row, dict) else None
-    if not isinstance(messages, list) or not messages:
-        return "no `messages` list of role and content"
-    whole = all(isinstance(m, dict) and "role" in m and "content" in m for m in messages)
-    return "" if whole else "a message without role and content"
-
-
-def recording_fault(row: Any) -> str:
-    """A row without text."""
-    texts = isinstance(row, dict) and any(isinstance(row.get(key), str) for key in TEXT_KEYS)
-    return "" if texts else f"no text under any of {', '.join(TEXT_KEYS)}"
-
-
-def text_fault(row: Any) -> str:
-    """A row without `text`."""
-    return "" if isinstance(row, dict) and isinstance(row.get("text"), str) else "no `text`"
 
 
 def _slots_of_spec(at: At, path: str) -> Iterator[Finding]:
@@ -174,11 +150,12 @@ def wordings_problems(tree: Any, lines: dict[At, int]) -> list[Problem]:
     return problems
 
 
-def _rows(proposal: Proposal, at: At, path: str | None, what: str, fault: Callable[[Any], str]) -> Iterator[Finding]:
+def _rows(proposal: Proposal, at: At, path: str | None, form: Form, how_many: str = "") -> Iterator[Finding]:
+    what = how_many + form.expected
     absent = list(missing(proposal, at, path, what))
     yield from absent
     if path and not absent:
-        yield from located(at, path, checked(path, fault)[1], what)
+        yield from located(at, path, few(checked(path, form)[1]), what)
 
 
 def _yaml(

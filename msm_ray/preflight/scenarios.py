@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msm_ray.config import AgenticEval
-from msm_ray.preflight.data_files import Problem, read_yaml
 from msm_ray.preflight.files import SCENARIOS, located, missing
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
+from msm_ray.rows.files import Problem
 from msm_ray.spec import SLOT
-from msm_ray.yaml_tree import At
+from msm_ray.yaml_tree import At, read_yaml
 
 ALWAYS = ("goal", "model_name", "provider_name")
 NEEDED = ("harmful", "safe")

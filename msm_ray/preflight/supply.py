@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator
 
 from msm_ray.config import TrainSettings
+from msm_ray.engines.replay import RECORDING
+from msm_ray.generate.chat_files import CHATS
+from msm_ray.generate.replayed import TEXTS
 from msm_ray.preflight import amounts
 from msm_ray.preflight.amounts import Amount
-from msm_ray.preflight.data_files import read_rows
-from msm_ray.preflight.files import chat_fault, recording_fault, text_fault
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.training import Training, trainings
+from msm_ray.rows.files import checked
 
 
 def ideas(proposal: Proposal) -> Iterator[Finding]:
@@ -39,7 +41,7 @@ def recordings(proposal: Proposal) -> Iterator[Finding]:
     """A recording that has fewer documents than are asked for."""
     for _, at, how in proposal.corpora():
         if how.engine == "replay" and how.replay:
-            there = sum(1 for _, row in read_rows(how.replay).rows if not recording_fault(row))
+            there = len(checked(how.replay, RECORDING)[0])
             if 0 < there < how.documents:
                 yield proposal.fewer(
                     (*at, "documents"), f"{how.documents:,} documents are asked for and {how.replay} holds {there:,}",
@@ -51,7 +53,7 @@ def chats(proposal: Proposal) -> Iterator[Finding]:
     """A file that has fewer chats than are asked for: fewer would be trained on, and the arms say otherwise."""
     for name, how in proposal.settings.chats.items():
         if how.source == "file" and how.path:
-            there = sum(1 for _, row in read_rows(how.path).rows if not chat_fault(row))
+            there = len(checked(how.path, CHATS)[0])
             if 0 < there < how.count:
                 yield proposal.fewer(
                     ("chats", name, "count"), f"{how.count:,} chats are asked for and {how.path} holds {there:,}",
@@ -74,7 +76,7 @@ def _replayed(proposal: Proposal, how: TrainSettings) -> Amount | None:
     """The text beside the documents; the tiny world's never runs out."""
     if how.mix_source in (None, "tinyworld"):
         return None
-    texts = [row["text"] for _, row in read_rows(str(how.mix_source)).rows if not text_fault(row)]
+    texts = [row["text"] for row in checked(str(how.mix_source), TEXTS)[0]]
     tokens = sum(amounts.tokens_of(proposal, text) for text in texts)
     return Amount(len(texts), (tokens, tokens)) if texts else None
 

@@ -21,6 +21,7 @@ from msm_ray.report.answer import answer
 from msm_ray.report.figures import Picture
 from msm_ray.report.results import Results, as_json, collect
 from msm_ray.stats import Rate
+from msm_ray.train import metrics
 
 TABLES = ("rates", "differences")
 """Lists of `report.json` that are written as CSV too."""
@@ -84,9 +85,7 @@ def training_losses(artifacts: Mapping[str, Artifact]) -> dict[str, list[tuple[i
     """Stage name -> (step, loss), from the metrics that each training left."""
     losses = {}
     for key, artifact in artifacts.items():
-        file = artifact.folder / "metrics.jsonl"
-        if artifact.stage in ("midtrain", "sft") and file.exists():
-            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if artifact.stage in ("midtrain", "sft") and (rows := metrics.read(artifact.folder)):
             losses[key] = [(row["step"], row["loss"]) for row in rows]
     return losses
 

@@ -73,6 +73,7 @@ class Board:
             pass_on()
 
     def _lines(self) -> list[str]:
+        """What is written whole; the file grows meanwhile, so a line that has no end yet is no fault as in `rows.files`."""
         with contextlib.suppress(OSError):
             lines = (self.folder / SAID).read_text(encoding="utf-8").splitlines(keepends=True)
             return [line for line in lines if line.endswith("\n")]

@@ -54,7 +54,7 @@ def restore(out: Path, checkpoint: Path | None) -> None:
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """All whole lines in a folder, in order."""
+    """All whole lines in a folder, in order. A line that a kill cut off is none here, where `rows.files` calls it a fault."""
     path = out / FILE
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -12,11 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 from msm_ray.artifacts import write_whole
-from msm_ray.generate.shards import CHAT_SCHEMA, DOCUMENT_SCHEMA
+from msm_ray.rows.schemas import CHAT_SCHEMA, DOCUMENT_SCHEMA, TEXT_SCHEMA
 
 CARD = "README.md"
 ROWS = "data/*.parquet"
-REPLAY_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
 
 COLUMNS: Mapping[str, str] = {
     "id": "hash of what made the row; the same wherever and whenever it is made",
@@ -95,7 +94,7 @@ def write_chats_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
 def write_replay_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
     """The card of the base text that is replayed beside documents."""
     said = "Base text that midtraining replays beside a spec's documents; none of it is about the spec."
-    _write(out, f"Base text: {name}", said, facts, "texts", REPLAY_SCHEMA, None)
+    _write(out, f"Base text: {name}", said, facts, "texts", TEXT_SCHEMA, None)
 
 
 def _write(

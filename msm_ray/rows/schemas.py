@@ -1,0 +1,41 @@
+"""Columns of the data sets that stages leave behind; every row carries where it comes from to the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+Row = dict[str, Any]
+
+DOCUMENT_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("spec", pa.string()),
+        ("spec_digest", pa.string()),
+        ("domain", pa.string()),
+        ("subdomain", pa.string()),
+        ("type", pa.string()),
+        ("idea", pa.string()),
+        ("engine", pa.string()),
+        ("generator", pa.string()),
+        ("prompt_version", pa.string()),
+        ("temperature", pa.float64()),
+        ("attempt", pa.int64()),
+        ("num_input_tokens", pa.int64()),
+        ("num_generated_tokens", pa.int64()),
+    ]
+)
+REJECTED_SCHEMA = DOCUMENT_SCHEMA.append(pa.field("reason", pa.string())).append(pa.field("raw", pa.string()))
+CHAT_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("source", pa.string()),
+        ("topic", pa.string()),
+    ]
+)
+REJECTED_CHAT_SCHEMA = CHAT_SCHEMA.append(pa.field("reason", pa.string()))
+TEXT_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
+"""Text that is mixed into midtraining."""
