@@ -12,7 +12,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msm_ray import cli, forecast, machine, plan, preflight, progress, ray_session, stages
+from msm_ray import cli, forecast, machine, plan, preflight, progress, ray_private, ray_session, stages
 from msm_ray.artifacts import Artifact, ArtifactStore, is_committed, write_whole
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError
@@ -303,7 +303,7 @@ def _workshop(
                 hub = _writes_from_hub(settings)
                 with progress.waiting("Ray", "it to start"):
                     stack.enter_context(ray_session.open_session(settings.cluster, logs, hub=hub, asked=asked))
-                progress.ray_notices_to_stderr()
+                ray_private.notices_to_stderr()
                 opened = True
 
         workshop = Workshop(experiment, store, need_ray)

@@ -24,12 +24,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from msm_ray import cli, progress
+from msm_ray import cli, progress, ray_private
 from msm_ray.artifacts import commit
 from msm_ray.config import TrainSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.watching import watched
-from msm_ray.progress import display, libraries, reporter, status, stderr_filter, words
+from msm_ray.progress import display, reporter, status, stderr_filter, words
 from msm_ray.progress.growing import GrowingFiles
 from msm_ray.progress.work import Pace, Task
 from msm_ray.train.job import TrainingJob
@@ -421,7 +421,7 @@ httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200)))
 def test_what_rays_daemons_tell_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     from ray._private import worker
 
-    libraries.ray_notices_to_stderr()
+    ray_private.notices_to_stderr()
     worker.print_to_stdstream({"lines": ["a node died"], "pid": "raylet", "is_err": False}, ignore_prefix=False)
     printed = capsys.readouterr()
     assert ("a node died" in printed.err, printed.out) == (True, "")

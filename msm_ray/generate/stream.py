@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msm_ray import ray_private
 from msm_ray.errors import StageError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _cause(error: BaseException | None) -> str:
 
 def last_log_lines() -> str:
     """What an engine said last on this machine: its errors where it logged some, else its last lines; "" without a log."""
-    folder = _log_folder()
+    folder = ray_private.log_folder()
     logs = [path for path in folder.glob("worker-*") if path.stat().st_size] if folder else []
     if not logs:
         return ""
@@ -106,10 +107,3 @@ def _tail(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LOG_BYTES))
         return file.read().decode("utf-8", "replace")
-
-
-def _log_folder() -> Path | None:
-    import ray
-
-    node = getattr(ray._private.worker, "_global_node", None)
-    return Path(node.get_logs_dir_path()) if node is not None else None

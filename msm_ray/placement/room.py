@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from msm_ray import ray_private
 from msm_ray.errors import PreflightError
 from msm_ray.placement.asks import Node, Placement, describe, shortfall
 
@@ -63,9 +64,7 @@ def nodes_there() -> list[Node]:
 
 def _nodes_to_come() -> list[Node]:
     """Kinds of nodes that an autoscaler may add, where the cluster's own configuration is known to Ray."""
-    from ray._private.state import state
-
-    config = state.get_cluster_config()
+    config = ray_private.cluster_config()
     if config is None:
         return []
     return [Node(dict(group.resources), max(group.max_count, 0)) for group in config.node_group_configs]

@@ -4,8 +4,7 @@ Stages tell how far they are through `task`, `waiting` and `over`; `reporting` i
 reports (a test, a worker process) telling costs nothing.
 """
 
-from msm_ray.progress.libraries import ray_notices_to_stderr
 from msm_ray.progress.reporter import Reporter, current, over, reporting, task, waiting
 from msm_ray.progress.work import Task
 
-__all__ = ["Reporter", "Task", "current", "over", "ray_notices_to_stderr", "reporting", "task", "waiting"]
+__all__ = ["Reporter", "Task", "current", "over", "reporting", "task", "waiting"]

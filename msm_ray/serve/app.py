@@ -182,10 +182,10 @@ def why_refused(arms: list[Arm]) -> dict[str, str]:
 
 def _application(arms: list[Arm], settings: ServeSettings, key: str | None, aliases: Mapping[str, str]) -> Application:
     from ray import serve
-    from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
     from ray.serve.llm import build_llm_deployment
     from ray.serve.llm.ingress import make_fastapi_ingress
 
+    from msm_ray.ray_private import to_model_metadata
     from msm_ray.serve.ingress import ArmIngress, routes
 
     config = _llm_config(arms, settings)

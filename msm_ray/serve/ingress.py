@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
-from ray.llm._internal.serve.core.configs.openai_api_models import ModelCard, ModelList, OpenAIHTTPException
-from ray.llm._internal.serve.core.ingress.ingress import init
 from ray.serve.handle import DeploymentHandle
 from ray.serve.llm.ingress import OpenAiIngress
 
+from msm_ray.ray_private import ModelCard, ModelList, OpenAIHTTPException, init
 from msm_ray.serve import asking
 
 NOT_FOUND, UNAUTHORIZED, ERRORS = 404, 401, 400

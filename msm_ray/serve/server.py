@@ -9,17 +9,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from ray.llm._internal.common.callbacks.base import CallbackBase
-from ray.llm._internal.serve.core.configs.llm_config import DiskMultiplexConfig
-from ray.llm._internal.serve.core.configs.openai_api_models import OpenAIHTTPException
-from ray.llm._internal.serve.core.engine.protocol import LLMEngine
-from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
 from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 from vllm.exceptions import GenerationError
 
 from msm_ray.corpus import templates
+from msm_ray.ray_private import CallbackBase, DiskMultiplexConfig, LLMEngine, OpenAIHTTPException, VLLMEngine
 from msm_ray.serve import asking, checks
 from msm_ray.serve.arms import Arm, same_weights, turn_end_id
 from msm_ray.serve.turns import Turns

@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import ray
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
+
+from msm_ray.ray_private import TorchBackend, set_torch_distributed_env_vars
 
 _bound: socket.socket | None = None
 """Rank 0's socket between being bound and becoming the store's."""
@@ -26,18 +27,18 @@ class OwnAddressConfig(TorchConfig):
     """Ray Train's torch configuration, with `OwnAddress` as its way to set up the process group."""
 
     @property
-    def backend_cls(self) -> type[_TorchBackend]:
+    def backend_cls(self) -> type[TorchBackend]:
         """The class that Ray Train calls as a worker group starts and ends."""
         return OwnAddress
 
 
-class OwnAddress(_TorchBackend):
+class OwnAddress(TorchBackend):
     """Sets up torch.distributed over a store whose socket rank 0 has bound to its node's address."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Called by Ray Train when all workers of a group are there."""
         address, port = worker_group.execute_single(0, bind)
-        worker_group.execute(_set_torch_distributed_env_vars)
+        worker_group.execute(set_torch_distributed_env_vars)
         size = len(worker_group)
         how = {"backend": backend_config.backend, "size": size, "address": address, "port": port}
         joining = [
