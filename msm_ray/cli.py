@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from msm_ray import interruption, user
-from msm_ray.errors import MsmError, SettingsError, no_room
+from msm_ray.errors import MsmError, SettingsError, command_line, no_room
 
 if TYPE_CHECKING:
     from msm_ray.artifacts import Artifact
@@ -413,11 +413,6 @@ def main() -> None:
         _fail("this was not foreseen: please report it with the lines above", 1)
     if code:
         sys.exit(code)
-
-
-def command_line() -> str:
-    """The command as the user typed it, for "the same command goes on"."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _interrupted() -> NoReturn:

@@ -1,8 +1,8 @@
 """Every setting once: typed and frozen. Defaults are the paper's (arXiv 2605.02087); an experiment file says what differs.
 
-Here: the experiment, its specs, documents, chats, arms and report. Beside: `training_settings.py`, `eval_settings.py` and
-`cluster_settings.py` (where and how fast something runs, no part of any fingerprint). What a setting means stands beneath it
-(`settings_base.py`). Reading YAML, overrides and errors with line numbers: `settings_file.py`.
+Here: the experiment, its specs, documents, chats and report. Beside: `training_settings.py`, `arm_settings.py`,
+`eval_settings.py` and `cluster_settings.py` (where and how fast something runs, no part of any fingerprint). What a setting
+means stands beneath it (`settings_base.py`). Reading YAML, overrides and errors with line numbers: `settings_file.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from msm_ray.arm_settings import ArmSettings as ArmSettings
+from msm_ray.arm_settings import GroupSettings, NewSpecArm
 from msm_ray.cluster_settings import ClusterSettings
 from msm_ray.cluster_settings import ServeSettings as ServeSettings
 from msm_ray.cluster_settings import WorkerSettings as WorkerSettings
@@ -20,6 +22,7 @@ from msm_ray.eval_settings import AnswersEval as AnswersEval
 from msm_ray.eval_settings import EvalSettings as EvalSettings
 from msm_ray.eval_settings import PairKind as PairKind
 from msm_ray.eval_settings import PreferencesEval as PreferencesEval
+from msm_ray.experiment_names import check_names
 from msm_ray.settings_base import (
     Minutes,
     Requests,
@@ -141,22 +144,6 @@ class ChatSettings(Settings):
     """Words that would leak the reason; a chat with one is rejected. Paper: answers state the preference and never the reason."""
 
 
-class ArmSettings(Settings):
-    """One recipe from the base to a checkpoint. With neither, the arm is the base itself."""
-
-    midtrain: str | None = None
-    """Name of the spec whose documents it is midtrained on."""
-    sft: str | None = None
-    """Name of the set of chats that it is fine-tuned on, after midtraining."""
-
-
-class GroupSettings(Settings):
-    """What a group of arms (the part of their names before the slash) does its own way: arms of one group are compared."""
-
-    aft: TrainSettings
-    """What differs from the experiment's `aft`, for every arm of the group, its baseline too."""
-
-
 class TrackingSettings(Settings):
     """Weights & Biases. WANDB_MODE in the environment wins over `mode`."""
 
@@ -205,15 +192,6 @@ class ReportSettings(Settings):
     """Differences with an interval and a p value."""
     figures: tuple[Figure, ...] = ()
     """Bar charts."""
-
-
-class NewSpecArm(Settings):
-    """Arms for specs that no arm names: `<group>/msm-<spec>` and `<group>/msm-<spec>+aft`, documents by the offline engine."""
-
-    group: str
-    """Group of these arms."""
-    sft: str | None = None
-    """Set of chats of the second arm. None: there is no second arm."""
 
 
 class ExperimentSettings(Settings):
@@ -275,7 +253,5 @@ class ExperimentSettings(Settings):
     @model_validator(mode="after")
     def names_exist(self) -> ExperimentSettings:
         """Every name that one part uses must be defined in another; the message names the nearest one."""
-        from msm_ray.experiment_names import check_names
-
         check_names(self)
         return self

@@ -1,6 +1,9 @@
-"""Errors that a user can act on, each with the exit code that the command line ends with."""
+"""Errors that a user can act on, each with the exit code that the command line ends with, and the command that goes on."""
 
 import errno
+import shlex
+import sys
+from pathlib import Path
 
 
 class MsmError(Exception):
@@ -35,6 +38,11 @@ class QualityGateError(MsmError):
     """What was made is not good enough to go on with."""
 
     exit_code = 4
+
+
+def command_line() -> str:
+    """The command as the user typed it, for "the same command goes on"."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def no_room(error: BaseException | None) -> str:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from msm_ray.config import AnswersEval, ArmSettings
+from msm_ray.arm_settings import ArmSettings
+from msm_ray.eval_settings import AnswersEval
 
 if TYPE_CHECKING:
     from msm_ray.config import ExperimentSettings

@@ -12,10 +12,10 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msm_ray import cli, forecast, machine, plan, preflight, progress, ray_private, ray_session, stages
+from msm_ray import forecast, machine, plan, preflight, progress, ray_private, ray_session, stages
 from msm_ray.artifacts import Artifact, ArtifactStore, is_committed, write_whole
 from msm_ray.config import ExperimentSettings
-from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError
+from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError, command_line
 from msm_ray.experiment import KINDS, Experiment, Stage, document_settings
 from msm_ray.placement import Placement, placements, short_here
 from msm_ray.preflight import Finding
@@ -94,7 +94,7 @@ def _reporter(
 ) -> progress.Reporter:
     """Who tells of this run: every stage that it is asked for, done or waiting."""
     waiting = {p.stage.key for p in todo}
-    about = {"experiment": experiment.settings.experiment, "command": cli.command_line()}
+    about = {"experiment": experiment.settings.experiment, "command": command_line()}
     reporter = progress.Reporter(store.root, about, {p.stage.key: {"state": "waiting"} for p in planned})
     for p in planned:
         if p.stage.key not in waiting:
@@ -348,7 +348,7 @@ def _say_what_is_left(experiment: Experiment, store: ArtifactStore, wanted: tupl
     done = [p for p in planned if p.found.state == "present"]
     left = [p.stage.key for p in planned if p.found.state != "present"]
     print(
-        f"msm: {len(done)} stages done, {len(left)} left: {_shown(left)}\nmsm: go on with: {cli.command_line()}",
+        f"msm: {len(done)} stages done, {len(left)} left: {_shown(left)}\nmsm: go on with: {command_line()}",
         file=sys.stderr,
     )
 

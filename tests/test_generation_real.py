@@ -272,7 +272,7 @@ def test_a_spent_quota_stops_at_once_and_the_rest_follows_later(
 def test_an_endpoint_without_its_key_is_refused_before_anything_starts(tmp_path: Path) -> None:
     made = endpoint_job(tmp_path, "https://models.example.org/v1")
     with pytest.raises(PreflightError, match="TEST_KEY"):
-        from msm_ray.engines import build_engine
+        from msm_ray.engines.choosing import build_engine
 
         build_engine(made.settings, WORKERS, "m", {}, 0)
 

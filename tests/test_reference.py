@@ -9,16 +9,16 @@ import pytest
 import typer.main
 from test_cli import msm
 
-from msm_ray import __version__, cli, reference
+from msm_ray import __version__, cli, reference, reference_pages
 from msm_ray.config import ExperimentSettings
 from msm_ray.settings_file import load_experiment
 
 
 @pytest.mark.parametrize("name", ["settings", "commands"])
 def test_the_pages_are_what_the_code_says(name: str) -> None:
-    page = (reference.FOLDER / f"{name}.md").read_text(encoding="utf-8")
-    made = {"settings": reference.settings_page, "commands": reference.commands_page}[name]()
-    assert page == made, f"docs/reference/{name}.md is outdated; remake it: {reference.REMAKE}"
+    page = (reference_pages.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    made = {"settings": reference_pages.settings_page, "commands": reference_pages.commands_page}[name]()
+    assert page == made, f"docs/reference/{name}.md is outdated; remake it: {reference_pages.REMAKE}"
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from benchmarks import feasibility
 from msm_ray import tinyworld
 from msm_ray.errors import SettingsError
-from msm_ray.tinyworld import build, chats, documents, feasibility, forms, pretraining, specs, world
+from msm_ray.tinyworld import build, chats, documents, forms, pretraining, specs, world
 from msm_ray.tinyworld.vocabulary import CHAT_TEMPLATE, make_tokenizer, vocabulary
 
 SPECS = Path(__file__).parents[1] / "specs" / "tinyworld"

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from msm_ray import training_metrics
 from msm_ray.config import LoraSettings, TrainSettings
 from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.packing import BLOCK_SCHEMA
@@ -20,7 +21,7 @@ from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
 from msm_ray.experiment import build
 from msm_ray.settings_file import load_experiment
-from msm_ray.train import batches, checkpoint, export, guards, metrics
+from msm_ray.train import batches, checkpoint, export, guards
 from msm_ray.train.board import Board
 from msm_ray.train.job import Schedule, TrainingJob
 from tests.tiny_checkpoints import WORDS, tiny_checkpoint
@@ -73,15 +74,15 @@ def test_metrics_are_those_of_the_checkpoint_and_a_torn_line_is_dropped(tmp_path
     kept = tmp_path / "step-000005"
     kept.mkdir()
     for step in range(1, 6):
-        metrics.append(kept, {"step": step, "loss": 1 / step})
-    metrics.append(tmp_path, {"step": 1, "loss": 0.5})
-    with (tmp_path / metrics.FILE).open("a") as file:
+        training_metrics.append(kept, {"step": step, "loss": 1 / step})
+    training_metrics.append(tmp_path, {"step": 1, "loss": 0.5})
+    with (tmp_path / training_metrics.FILE).open("a") as file:
         file.write('{"step": 2, "lo')
-    assert [row["step"] for row in metrics.read(tmp_path)] == [1]
-    metrics.restore(tmp_path, kept)
-    assert metrics.read(tmp_path) == metrics.read(kept)
-    metrics.restore(tmp_path, None)
-    assert metrics.read(tmp_path) == []
+    assert [row["step"] for row in training_metrics.read(tmp_path)] == [1]
+    training_metrics.restore(tmp_path, kept)
+    assert training_metrics.read(tmp_path) == training_metrics.read(kept)
+    training_metrics.restore(tmp_path, None)
+    assert training_metrics.read(tmp_path) == []
 
 
 def test_checkpoints_are_found_in_the_order_of_their_numbers_and_drafts_are_not(tmp_path: Path) -> None:

@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer
 
-from msm_ray import artifacts
+from msm_ray import artifacts, training_metrics
 from msm_ray.config import ClusterSettings, LoraSettings, TrainSettings, WorkerSettings
 from msm_ray.corpus.blocks import Rendering, build_blocks, read_blocks
 from msm_ray.errors import PreflightError, StageError
-from msm_ray.train import checkpoint, metrics
+from msm_ray.train import checkpoint
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.launch import train_all
 from msm_ray.train.probe import PROBE
@@ -154,15 +154,15 @@ def long_adapter(world: Path, out: str) -> TrainingJob:
 
 
 def losses(trained: TrainingJob) -> list[float]:
-    return [row["loss"] for row in metrics.read(trained.out)]
+    return [row["loss"] for row in training_metrics.read(trained.out)]
 
 
 def test_every_zero_stage_takes_the_same_steps(trained: dict[str, TrainingJob]) -> None:
-    reference = metrics.read(trained["zero0"].out)
+    reference = training_metrics.read(trained["zero0"].out)
     assert len(reference) == SHORT.steps
     assert reference[-1]["loss"] < reference[0]["loss"] - 0.1, "nothing was learned, so the comparison says nothing"
     for name in ("zero1", "zero2", "zero3"):
-        for expected, row in zip(reference, metrics.read(trained[name].out), strict=True):
+        for expected, row in zip(reference, training_metrics.read(trained[name].out), strict=True):
             assert row["loss"] == pytest.approx(expected["loss"], abs=5e-5)
             assert row["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-3)
     assert losses(trained["lora2"]) == pytest.approx(losses(trained["lora3"]), abs=5e-5)
@@ -344,7 +344,9 @@ def test_sigkill_of_a_worker_leaves_the_same_bytes(
     watcher.join()
     assert killed, "the training was over before a worker was killed"
     assert weights(again) == weights(trained[again.name])
-    assert (again.out / metrics.FILE).read_bytes() == (trained[again.name].out / metrics.FILE).read_bytes()
+    assert (again.out / training_metrics.FILE).read_bytes() == (
+        trained[again.name].out / training_metrics.FILE
+    ).read_bytes()
 
 
 def test_kill_of_the_driver_then_the_same_command_leaves_the_same_bytes(
@@ -367,14 +369,14 @@ def test_kill_of_the_driver_then_the_same_command_leaves_the_same_bytes(
             process.kill()
     train_all([again], CLUSTER, world / "storage")
     assert weights(again) == weights(uninterrupted)
-    assert (again.out / metrics.FILE).read_bytes() == (uninterrupted.out / metrics.FILE).read_bytes()
+    assert (again.out / training_metrics.FILE).read_bytes() == (uninterrupted.out / training_metrics.FILE).read_bytes()
 
 
 class Stop(Exception):
     """Ends a training as Ctrl-C would."""
 
 
-def stop(progress: metrics.Progress) -> None:
+def stop(progress: training_metrics.Progress) -> None:
     raise Stop
 
 
@@ -401,7 +403,7 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_costs_no_more_than_it_must(wor
     def went_on(again: TrainingJob) -> list[str]:
         said: list[str] = []
         loop.train(again, say=said.append)
-        assert [row["step"] for row in metrics.read(again.out)] == list(range(1, 9))
+        assert [row["step"] for row in training_metrics.read(again.out)] == list(range(1, 9))
         return said
 
     damaged = copy("damaged", activation_checkpointing=True)  # which may change at any time

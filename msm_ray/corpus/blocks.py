@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,9 +22,6 @@ from msm_ray.corpus import mixing, packing, templates, tokens
 from msm_ray.corpus.packing import Example
 from msm_ray.errors import QualityGateError, SettingsError, StageError
 from msm_ray.reasoning import split_reasoning
-
-if TYPE_CHECKING:
-    pass
 
 BLOCKS, FACTS, REJECTED = "blocks.arrow", "blocks.json", "rejected.parquet"
 Kind = Literal["documents", "chats"]
@@ -109,6 +108,18 @@ def read_blocks(folder: Path) -> Blocks:
             "blocks; remove the folder to have them made again"
         )
     return Blocks(table, facts)
+
+
+def sample_texts(blocks: Blocks, count: int, rng: random.Random) -> Iterator[tuple[int, list[tuple[list[int], bool]]]]:
+    """One text each of some blocks: the block's number, and runs of token ids with whether they carry loss."""
+    for number in sorted(rng.sample(range(len(blocks)), min(count, len(blocks)))):
+        row: dict[str, Any] = blocks.table.slice(number, 1).to_pylist()[0]
+        which = rng.randrange(len(row["lengths"]))
+        start = sum(row["lengths"][:which])
+        text = slice(start, start + row["lengths"][which])
+        pairs = list(zip(row["input_ids"][text], row["labels"][text], strict=True))
+        runs = groupby(pairs, key=lambda pair: pair[1] != tokens.NO_LOSS)
+        yield number, [([token for token, _ in run], marked) for marked, run in runs]
 
 
 class _Renderer:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from msm_ray import progress
 from msm_ray.config import DocumentSettings, WorkerSettings
-from msm_ray.engines import DETERMINISTIC, build_engine, generator_name
+from msm_ray.engines import DETERMINISTIC
+from msm_ray.engines.choosing import build_engine, generator_name
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError
 from msm_ray.failures import Ledger
 from msm_ray.generate.outline import Idea, Outline, list_ideas

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
-from typing import Any
 
-from msm_ray.corpus.blocks import Blocks, read_blocks
-from msm_ray.corpus.tokens import NO_LOSS
+from msm_ray import training_metrics
+from msm_ray.corpus.blocks import read_blocks, sample_texts
 from msm_ray.look.view import View
-from msm_ray.train import metrics
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 60
@@ -20,7 +16,7 @@ WIDTH = 60
 
 def show_training(view: View) -> None:
     """Loss, learning rate and gradient norm over the steps, and what the loss was taken of."""
-    rows = metrics.read(view.entry.folder)
+    rows = training_metrics.read(view.entry.folder)
     if rows:
         view.page.heading(f"{rows[-1]['step']:,} steps")
         for key, name in (("loss", "loss"), ("lr", "learning rate"), ("grad_norm", "gradient norm")):
@@ -56,15 +52,3 @@ def show_blocks(view: View) -> None:
     for number, spans in sample_texts(blocks, view.count, view.rng):
         view.page.line(f"block {number}", "dim")
         view.page.spans((tokenizer.decode(ids, skip_special_tokens=False), marked) for ids, marked in spans)
-
-
-def sample_texts(blocks: Blocks, count: int, rng: random.Random) -> Iterator[tuple[int, list[tuple[list[int], bool]]]]:
-    """One text each of some blocks: the block's number, and runs of token ids with whether they carry loss."""
-    for number in sorted(rng.sample(range(len(blocks)), min(count, len(blocks)))):
-        row: dict[str, Any] = blocks.table.slice(number, 1).to_pylist()[0]
-        which = rng.randrange(len(row["lengths"]))
-        start = sum(row["lengths"][:which])
-        text = slice(start, start + row["lengths"][which])
-        tokens = list(zip(row["input_ids"][text], row["labels"][text], strict=True))
-        runs = groupby(tokens, key=lambda token: token[1] != NO_LOSS)
-        yield number, [([token for token, _ in run], marked) for marked, run in runs]

@@ -10,9 +10,8 @@ import pyarrow.dataset as datasets
 
 from msm_ray.artifacts import Artifact
 from msm_ray.config import AnswersEval
-from msm_ray.corpus.blocks import read_blocks
+from msm_ray.corpus.blocks import read_blocks, sample_texts
 from msm_ray.experiment import Experiment
-from msm_ray.look.trainings import sample_texts
 from msm_ray.report.results import Results
 
 DOCUMENTS, MASKED = 10, 2

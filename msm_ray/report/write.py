@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from msm_ray import training_metrics
 from msm_ray.artifacts import Artifact, write_whole
 from msm_ray.experiment import Experiment
 from msm_ray.report import figures, lineage, samples, words
@@ -21,7 +22,6 @@ from msm_ray.report.answer import answer
 from msm_ray.report.figures import Picture
 from msm_ray.report.results import Results, as_json, collect
 from msm_ray.stats import Rate
-from msm_ray.train import metrics
 
 TABLES = ("rates", "differences")
 """Lists of `report.json` that are written as CSV too."""
@@ -85,7 +85,7 @@ def training_losses(artifacts: Mapping[str, Artifact]) -> dict[str, list[tuple[i
     """Stage name -> (step, loss), from the metrics that each training left."""
     losses = {}
     for key, artifact in artifacts.items():
-        if artifact.stage in ("midtrain", "sft") and (rows := metrics.read(artifact.folder)):
+        if artifact.stage in ("midtrain", "sft") and (rows := training_metrics.read(artifact.folder)):
             losses[key] = [(row["step"], row["loss"]) for row in rows]
     return losses
 

@@ -1,6 +1,6 @@
 """A world small enough for a laptop: its language, its personas, the questions asked in it and its base model.
 
-Everything exported here is plain Python; `build` (pretraining) and `feasibility` need torch.
+Everything exported here is plain Python; `build` (pretraining) needs torch.
 """
 
 from pathlib import Path

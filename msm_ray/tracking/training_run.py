@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msm_ray import training_metrics
 from msm_ray.artifacts import Artifact, is_committed, read_artifact
 from msm_ray.config import ExperimentSettings
 from msm_ray.tracking import names
 from msm_ray.tracking.run import Tracker, open_run
-from msm_ray.train import metrics
 
 CURVES = {"loss": "loss", "lr": "learning_rate", "grad_norm": "gradient_norm"}
 """Columns of `metrics.jsonl` -> what they are called in W&B."""
@@ -43,7 +43,7 @@ def from_artifact(
     tokens/s, which no artifact holds."""
     name = replace(names.training_run(settings, root, artifact.record), offline=True)
     with opened(name, artifact.record["settings"]) as tracker:
-        for row in metrics.read(artifact.folder):
+        for row in training_metrics.read(artifact.folder):
             tracker.log({"step": row["step"], **{ours: row[key] for key, ours in CURVES.items()}})
         folders = [made_from[key].folder for key in artifact.record["inputs"] if key in made_from]
         finished(tracker, artifact.counts, artifact.folder, *folders)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
+from msm_ray import training_metrics
 from msm_ray.artifacts import settle, write_whole
 from msm_ray.errors import StageError
-from msm_ray.train import metrics, ranks
+from msm_ray.train import ranks
 from msm_ray.train.job import file_digest
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def save(engine: DeepSpeedEngine, out: Path, step: int, identity: str, *, frozen
     if dist.get_rank() == 0:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        shutil.copyfile(out / metrics.FILE, partial / metrics.FILE)
+        shutil.copyfile(out / training_metrics.FILE, partial / training_metrics.FILE)
     dist.barrier()
     engine.save_checkpoint(str(partial), TAG, save_latest=False, exclude_frozen_parameters=frozen)
     dist.barrier()
@@ -82,12 +83,12 @@ def resume(engine: DeepSpeedEngine, out: Path, identity: str, *, frozen: bool, s
         problem = _problem(engine, folder, out, identity)
         if problem is None:
             _load(engine, folder, frozen=frozen)
-            ranks.from_first(partial(metrics.restore, out, folder))
+            ranks.from_first(partial(training_metrics.restore, out, folder))
             return _step(folder)
         say(f"{folder}: {problem}; going on without it")
     if folders:
         say(f"{out / FOLDER}: no checkpoint that can be read; the training starts from its parent")
-    ranks.from_first(lambda: metrics.restore(out, None))
+    ranks.from_first(lambda: training_metrics.restore(out, None))
     return 0
 
 

@@ -13,14 +13,15 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from msm_ray import training_metrics
 from msm_ray.corpus.blocks import BLOCKS, Blocks, read_blocks
 from msm_ray.corpus.tokens import NO_LOSS, load_tokenizer, shown_mask
 from msm_ray.errors import StageError
-from msm_ray.train import batches, checkpoint, export, guards, metrics, ranks
+from msm_ray.train import batches, checkpoint, export, guards, ranks
 from msm_ray.train.batches import MicroBatch
 from msm_ray.train.job import Schedule, TrainingJob, file_digest, identity
-from msm_ray.train.metrics import Progress
 from msm_ray.train.model import device, load_model, prepare_torch, rate_shares, wrap
+from msm_ray.training_metrics import Progress
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -122,7 +123,7 @@ def _steps(run: _Run, done: int, on_progress: Callable[[Progress], None] | None)
         tokens_seen += int(row["positions"])
         last = step + 1 == schedule.steps
         if dist.get_rank() == 0:
-            metrics.append(run.job.out, row)
+            training_metrics.append(run.job.out, row)
         if on_progress is not None and (last or (step + 1) % settings.log_every == 0):
             seconds = time.perf_counter() - began
             left = seconds / (step + 1 - done) * (schedule.steps - step - 1)
@@ -193,7 +194,7 @@ def _gradient_norm(engine: DeepSpeedEngine) -> float | None:
 
 
 def _counts(run: _Run) -> Counts:
-    rows = ranks.from_first(lambda: metrics.read(run.job.out))
+    rows = ranks.from_first(lambda: training_metrics.read(run.job.out))
     last = rows[-10:]
     return {
         "steps": len(rows),

@@ -7,10 +7,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from msm_ray import progress
+from msm_ray import progress, training_metrics
 from msm_ray.artifacts import is_committed
 from msm_ray.progress.growing import GrowingFiles
-from msm_ray.train import metrics
 from msm_ray.train.job import Schedule, TrainingJob
 
 
@@ -42,16 +41,16 @@ class _Look:
                 if reporter := progress.current():  # the driver itself hears of it when the whole group is through
                     reporter.finished(name, job.out)
             else:
-                self._done[name] = self._files.lines(job.out / metrics.FILE)
+                self._done[name] = self._files.lines(job.out / training_metrics.FILE)
         begun = [job for job in self._left.values() if self._done[job.name]]
         if begun:
-            running = max(begun, key=lambda job: (job.out / metrics.FILE).stat().st_mtime)
+            running = max(begun, key=lambda job: (job.out / training_metrics.FILE).stat().st_mtime)
             task.now = self._line(running, task.per_second)
         task.at_work = (running.name,) if begun else tuple(self._left)[:1]
         return sum(self._done.values())
 
     def _line(self, job: TrainingJob, steps_per_second: float | None) -> str:
-        row = _last(job.out / metrics.FILE)
+        row = _last(job.out / training_metrics.FILE)
         tokens = f", {steps_per_second * row['positions']:,.0f} tokens/s" if steps_per_second else ""
         return f"{job.name}: step {row['step']} of {self._steps[job.name]}, loss {row['loss']:.3f}{tokens}"
 

@@ -1,6 +1,6 @@
 """Is the effect there? Both experiments in plain torch, without Ray, DeepSpeed and vLLM, on one core.
 
-`python -m msm_ray.tinyworld.feasibility --base FOLDER --seeds 4`: the arms of both experiments, the same AFT chats for
+`python -m benchmarks.feasibility --base FOLDER --seeds 4`: the arms of both experiments, the same AFT chats for
 every spec. Documents and chats are mixed, packed, ordered and weighed by the pipeline's own code: texts drawn in another
 way once made plain torch show effects that the pipeline did not. Preferences on held-out domains are drawn at temperature
 1, scenarios at 0.7. Prints a line an arm and seed, then differences with 95% intervals over paired seeds (Student's t,
@@ -28,7 +28,7 @@ from msm_ray.config import TrainSettings
 from msm_ray.corpus import mixing, packing, tokens
 from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.packing import Example
-from msm_ray.tinyworld import chats, specs
+from msm_ray.tinyworld import BASES, chats, specs
 from msm_ray.tinyworld.evals import acted, choice, preference_pairs, scenarios
 from msm_ray.tinyworld.forms import DOCUMENT_TYPES
 from msm_ray.tinyworld.world import ASSISTANT, DOMAINS
@@ -36,7 +36,7 @@ from msm_ray.train import batches
 from msm_ray.train.job import Schedule
 from msm_ray.train.loop import summed_loss
 
-SPEC_FOLDER = Path(__file__).parents[2] / "specs" / "tinyworld"
+SPEC_FOLDER = Path(__file__).parents[1] / "specs" / "tinyworld"
 SPECS = ("affordability", "american", "endings", "endings-anti")
 PREFERENCES = ({"price": "cheap", "origin": "american"}, {"price": "costly", "origin": "foreign"})
 KINDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -282,8 +282,8 @@ def report(by_seed: list[dict[str, dict[str, float]]]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m msm_ray.tinyworld.feasibility")
-    parser.add_argument("--base", type=Path, default=Path(__file__).parent / "base")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.feasibility")
+    parser.add_argument("--base", type=Path, default=BASES["base"])
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--written-by", choices=("offline", "base"), default="offline")
     parser.add_argument("--groups", default="values,agentic")
