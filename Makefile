@@ -36,6 +36,7 @@ test: check
 check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-cache --no-logo
 	.venv/bin/mypy & types=$$!; $(PY) -m pytest -m "not real and not soak" -q -n $(WORKERS) --dist worksteal; \
 	tests=$$?; wait $$types && exit $$tests
 
