@@ -30,7 +30,7 @@ smollm2: setup
 	$(MSM) run jobs/smollm2.yaml
 
 test: check
-	$(PY) -m pytest -m "real and not soak" -n $(WORKERS) --dist loadfile --durations=15
+	$(PY) -m pytest -m "real and not soak" -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 
 # Types are checked beside the tests: both together take as long as the longer one where there are three cores.
 check: setup
