@@ -81,6 +81,8 @@ def test_the_page_tells_clear_differences_losses_and_texts_as_text(tmp_path: Pat
     assert "0.432" in page
     assert "&lt;b&gt;a document" in page
     assert "question 1" in page
+    assert "://" not in page.replace("http://www.w3.org", "")
+    assert "<script" not in page
     rates = {(r["eval"], r["arm"]): r for r in numbers["rates"] if r["condition"] is None}
     assert rates["affordability", "values/msm-aff+aft"]["rate"] == pytest.approx(0.9)
     assert (rates["affordability", "values/aft"]["completed"], rates["affordability", "values/aft"]["seeds"]) == (80, 4)

@@ -70,8 +70,9 @@ def _figures(
 
 
 def inlined(svg: str, name: str) -> str:
-    """An SVG as a part of a page: its ids are its own, and its style sheet, which would reach all of the page, stands in ours."""
-    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+    """An SVG as a part of a page, which names no address: its ids are its own, and its style sheet, which would reach all of
+    the page, stands in ours."""
+    svg = re.sub(r"<(style|metadata)[^>]*>.*?</\1>", "", svg, flags=re.DOTALL)
     return re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
 
 
