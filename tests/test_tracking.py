@@ -144,6 +144,7 @@ def pieces(root: Path, name: RunName) -> list[Path]:
     return sorted((root / "wandb").glob(f"offline-run-*-{name.id}*"))
 
 
+@pytest.mark.real
 def test_an_interrupted_experiment_is_one_run_and_each_training_one(tmp_path: Path) -> None:
     chosen = told(tmp_path)
     own = names.experiment_run(chosen, tmp_path)
@@ -357,6 +358,7 @@ def test_a_network_that_goes_away_is_not_waited_for_and_what_it_did_not_take_is_
     assert not list((tmp_path / "wandb").rglob(run.UNSENT))
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("environment", "said"),
     [({}, "no key for api.wandb.ai: set WANDB_API_KEY"), ({"WANDB_MODE": "offline"}, "WANDB_MODE=offline keeps everything here"),
@@ -402,6 +404,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Refusing]]:
     listening.shutdown()
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("status", "said"),
     [(401, "refuses the key: set WANDB_API_KEY"), (403, "set tracking.project and tracking.entity"),
@@ -421,6 +424,7 @@ def test_a_server_that_refuses_makes_the_run_an_offline_one(
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
 
 
+@pytest.mark.real
 def test_no_network_makes_the_run_an_offline_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "LONGEST_START", 0.3)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
@@ -457,6 +461,7 @@ with open_run(names.experiment_run(load_experiment("jobs/quickstart.yaml", ["tra
 """
 
 
+@pytest.mark.real
 def test_online_without_a_key_never_asks_at_the_terminal(tmp_path: Path) -> None:
     terminal, ours = pty.openpty()
     done = subprocess.run(
