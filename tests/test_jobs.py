@@ -50,11 +50,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         _wait_until_it_takes_jobs(environment, started)
         yield environment
     finally:
-        below = psutil.Process(started.pid).children(recursive=True)
-        started.terminate()
-        started.wait(timeout=60)
-        for process in psutil.wait_procs(below, timeout=10)[1]:
+        for process in [
+            *psutil.Process(started.pid).children(recursive=True),
+            started,
+        ]:  # to end itself takes it half a minute
             process.kill()
+        started.wait(timeout=60)
 
 
 def _wait_until_it_takes_jobs(environment: dict[str, str], head_process: subprocess.Popen) -> None:
