@@ -2,8 +2,8 @@
 PYTHON ?= python3
 # Where torch's CPU build is (an index' address or a folder with the wheel), if neither pip nor uv finds it by itself.
 export TORCH_INDEX ?=
-# Slim images forbid Python to keep what it has compiled; then each of a run's twenty processes compiles thousands of files anew,
-# and starts in twice the time. What is kept lies in .venv.
+# Slim images forbid Python to keep what it has compiled; then each of a run's processes compiles thousands of files anew
+# (docs/stack.md has the seconds). What is kept lies in .venv.
 unexport PYTHONDONTWRITEBYTECODE
 # Processes that tests run in: two where memory suffices (tests/conftest.py).
 WORKERS ?= auto

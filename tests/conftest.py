@@ -18,7 +18,7 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two engines, trainings and servers at once need some 12 GiB; real tests wait half of their time, so two are faster."""
+    """Two engines, trainings and servers at once need room; real tests wait half of their time, so two are faster."""
     import psutil
 
     return 2 if psutil.virtual_memory().available > 14 * 2**30 else 1
