@@ -384,7 +384,7 @@ def _differences(
     record: Mapping[str, Any], settings: Mapping[str, Any], inputs: Mapping[str, str | None]
 ) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ between a record and what is wanted now: key -> (recorded, wanted)."""
-    old, new = _flat(record["settings"]), _flat(settings)
+    old, new = flat(record["settings"]), flat(settings)
     changed = {key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
     for key in sorted({*record["inputs"], *inputs}):
         if key in record["inputs"] and record["inputs"][key] is None:
@@ -395,9 +395,10 @@ def _differences(
     return changed
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names."""
     if isinstance(value, Mapping) and value:
         return {
-            k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()
+            k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}" if prefix else key).items()
         }
     return {prefix: value}

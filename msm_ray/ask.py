@@ -42,7 +42,8 @@ def ask(
 
     arms: names of the experiment (`values/aft`, `values/aft@s1`), none: all of them, each by its lowest seed. A server that
     `msm serve` keeps up for this root is used; else one is started and ended.
-    Raises SettingsError for an arm that there is not, and what `runner.served_arms` does.
+    Raises SettingsError for an arm that there is not, StageError where no arm can be asked or a question is refused (where
+    a person types them, that is said and the next one is read), and what `runner.served_arms` does.
     """
     known = arm_names(experiment.trained)
     if unknown := [arm for arm in arms if arm not in known]:
@@ -53,8 +54,20 @@ def ask(
         for reason in {served.refused[arm] for arm in wanted if arm in served.refused}:
             print(f"msm: warning: {reason}", file=sys.stderr)
         wanted = [arm for arm in wanted if arm not in served.refused]
-        for asked in [question] if question is not None else _lines():
-            show(asked, answers(served, wanted, asked, manner), manner)
+        if not wanted:
+            raise StageError("no arm is left to ask: each was refused")
+        if question is not None:
+            show(question, answers(served, wanted, question, manner), manner)
+            return
+        for line in _lines():
+            try:
+                show(line, answers(served, wanted, line, manner), manner)
+            except StageError as error:
+                if not sys.stdin.isatty():
+                    raise
+                print(
+                    f"msm: {error}", file=sys.stderr
+                )  # the next question may do: the server has cost most of a minute
 
 
 def running(store: ArtifactStore, arms: Sequence[str]) -> Served | None:
@@ -119,9 +132,10 @@ def _one(client: openai.OpenAI, arm: str, question: str, manner: Manner) -> list
 
 def show(question: str, told: dict[str, list[str]], manner: Manner) -> None:
     """A table: an arm a row, its answers below each other."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from msm_ray.terminal import plain_console
 
     how = "the likeliest answer" if manner.temperature == 0 else f"drawn at temperature {manner.temperature:g}"
     table = Table(title=Text(question), caption=Text(how), show_lines=manner.count > 1, title_justify="left")
@@ -129,4 +143,4 @@ def show(question: str, told: dict[str, list[str]], manner: Manner) -> None:
     table.add_column("says", overflow="fold")
     for arm, said in told.items():
         table.add_row(Text(arm), Text("\n".join(one.strip() or "(nothing)" for one in said)))
-    Console().print(table)
+    plain_console().print(table)

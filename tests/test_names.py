@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from loopback_server import Loopback, loopback
+
+from msm_ray import ask
+from msm_ray.errors import StageError
 from msm_ray.experiment import TrainedArm
 from msm_ray.serve import Served
 from msm_ray.serve.asking import named, plain_message
@@ -40,3 +48,40 @@ def test_an_error_is_said_once() -> None:
     assert plain_message(once) == "too long"
     assert plain_message(f"Message: {once}, Internal exception: {once}, original exception: x") == "too long"
     assert plain_message("unknown model 'x'") == "unknown model 'x'"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """What `msm ask` finds up: it refuses questions that begin with "long"."""
+    body = {"error": {"message": "too long", "type": "BadRequestError"}}
+    with loopback() as up:
+        up.refuse = lambda question: (400, body) if question.startswith("long") else None
+        served = Served(up.address, "tiny", ("tiny", "v/aft"), 1.0, None, {"v/base": "v/base: broken"})
+        monkeypatch.setattr(ask, "running", lambda store, arms: served)
+        yield up
+
+
+def asked(*arms: str, question: str | None = None) -> None:
+    experiment: Any = SimpleNamespace(trained=TRAINED)
+    ask.ask(experiment, None, question, arms, ask.Manner())  # type: ignore[arg-type]  # a server is up
+
+
+def test_a_refused_question_is_said_and_whoever_types_asks_the_next_one(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = iter(["long and longer", "hello"])
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed, None) or (_ for _ in ()).throw(EOFError))
+    asked("v/aft")
+    said = capsys.readouterr()
+    assert "too long" in said.err
+    assert server.text in said.out
+    with pytest.raises(StageError, match="too long"):
+        asked("v/aft", question="long and longer")
+
+
+def test_arms_that_are_all_refused_are_no_empty_answer(server: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(StageError, match="no arm is left to ask"):
+        asked("v/base", question="hello")
+    assert "v/base: broken" in capsys.readouterr().err
+    assert not server.asked

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from msm_ray.artifacts import ArtifactStore
 from msm_ray.look.entries import Entry, needed_by, read_root
-from msm_ray.look.words import bytes_below, plain_console, size
+from msm_ray.look.words import bytes_below, size
+from msm_ray.terminal import plain_console
 
 CHECKPOINTS, WORKERS = "checkpoints", "ray-train"
 

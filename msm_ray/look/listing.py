@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray.look.entries import Entry, read_root
-from msm_ray.look.words import age, bytes_below, plain_console, seconds_since, size
+from msm_ray.look.words import age, bytes_below, seconds_since, size
+from msm_ray.terminal import plain_console
 
 STYLES = {"present": "green", "stale": "yellow", "old": "dim", "draft": "cyan", "damaged": "red"}
 MEANINGS = {

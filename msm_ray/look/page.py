@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from msm_ray.look.words import plain, plain_console
+from msm_ray.look.words import plain
+from msm_ray.terminal import plain_console
 
 LONGEST = 4000
 """Characters of one text that are shown."""

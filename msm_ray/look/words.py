@@ -6,17 +6,7 @@ import time
 import unicodedata
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def plain_console() -> Console:
-    """A console that reads no text as markup, an emoji or a link: brackets and colons stay what they are."""
-    from rich.console import Console
-
-    return Console(width=None if Console().is_terminal else 120, markup=False, emoji=False, highlight=False)
+from typing import Any
 
 
 def plain(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from msm_ray.report.words import p_value
+from msm_ray.report.words import is_shown, p_value, shortened
 from msm_ray.stats import RECIPE
 
 Row = Mapping[str, Any]
@@ -57,24 +57,21 @@ def _headline(compared: Sequence[Row], report: Row) -> str:
             return f"Nothing can be claimed: {compared[0]['why']}."
         trained = "once" if few[-1] == 1 else f"{few[-1]} times"
         return f"No difference can be claimed yet, since each arm was trained {trained}; what these checkpoints did:"
-    shown, all_of = sum(map(_is_shown, compared)), _count(len(compared), "difference")
+    shown, all_of = sum(is_shown(d["word"]) for d in compared), _count(len(compared), "difference")
     if not shown:
         none = "No difference" if len(compared) == 1 else f"None of the {all_of}"
         return f"{none} that this experiment asks about is shown."
     some = f"{shown} of the {all_of}" if shown < len(compared) else f"All {all_of}"
     some = "The one difference" if len(compared) == 1 else some
-    partly = sum(_is_shown(d) and bool(_among(d)) for d in compared)
-    among = f", {partly} of them only{_among(next(d for d in compared if _among(d)))}" if partly else ""
+    partly = [among for d in compared if (among := _among(d))]
+    among = f", {len(partly)} of them only{partly[0]}" if partly else ""
     return f"{some} that this experiment asks about {'is' if shown == 1 else 'are'} shown{among}."
-
-
-def _is_shown(d: Row) -> bool:
-    return bool(d["word"]) and not str(d["word"]).startswith("no difference")
 
 
 def _among(d: Row) -> str:
     """` among clear answers`, where a word does not hold with answers that make no choice counted for either side."""
-    return "".join(f" {part}" for part in [str(d["word"] or "").partition(" ")[2]] if _is_shown(d) and part)
+    _, _, among = str(d["word"]).partition(" ")
+    return f" {among}" if among and is_shown(d["word"]) else ""
 
 
 def _finding(d: Row, report: Row) -> str:
@@ -129,12 +126,12 @@ def _doubt(d: Row) -> str:
     if d["word"] is None:
         return f"; nothing is claimed: {d['why']}" if d["of"] == RECIPE else "; nothing is claimed"
     corrected = "" if d["p_holm"] is None else f", p {p_value(d['p_holm'])} after correction for all comparisons"
-    return f"; {'shown' if _is_shown(d) else 'not shown'}{_among(d)}{corrected}"
+    return f"; {'shown' if is_shown(d['word']) else 'not shown'}{_among(d)}{corrected}"
 
 
 def _limits(compared: Sequence[Row], report: Row) -> Iterable[str]:
     yield from report["notes"]
-    if unseen := [d for d in compared if d["word"] and not _is_shown(d)]:
+    if unseen := [d for d in compared if d["word"] and not is_shown(d["word"])]:
         pairs = "; ".join(f"{d['eval']}, {d['a']} against {d['b']} ({_interval(d)})" for d in unseen)
         yield f"Not shown, which is not the same as no difference: {pairs}."
     if line := incomplete(report["rates"]):
@@ -163,7 +160,7 @@ def incomplete(rates: Iterable[Row]) -> str:
     worst = ", ".join(f"{r['eval']} {r['arm']} {r['clear']} of {r['asked']}" for r in lacking[:3])
     short = [f"{r['eval']} {r['arm']}" for r in lacking if r["short"]]
     bounded = (
-        f" Only bounded, since fewer than 95% of a condition's rollouts were completed: {_some(short)}."
+        f" Only bounded, since fewer than 95% of a condition's rollouts were completed: {shortened(tuple(short))}."
         if short
         else ""
     )
@@ -175,10 +172,6 @@ def incomplete(rates: Iterable[Row]) -> str:
         f"! {len(lacking)} of {_count(len(overall), 'rate')} are of fewer verdicts than rollouts ({why}); "
         f"fewest: {worst}.{bounded}"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _count(number: int, thing: str) -> str:

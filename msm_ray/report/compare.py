@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from msm_ray.artifacts import RECORD, Artifact, ArtifactStore
+from msm_ray.artifacts import RECORD, Artifact, ArtifactStore, flat
 from msm_ray.errors import SettingsError
-from msm_ray.report.tables import read_numbers
-from msm_ray.report.words import EARLIER, shown_difference, shown_rate
+from msm_ray.report.numbers import read_numbers
+from msm_ray.report.words import EARLIER, is_shown, shown_difference, shown_rate
+from msm_ray.terminal import plain_console
 
 MOST_STAGES = 3
 """Stages that are named beside a setting that differs."""
@@ -58,7 +58,7 @@ def side(name: str, artifact: Artifact) -> Side:
 
 def show(a: Side, b: Side) -> None:
     """Print rates and differences of both, and the settings in which they differ."""
-    console = Console(width=None if Console().is_terminal else 140, markup=False, emoji=False, highlight=False)
+    console = plain_console(140)
     console.print(f"a: {a.name}\nb: {b.name}\n", soft_wrap=True)
     for eval_name in dict.fromkeys(r["eval"] for each in (a, b) for r in each.report["rates"]):
         console.print(_rates(eval_name, a, b))
@@ -89,9 +89,8 @@ def _differences(a: Side, b: Side) -> Table:
 def _said(d: Any) -> str:
     if d is None:
         return "-"
-    return (
-        f"{shown_difference(d)} {'not shown' if (d.word or '').startswith('no difference') else d.word or ''}".strip()
-    )
+    word = "not shown" if d.word and not is_shown(d.word) else d.word or ""
+    return f"{shown_difference(d)} {word}".strip()
 
 
 def differing(a: Side, b: Side) -> Iterable[tuple[str, str, str, list[str]]]:
@@ -107,14 +106,6 @@ def differing(a: Side, b: Side) -> Iterable[tuple[str, str, str, list[str]]]:
                 found.setdefault((key, str(one.get(key, "-")), str(other.get(key, "-"))), []).append(stage)
     for (setting, in_a, in_b), stages in found.items():
         yield setting, in_a, in_b, stages
-
-
-def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return found
 
 
 def _settings(changed: Iterable[tuple[str, str, str, list[str]]]) -> Table:

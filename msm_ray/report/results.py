@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -15,6 +14,7 @@ from msm_ray.config import AnswersEval
 from msm_ray.evals.verdicts import as_verdict
 from msm_ray.experiment import Experiment
 from msm_ray.report import lineage, naming
+from msm_ray.report.numbers import finite
 from msm_ray.report.words import note_of_judges, note_of_seeds
 from msm_ray.stats import Difference, Rate, Verdict, claims, difference, rate
 
@@ -104,11 +104,6 @@ def _pairs(experiment: Experiment, eval_name: str, arms: Sequence[str]) -> list[
     if experiment.settings.report.comparisons:
         return [(a, b) for a, b in asked if a in arms and b in arms]
     return list(combinations(arms, 2))
-
-
-def finite(row: dict[str, Any]) -> dict[str, Any]:
-    """What has no value is null: JSON has no NaN."""
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
 
 
 def as_json(experiment: Experiment, results: Results, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
 from msm_ray.errors import SettingsError
-from msm_ray.report.words import EARLIER, no_choice, p_value, shown_difference, shown_rate, target
+from msm_ray.report.numbers import read_numbers
+from msm_ray.report.words import EARLIER, is_shown, no_choice, p_value, shown_difference, shown_rate, target
 from msm_ray.stats import Difference, Rate
+from msm_ray.terminal import plain_console
 
 
 def show(folder: Path) -> None:
@@ -28,8 +27,7 @@ def show(folder: Path) -> None:
         answer = report["answer"]
     except (TypeError, KeyError):
         raise SettingsError(f"{folder}: {EARLIER}") from None
-    # Nothing that a user names is markup: `[final]` in a path would vanish.
-    console = Console(width=None if Console().is_terminal else 110, markup=False, emoji=False, highlight=False)
+    console = plain_console(110)
     console.print(answer["headline"], style="bold")
     for finding in answer["findings"]:
         console.print(Padding(f"- {finding}", (0, 0, 0, 2)))
@@ -45,21 +43,6 @@ def show(folder: Path) -> None:
     for limit in answer["limits"]:
         console.print(Padding(f"- {limit}", (0, 0, 0, 2)))
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
-
-
-def read_numbers(report: Mapping[str, Any]) -> tuple[tuple[Rate, ...], tuple[Difference, ...]]:
-    """Rates and differences of a `report.json`. Raises TypeError or KeyError for one of another version."""
-    rates = tuple(Rate(**_numbers(row)) for row in report["rates"])
-    return rates, tuple(Difference(**_numbers(row)) for row in report["differences"])
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: null stands for it, but for what may be missing."""
-    absent = ("condition", "p", "p_at_bounds", "p_holm", "word")
-    return {
-        key: math.nan if value is None and key not in absent else tuple(value) if isinstance(value, list) else value
-        for key, value in row.items()
-    }
 
 
 def _rates(eval_name: str, rates: tuple[Rate, ...]) -> Table:
@@ -94,7 +77,7 @@ def _differences(differences: tuple[Difference, ...]) -> Table:
     for column in ("difference", *(["p", "Holm"] if tested else []), ""):
         table.add_column(column, justify="right", no_wrap=column != "")
     for d in overall:
-        said = "not shown" if (d.word or "").startswith("no difference") else d.word or (d.why if tested else "")
+        said = "not shown" if d.word and not is_shown(d.word) else d.word or (d.why if tested else "")
         said += f" (over {d.conditions} of {d.conditions + len(d.left_out)} conditions)" if d.left_out else ""
         table.add_row(
             d.eval, d.a, d.b, shown_difference(d), *([p_value(d.p), p_value(d.p_holm)] if tested else []), said

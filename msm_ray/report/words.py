@@ -38,6 +38,11 @@ def target(rates: tuple[Rate, ...]) -> str:
     return "; ".join(f"of {what} ({seeds} training seed{'s' if seeds != 1 else ''})" for what, seeds in of)
 
 
+def is_shown(word: str | None) -> bool:
+    """Whether the word that `stats.claims` gave says that there is a difference."""
+    return bool(word) and not str(word).startswith("no difference")
+
+
 def sentence(d: Difference) -> str:
     """One comparison in one sentence; "above" and "below" only where `stats.claims` gave the word."""
     return f"{d.eval}: {_finding(d)}{_over(d)}."
@@ -49,7 +54,7 @@ def _finding(d: Difference) -> str:
     size = interval(d.difference, d.low, d.high, sign="+")
     if d.word is None:
         return f"{d.a} minus {d.b} is {size} in {d.of}; {d.why}, so nothing is claimed"
-    if d.word.startswith("no difference"):
+    if not is_shown(d.word):
         return f"no difference is shown between {d.a} and {d.b} ({size}, {_p(d)})"
     side, _, among = d.word.partition(" ")
     return f"{d.a} is {side} {d.b} by {size}{' ' + among if among else ''} ({_p(d)})"

@@ -6,15 +6,15 @@ Made with `wandb_workspaces`, whose objects need no server; what is written here
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from msm_ray.artifacts import Artifact
 from msm_ray.config import ExperimentSettings
 from msm_ray.report import words
+from msm_ray.report.numbers import restored
 from msm_ray.stats import Difference, Rate
 from msm_ray.tracking import leaving
 from msm_ray.tracking.names import RunName
@@ -51,9 +51,6 @@ BARS = {
 """Vega-Lite: a bar for each arm, with its interval."""
 PAPER = "https://arxiv.org/abs/2605.02087"
 CURVES = {"loss": "loss, nats per trained token", "gradient_norm": "gradient norm", "tokens_per_second": "tokens/s"}
-
-NUMBERS = frozenset({"rate", "difference", "low", "high", "lower", "upper"})
-Made = TypeVar("Made", Rate, Difference)
 
 
 @dataclass(frozen=True)
@@ -132,12 +129,6 @@ def _blocks(told: Told, home: Home) -> Iterator[Any]:
     if home.url:
         links.insert(0, wr.Link(text="The experiment's run", url=home.url))
     yield wr.UnorderedList(items=[[link] for link in links])
-
-
-def restored(kind: type[Made], row: Mapping[str, Any]) -> Made:
-    """A rate or difference as it was before `report.json`, which knows no NaN and may say more."""
-    own: dict[str, Any] = {field.name: row[field.name] for field in fields(kind) if field.name in row}
-    return kind(**(own | {key: math.nan for key in NUMBERS & own.keys() if own[key] is None}))
 
 
 def _rates(told: Told, home: Home) -> Iterator[Any]:
