@@ -21,6 +21,7 @@ import psutil
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
+from loopback_server import loopback
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -402,11 +403,15 @@ from deepspeed.utils import logger
 logger.warning("Setting accelerator to CPU. If you have GPU or other accelerator, we were unable to detect it.")
 logger.warning("ZeRO is off")
 import matplotlib.font_manager
-import httpx
-httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200))).get("http://arms")
+import openai
+with openai.OpenAI(base_url=sys.argv[1], api_key="none needed", max_retries=0) as arms:
+    arms.chat.completions.create(model="arm", messages=[{"role": "user", "content": "hello"}])
 """
     own_cache = os.environ | {"MPLCONFIGDIR": str(tmp_path)}  # so that fonts are looked for
-    ended = subprocess.run([sys.executable, "-c", program], env=own_cache, capture_output=True, text=True, timeout=120)
+    with loopback() as server:
+        words = [sys.executable, "-c", program, server.address]
+        ended = subprocess.run(words, env=own_cache, capture_output=True, text=True, timeout=120)
+        assert server.asked["hello"] == 1
     assert ended.returncode == 0, ended.stderr
     told = ended.stdout + ended.stderr
     assert "the mirror is broken" in told

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 
-LEVELS = dict.fromkeys(("matplotlib.font_manager", "ray.llm", "httpx"), logging.WARNING)
-"""Ray's LLM library makes the root logger tell everything, as JSON; matplotlib then tells that it looked for fonts, and httpx
-of each question that an arm was asked."""
+LEVELS = dict.fromkeys(("matplotlib.font_manager", "ray.llm", "httpx", "httpx2"), logging.WARNING)
+"""Ray's LLM library makes the root logger tell everything, as JSON; matplotlib then tells that it looked for fonts, and
+httpx (the openai client has one of its own, httpx2) of each question that an arm was asked."""
 
 
 class _Without(logging.Filter):
