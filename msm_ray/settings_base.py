@@ -7,7 +7,7 @@ docs/reference/settings.md are made from these texts (`reference.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,22 @@ class Strict(BaseModel):
     """Frozen, and strict about keys: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Where(Strict):
+    """Settings that only decide where and how fast something is made: part of no identity, and out of reach of what is one.
+
+    A section of the experiment file that has both inherits both, content last, so that it comes first:
+    `class DocumentSettings(DocumentWhere, DocumentContent)`. Reading splits them again (`part`).
+    """
+
+
+Part = TypeVar("Part", bound=Strict)
+
+
+def part(settings: Strict, kind: type[Part]) -> Part:
+    """The settings of one class that a section inherits: what a stage is, or where and how fast it is made."""
+    return kind.model_construct(**{name: getattr(settings, name) for name in kind.model_fields})
 
 
 class Settings(Strict):

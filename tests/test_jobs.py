@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,50 +30,78 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Ray head of our own; yields the environment in which `ray job submit` finds it."""
-    port, dashboard = free_port(), free_port()
+    """A Ray head of our own; yields the environment in which `ray job submit` finds it.
+
+    A free port can be taken by another Ray before this one binds it: then the head ends, and another one gets other ports.
+    """
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_worker_niceness": "0",
+        "RAY_raylet_start_wait_time_s": "240",  # 30 is too short for two cores that test something else as well
+        "RAY_gcs_server_port_wait_time_s": "240",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
-    started = subprocess.Popen(
-        [RAY, "start", "--head", "--block", "--num-cpus=4", f"--port={port}", "--node-ip-address=127.0.0.1",
-         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--include-dashboard=true",
-         f"--dashboard-agent-listen-port={free_port()}",  # the default one belongs to any other Ray on this machine
-         f"--temp-dir={tmp_path_factory.mktemp('r')}", "--object-store-memory=300000000"],
-        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        environment["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{dashboard}"
-        _wait_until_it_takes_jobs(environment, started)
-        yield environment
-    finally:
-        for process in [
-            *psutil.Process(started.pid).children(recursive=True),
-            started,
-        ]:  # to end itself takes it half a minute
-            process.kill()
-        started.wait(timeout=60)
+    said = tmp_path_factory.mktemp("head") / "said.txt"
+    last_words = ""
+    for _ in range(3):
+        with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as sockets:  # they need a short path
+            started = _start_head(environment, said, sockets)
+            try:
+                if last_words := _wait_until_it_takes_jobs(environment, started):
+                    last_words += said.read_text(encoding="utf-8", errors="replace")[-3000:]
+                    continue
+                yield environment
+                return
+            finally:
+                _kill_all(started)
+    raise AssertionError(f"no head of three takes jobs; of the last one: {last_words}")
 
 
-def _wait_until_it_takes_jobs(environment: dict[str, str], head_process: subprocess.Popen) -> None:
-    """The dashboard listens before a node's agent has registered; until then, submitting is a server error 500."""
-    deadline = time.monotonic() + 240
+def _start_head(environment: dict[str, str], said: Path, folder: str) -> subprocess.Popen:
+    """Every port is a free one: a default one belongs to any other Ray on this machine."""
+    dashboard = free_port()
+    environment["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{dashboard}"
+    with said.open("w") as file:
+        return subprocess.Popen(
+            [RAY, "start", "--head", "--block", "--num-cpus=4", f"--port={free_port()}", "--node-ip-address=127.0.0.1",
+             "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--include-dashboard=true",
+             f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}",
+             f"--runtime-env-agent-port={free_port()}", f"--metrics-export-port={free_port()}",
+             f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}",
+             "--object-store-memory=300000000"],
+            env=environment, stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def _kill_all(started: subprocess.Popen) -> None:
+    """To end itself takes it half a minute. One that has ended already leaves nothing to kill."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in [*psutil.Process(started.pid).children(recursive=True), started]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    started.wait(timeout=60)
+
+
+def _wait_until_it_takes_jobs(environment: dict[str, str], head_process: subprocess.Popen) -> str:
+    """Returns what is wrong where it never does. The dashboard listens before a node's agent has registered; until then,
+    submitting is a server error 500."""
+    deadline, tried = time.monotonic() + 240, ""
     while time.monotonic() < deadline:
-        assert head_process.poll() is None, "ray start ended"
+        if head_process.poll() is not None:
+            return f"it ended with {head_process.returncode}. "
         address = environment["RAY_API_SERVER_ADDRESS"]
-        tried = subprocess.run(
+        submitted = subprocess.run(
             [RAY, "job", "submit", "--address", address, "--", "true"],
             env=environment, capture_output=True, text=True, timeout=240,
         )  # fmt: skip
-        if tried.returncode == 0:
-            return
+        if submitted.returncode == 0:
+            return ""
+        tried = f"{submitted.stdout[-500:]}{submitted.stderr[-500:]} "
         time.sleep(2)
-    raise AssertionError(f"the head took no job: {tried.stdout[-500:]}{tried.stderr[-500:]}")
+    return f"it took no job: {tried}"
 
 
 def submit(head: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
