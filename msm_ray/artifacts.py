@@ -9,7 +9,6 @@ reused.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -24,6 +23,7 @@ from typing import Any
 
 from msm_ray import provenance
 from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.whole_files import settle, write_whole
 
 RECORD, MARKER, DRAFT = "artifact.json", "COMMITTED", "draft.json"
 TORN = ".*.tmp"
@@ -35,7 +35,6 @@ TRANSCRIPTS = "logs"
 """Folder of a stage's own log, which every try writes anew: no rows."""
 CHEAP_BYTES = 2**20
 """Files up to this size are read before an artifact is used; of larger ones the size is looked at."""
-NO_SUCH_CALL = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF})
 
 
 @dataclass(frozen=True)
@@ -104,32 +103,6 @@ def read_artifact(folder: Path) -> Artifact:
     """The committed artifact in a folder. Raises SettingsError for a record that cannot be read."""
     record = _read_record(folder)
     return Artifact(record["stage"], record["name"], record["version"], folder, record)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    settle(path.parent)
-
-
-def settle(path: Path) -> None:
-    """Have the bytes of a file, or the names in a folder, put on the disk now, so that a power cut does not take them.
-
-    Some network file systems know no such call for folders: there the names are as safe as the server makes them.
-    """
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    except OSError as error:
-        if error.errno not in NO_SUCH_CALL or not path.is_dir():
-            raise
-    finally:
-        os.close(number)
 
 
 def content_digest(folder: Path) -> str:

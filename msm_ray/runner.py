@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msm_ray import forecast, machine, plan, preflight, progress, ray_private, ray_session, stages
-from msm_ray.artifacts import Artifact, ArtifactStore, is_committed, write_whole
+from msm_ray.artifacts import Artifact, ArtifactStore, is_committed
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError, command_line
 from msm_ray.experiment import KINDS, Experiment, Stage, document_settings
@@ -22,6 +22,7 @@ from msm_ray.preflight import Finding
 from msm_ray.serve import Served, names
 from msm_ray.serve.address import take_port
 from msm_ray.stages import Draft, Workshop
+from msm_ray.whole_files import write_whole
 
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("base",), ("outline",), ("documents",), ("corpus",), ("replay",), ("chats",), ("items",), ("blocks",),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from msm_ray.artifacts import write_whole
+from msm_ray.whole_files import write_whole
 
 FILE = "metrics.jsonl"
 

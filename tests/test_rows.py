@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from test_preflight import findings
 
-from msm_ray.config import AssistantSettings, PreferencesEval
+from msm_ray.config import AnswersEval, AssistantSettings, PreferencesEval
 from msm_ray.engines.replay import RECORDING, read_recording, recorded_answer
 from msm_ray.errors import SettingsError
 from msm_ray.evals.held_out import problems
-from msm_ray.evals.items import PAIRS, preference_items, read_items
+from msm_ray.evals.items import PAIRS, answer_items, preference_items, read_items
 from msm_ray.generate.chat_files import CHATS, read_chats
 from msm_ray.generate.replayed import TEXTS, write_replay
 from msm_ray.rows.files import Form, checked, few, read_file, sound_rows
-from msm_ray.rows.tables import read_rows
+from msm_ray.rows.lines import read_questions
+from msm_ray.rows.tables import read_rows, write_own_table
 from msm_ray.settings_file import load_experiment
 
 BOM = b"\xef\xbb\xbf"
@@ -227,6 +228,32 @@ def test_recordings_have_ids_all_or_none(tmp_path: Path) -> None:
     path.write_text('{"text": "x", "id": "a"}\n{"text": "y"}\n')
     with pytest.raises(SettingsError, match="1 of 2 rows have an `id`"):
         read_recording(path)
+    replayed = ("documents.engine=replay", f"documents.replay={path}")
+    told = [finding.what for finding in findings("jobs/quickstart.yaml", *replayed) if finding.file == str(path)]
+    assert set(told) == {
+        "1 of 2 rows have an `id`; give every row one, or none"
+    }  # by the plan too, before anything costs
+
+
+@pytest.mark.parametrize("mark", [b"", BOM])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_question_is_a_line_whatever_it_holds(mark: bytes, end: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "questions.txt"
+    path.write_bytes(mark + end.join([b"# mine", "One\u2028or two\x0c?".encode(), b"", b"  Three? ", b""]))
+    assert read_questions(path) == ["One\u2028or two\x0c?", "Three?"]
+    answer_items(tmp_path, AnswersEval(task="answers", arms=("x",), questions=str(path)), AssistantSettings(name="Ada"))
+    assert [item["user"] for item in read_items(tmp_path)] == ["One\u2028or two\x0c?", "Three?"]
+
+
+@pytest.mark.parametrize("rows", [[], [{"id": "a", "n": 1}]])
+def test_a_table_of_our_own_has_the_bytes_that_pyarrow_writes_and_leaves_nothing_beside(
+    rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    schema = pa.schema([("id", pa.string()), ("n", pa.int64())])
+    write_own_table(tmp_path / "new/rows.parquet", rows, schema)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "plain.parquet")
+    assert (tmp_path / "new/rows.parquet").read_bytes() == (tmp_path / "plain.parquet").read_bytes()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["rows.parquet"]
 
 
 def test_half_an_emoji_makes_a_recorded_document_a_rejected_row_of_its_own() -> None:
@@ -265,4 +292,4 @@ def test_the_room_knows_nothing_of_those_above_it() -> None:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("msm_ray"):
                 known.add(".".join(str(node.module).split(".")[:2]))
-    assert known <= {"msm_ray.rows", "msm_ray.artifacts", "msm_ray.errors"}
+    assert known <= {"msm_ray.rows", "msm_ray.whole_files", "msm_ray.errors"}

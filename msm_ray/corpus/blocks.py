@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from msm_ray import progress
-from msm_ray.artifacts import write_whole
 from msm_ray.config import TrainSettings
 from msm_ray.corpus import mixing, packing, templates, tokens
 from msm_ray.corpus.packing import Example
 from msm_ray.errors import QualityGateError, SettingsError, StageError
 from msm_ray.reasoning import split_reasoning
+from msm_ray.rows.tables import read_table_rows, write_own_table
+from msm_ray.whole_files import write_whole
 
 BLOCKS, FACTS, REJECTED = "blocks.arrow", "blocks.json", "rejected.parquet"
 Kind = Literal["documents", "chats"]
@@ -200,7 +200,7 @@ def _rows(folder: Path, column: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
-            rows += pq.read_table(file, columns=["id", column]).to_pylist()
+            rows += read_table_rows(file, ["id", column])
         except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
             raise StageError(
                 f"{file}: cannot be read as Parquet with id and {column} ({error}); make it again"
@@ -231,8 +231,7 @@ def _counts(
 def _write(out: Path, table: pa.Table, render: _Renderer, counts: dict[str, int | float]) -> None:
     """All three files whole or not at all: each is written beside its place and renamed."""
     schema = pa.schema([("id", pa.string()), ("reason", pa.string())])
-    pq.write_table(pa.Table.from_pylist(render.rejected, schema), out / f".{REJECTED}.tmp")
-    (out / f".{REJECTED}.tmp").replace(out / REJECTED)
+    write_own_table(out / REJECTED, render.rejected, schema)
     with pa.ipc.new_file(str(out / f".{BLOCKS}.tmp"), table.schema) as writer:
         writer.write_table(table)
     (out / f".{BLOCKS}.tmp").replace(out / BLOCKS)

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 from msm_ray import progress
-from msm_ray.artifacts import write_whole
 from msm_ray.config import DocumentSettings
 from msm_ray.corpus.card import corpus_card
 from msm_ray.corpus.dedup import find_duplicates
@@ -17,6 +16,7 @@ from msm_ray.rows.dataset_card import CARD
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row
 from msm_ray.rows.tables import clean, read_rows, write_table
 from msm_ray.spec import Spec
+from msm_ray.whole_files import write_whole
 
 SHARD_ROWS = 10_000
 

@@ -7,13 +7,13 @@ the ideas in order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msm_ray.config import DocumentSettings
 from msm_ray.engines import Engine
-from msm_ray.errors import SettingsError
 from msm_ray.failures import REFUSED
 from msm_ray.rows.files import NO_UNICODE, Form, as_unicode, is_unicode, shown, sound_rows
 from msm_ray.rows.schemas import Row
@@ -44,7 +44,21 @@ def _is_count(value: Any) -> bool:
     return value is None or isinstance(value, int) or (isinstance(value, float) and value.is_integer())
 
 
-RECORDING = Form(f"JSONL or Parquet, a row a document, its text under one of {', '.join(TEXT_KEYS)}", recording_fault)
+def _ids_fault(rows: Sequence[Row]) -> str:
+    """Rows are found by their ids or by their places, not some so and some so."""
+    named = sum(map(_has_id, rows))
+    return (
+        "" if named in (0, len(rows)) else f"{named:,} of {len(rows):,} rows have an `id`; give every row one, or none"
+    )
+
+
+def _has_id(row: Row) -> bool:
+    return row.get("id") is not None
+
+
+RECORDING = Form(
+    f"JSONL or Parquet, a row a document, its text under one of {', '.join(TEXT_KEYS)}", recording_fault, _ids_fault
+)
 
 
 def replay_engine(settings: DocumentSettings) -> Engine:
@@ -68,15 +82,7 @@ def count_recorded(settings: DocumentSettings) -> int:
 
 def read_recording(path: Path) -> list[Row]:
     """The rows of a recording, each with its text under `completion`. Raises SettingsError naming file and line."""
-    rows = sound_rows(path, RECORDING)
-    named = sum(map(_has_id, rows))
-    if named not in (0, len(rows)):
-        raise SettingsError(f"{path}: {named:,} of {len(rows):,} rows have an `id`; give every row one, or none")
-    return [{**row, "completion": recorded_text(row)} for row in rows]
-
-
-def _has_id(row: Row) -> bool:
-    return row.get("id") is not None
+    return [{**row, "completion": recorded_text(row)} for row in sound_rows(path, RECORDING)]
 
 
 def _answer(row: dict[str, Any], reference: Any) -> dict[str, Any]:

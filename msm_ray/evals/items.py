@@ -18,8 +18,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pyarrow as arrow
-import pyarrow.parquet as parquet
 import yaml
 
 from msm_ray import tinyworld
@@ -27,7 +25,9 @@ from msm_ray.config import AgenticEval, AnswersEval, AssistantSettings, PairKind
 from msm_ray.errors import QualityGateError, SettingsError
 from msm_ray.evals.held_out import Marks, scenario_marks, things
 from msm_ray.rows.files import NO_UNICODE, Form, is_unicode, shown, sound_rows
+from msm_ray.rows.lines import read_questions, read_text
 from msm_ray.rows.schemas import Row
+from msm_ray.rows.tables import read_table_rows, write_own_table
 
 FILE = "items.parquet"
 LEAST_LEFT = 0.5
@@ -49,7 +49,7 @@ def read_items(folder: Path) -> list[Row]:
     file = folder / FILE
     if not file.is_file():
         raise SettingsError(f"{folder} holds no {FILE}; make the items stage first")
-    return parquet.read_table(file).to_pylist()
+    return read_table_rows(file)
 
 
 def turns_of(item: Row) -> list[dict[str, str]]:
@@ -106,11 +106,9 @@ def _named(marks: Marks, written: Iterable[str]) -> set[str]:
 
 
 def answer_items(out: Path, how: AnswersEval, assistant: AssistantSettings) -> dict[str, int]:
-    """One question a line of a text file; empty lines and lines that open with # are skipped."""
-    lines = [line.strip() for line in _read(Path(how.questions)).splitlines()]
-    rows = [
-        _row({"user": line}, condition=line, cluster=line, world="plain") for line in lines if line and line[0] != "#"
-    ]
+    """The questions of a text file, each asked as it stands. Raises SettingsError where it cannot be read or holds none."""
+    asked = read_questions(how.questions)
+    rows = [_row({"user": line}, condition=line, cluster=line, world="plain") for line in asked]
     return _write(out, rows, "questions")
 
 
@@ -202,7 +200,7 @@ def _scenario_file(path: Path) -> dict[str, Any]:
 
     `names` lists people, companies and products that no training text may hold.
     """
-    texts = yaml.safe_load(_read(path))
+    texts = yaml.safe_load(read_text(path))
     missing = [key for key in ("user", "goals", "actions") if not isinstance(texts, dict) or key not in texts]
     if missing:
         raise SettingsError(f"{path}: no scenario file, it lacks {', '.join(missing)}")
@@ -259,14 +257,7 @@ def _write(
             f"{len(identified) - len(kept)} of {len(identified)} {what} are named in written documents "
             f"({', '.join(sorted(named)[:5])}): fewer than half are held out. Ask about other things"
         )
-    parquet.write_table(arrow.Table.from_pylist(kept), out / FILE)
+    write_own_table(out / FILE, kept)
     counts = {"rows": len(kept), "asked": len(identified), "rollouts": sum(row["epochs"] for row in kept)}
     lost = len(identified) - len(kept)
     return {**counts, "rejected: named in written documents": lost} if lost else counts
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read as UTF-8 text ({error})") from error

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as arrow
-import pyarrow.parquet as parquet
 
 from msm_ray.config import AgenticEval, AnswersEval, EvalSettings
 from msm_ray.evals.answer_file import Answer, read_answers
 from msm_ray.evals.items import read_items
 from msm_ray.evals.judges import Judgement, judge_action, judge_preference
 from msm_ray.evals.reading import read_answer
+from msm_ray.rows.tables import write_own_table
 from msm_ray.stats import Verdict
 
 FILE = "verdicts.parquet"
@@ -44,7 +44,7 @@ def write_verdicts(out: Path, rollouts: Path, items: Path, how: EvalSettings) ->
     ]
     found = _judge(out, asked, how)
     rows = [_row(job, *rollout, judgement) for rollout, judgement in zip(asked, found, strict=True)]
-    parquet.write_table(arrow.Table.from_pylist(rows, schema=SCHEMA), out / FILE)
+    write_own_table(out / FILE, rows, SCHEMA)
     statuses = [judgement.status for judgement in found]
     return {
         "rows": len(rows),

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from msm_ray.artifacts import write_whole
 from msm_ray.config import DocumentSettings
 from msm_ray.errors import SettingsError
 from msm_ray.generate import sentences as english
 from msm_ray.spec import Section, Spec
+from msm_ray.whole_files import write_whole
 
 TYPES = (
     "letter",

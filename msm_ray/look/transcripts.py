@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from msm_ray.evals.answer_file import read_answers
 from msm_ray.evals.items import read_items
 from msm_ray.evals.verdicts import FILE
 from msm_ray.look.entries import Entry
 from msm_ray.look.page import Page
 from msm_ray.look.view import View
+from msm_ray.rows.tables import read_table_rows
 
 FEW_CONDITIONS = 6
 """Up to this many conditions have a line of their own."""
@@ -40,7 +39,7 @@ def show_rollouts(view: View) -> None:
 
 def show_verdicts(view: View) -> None:
     """The share of verdicts, by condition where these are few, and transcripts each with verdict and reason."""
-    page, rows = view.page, pq.read_table(view.entry.folder / FILE).to_pylist()
+    page, rows = view.page, read_table_rows(view.entry.folder / FILE)
     page.heading(f"Verdicts ({view.entry.label})")
     page.facts("status", {f"{status}:": n for status, n in Counter(row["status"] for row in rows).most_common()})
     conditions = sorted({row["condition"] for row in rows})

@@ -17,6 +17,7 @@ from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.shapes import shape_of
 from msm_ray.rows.files import checked
+from msm_ray.rows.lines import read_questions
 from msm_ray.yaml_tree import At, read_yaml
 
 PREFIXES = {
@@ -159,7 +160,7 @@ def _prompts(proposal: Proposal, how: Any) -> list[str]:
     """What an eval asks, system and user together; empty where its file can't be read (said elsewhere)."""
     try:
         if isinstance(how, AnswersEval):
-            return Path(how.questions).read_text(encoding="utf-8").splitlines()
+            return read_questions(how.questions)
         if isinstance(how, AgenticEval) and how.scenarios == "tinyworld":
             return [asked.question for asked in tinyworld.scenarios(1, how.seed)]
         if isinstance(how, AgenticEval):

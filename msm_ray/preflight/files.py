@@ -9,6 +9,7 @@ from typing import Any
 
 from msm_ray.config import AnswersEval, PreferencesEval
 from msm_ray.engines.replay import RECORDING
+from msm_ray.errors import SettingsError
 from msm_ray.evals.items import PAIRS
 from msm_ray.experiment import used_chats
 from msm_ray.generate.chat_files import CHATS
@@ -17,6 +18,7 @@ from msm_ray.generate.replayed import TEXTS
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import Form, Problem, checked, few
+from msm_ray.rows.lines import read_questions, read_text
 from msm_ray.settings_file import dotted
 from msm_ray.spec import SLOT
 from msm_ray.yaml_tree import At, read_yaml
@@ -112,7 +114,7 @@ def located(at: At, path: str, problems: Iterable[Problem], what: str) -> Iterat
 
 def _slots_of_spec(at: At, path: str) -> Iterator[Finding]:
     """What looks like a slot and is none stays in the spec as text."""
-    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(path).split("\n")
     known = [f"{{{name}}}" for name in SPEC_SLOTS]
     odd = {
         slot: n for n, line in reversed(list(enumerate(lines, 1))) for slot in SLOT.findall(line) if slot not in known
@@ -175,9 +177,9 @@ def _questions(proposal: Proposal, at: At, path: str) -> Iterator[Finding]:
     yield from absent
     if not absent:
         try:
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            yield from located(at, path, [(None, f"cannot be read as UTF-8 text ({error})")], QUESTIONS)
+            asked = read_questions(path)
+        except SettingsError as error:
+            yield from located(at, path, [(None, str(error).removeprefix(f"{path}: "))], QUESTIONS)
             return
-        if not any(line.strip() and line.strip()[0] != "#" for line in text.splitlines()):
+        if not asked:
             yield from located(at, path, [(None, "holds no question")], QUESTIONS)

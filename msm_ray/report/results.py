@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
-import pyarrow.parquet as parquet
-
 from msm_ray.artifacts import Artifact
 from msm_ray.config import AnswersEval
 from msm_ray.evals.verdicts import as_verdict
@@ -16,6 +14,7 @@ from msm_ray.experiment import Experiment
 from msm_ray.report import lineage, naming
 from msm_ray.report.numbers import finite
 from msm_ray.report.words import note_of_judges, note_of_seeds
+from msm_ray.rows.tables import read_table_rows
 from msm_ray.stats import Difference, Rate, Verdict, claims, difference, rate
 
 FEW_CONDITIONS = 6
@@ -84,8 +83,7 @@ def _read(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> dict[str
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in experiment.settings.evals}
     for stage in experiment.of_kind("verdicts"):
         seed = experiment.stages[stage.inputs[0]].settings["seed"]
-        table = parquet.read_table(artifacts[stage.key].folder / "verdicts.parquet")
-        for row in table.to_pylist():
+        for row in read_table_rows(artifacts[stage.key].folder / "verdicts.parquet"):
             rows[row["eval"]].append({**row, "seed": seed})
     return rows
 

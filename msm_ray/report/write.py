@@ -15,13 +15,14 @@ import jinja2
 from markupsafe import Markup
 
 from msm_ray import training_metrics
-from msm_ray.artifacts import Artifact, write_whole
+from msm_ray.artifacts import Artifact
 from msm_ray.experiment import Experiment
 from msm_ray.report import figures, lineage, samples, words
 from msm_ray.report.answer import answer
 from msm_ray.report.figures import Picture
 from msm_ray.report.results import Results, as_json, collect
 from msm_ray.stats import Rate
+from msm_ray.whole_files import write_whole
 
 TABLES = ("rates", "differences")
 """Lists of `report.json` that are written as CSV too."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from msm_ray.artifacts import write_whole
 from msm_ray.rows.schemas import CHAT_SCHEMA, DOCUMENT_SCHEMA, TEXT_SCHEMA
+from msm_ray.whole_files import write_whole
 
 CARD = "README.md"
 ROWS = "data/*.parquet"

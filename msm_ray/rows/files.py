@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,11 +40,12 @@ class Form:
     """What the rows of a file have to be like.
 
     expected: the form in words with an example, for whoever mends a file. fault: what is wrong with a row, empty where
-    nothing is.
+    nothing is. together: what is wrong with all rows beside each other, asked where each is sound by itself.
     """
 
     expected: str
     fault: Callable[[Row], str]
+    together: Callable[[Sequence[Row]], str] = lambda rows: ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def checked(path: str | Path, form: Form) -> tuple[list[Row], list[Problem]]:
             sound.append(row)
     if not read.rows and not found:
         found.append((None, "is empty"))
+    if not found and (wrong := form.together(sound)):
+        found.append((None, wrong))
     return sound, sorted(found, key=lambda problem: problem[0] or 0)
 
 

@@ -6,15 +6,15 @@ This needs a file system with atomic rename: local disks and NFS have it, object
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from msm_ray.artifacts import settle
 from msm_ray.errors import StageError
 from msm_ray.rows.schemas import Row
+from msm_ray.whole_files import settle
 
 
 def write_table(path: Path, rows: list[Row], schema: pa.Schema) -> None:
@@ -22,12 +22,28 @@ def write_table(path: Path, rows: list[Row], schema: pa.Schema) -> None:
 
     Raises StageError when the file cannot be written: no room, no permission.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(temporary: Path) -> None:
         with pq.ParquetWriter(temporary, schema, compression="zstd") as file:
             if rows:  # an empty row group is one that `datasets` can't read
                 file.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+    _whole(path, write)
+
+
+def write_own_table(path: Path, rows: list[Row], schema: pa.Schema | None = None) -> None:
+    """The same for a table that is no data set for others: as pyarrow writes by itself (snappy).
+
+    schema: None takes the columns and their types from the rows. Raises StageError as `write_table` does.
+    """
+    _whole(path, lambda temporary: pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary))
+
+
+def _whole(path: Path, write: Callable[[Path], None]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
         settle(temporary)
         temporary.replace(path)
         settle(path.parent)
@@ -41,7 +57,12 @@ def write_table(path: Path, rows: list[Row], schema: pa.Schema) -> None:
 def read_rows(folder: Path, columns: list[str] | None = None) -> Iterator[Row]:
     """The rows of every shard in `folder`, by shard name; none where there is no such folder."""
     for path in sorted(folder.glob("*.parquet")):
-        yield from pq.read_table(path, columns=columns).to_pylist()
+        yield from read_table_rows(path, columns)
+
+
+def read_table_rows(path: Path, columns: list[str] | None = None) -> list[Row]:
+    """The rows of one file."""
+    return pq.read_table(path, columns=columns).to_pylist()
 
 
 def clean(out: Path) -> None:

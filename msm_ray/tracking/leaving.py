@@ -14,6 +14,7 @@ from typing import Any
 
 from msm_ray.artifacts import Artifact
 from msm_ray.config import AnswersEval, ExperimentSettings
+from msm_ray.rows.tables import read_table_rows
 
 SHOWN_ROWS = 50
 """Documents, and chats, of a table."""
@@ -74,11 +75,9 @@ def chats(artifact: Artifact) -> list[list[str]]:
 
 def transcripts(settings: ExperimentSettings, verdicts: Sequence[Artifact]) -> list[list[Any]]:
     """Some transcripts of each eval and arm, drawn by a fixed seed, with verdict and reason; open questions: all."""
-    import pyarrow.parquet as parquet
-
     by_arm: dict[tuple[str, str], list[Row]] = {}
     for artifact in verdicts:
-        for row in parquet.read_table(artifact.folder / "verdicts.parquet").to_pylist():
+        for row in read_table_rows(artifact.folder / "verdicts.parquet"):
             by_arm.setdefault((row["eval"], row["arm"]), []).append(row)
     shown: list[Row] = []
     for (name, arm), rows in by_arm.items():

@@ -13,6 +13,7 @@ from msm_ray import artifacts, errors
 from msm_ray.errors import MsmError, StageError
 from msm_ray.repeating import repeated
 from msm_ray.train.job import TrainingJob
+from msm_ray.whole_files import write_whole
 
 FAILED, RUNNING, SAID = "failed-", "running", "said.jsonl"
 
@@ -27,7 +28,7 @@ class Board:
         """Note that a job is running; False where it is not to be: committed, failed, or going on from one that did."""
         if artifacts.is_committed(job.out) or held_up(job, jobs, self.failures()):
             return False
-        artifacts.write_whole(self.folder / RUNNING, job.name)
+        write_whole(self.folder / RUNNING, job.name)
         return True
 
     def running(self) -> str | None:
@@ -39,7 +40,7 @@ class Board:
     def note_failure(self, name: str, error: MsmError) -> None:
         """Note why a job failed, as the kind of our error and its message."""
         path = self.folder / f"{FAILED}{time.time_ns()}"
-        artifacts.write_whole(path, json.dumps({"job": name, "kind": type(error).__name__, "message": str(error)}))
+        write_whole(path, json.dumps({"job": name, "kind": type(error).__name__, "message": str(error)}))
 
     def failures(self) -> dict[str, MsmError]:
         """Job name -> the error again, in the order in which they came; the first of several for one job."""

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from msm_ray import training_metrics
-from msm_ray.artifacts import settle, write_whole
 from msm_ray.errors import StageError
 from msm_ray.train import ranks
 from msm_ray.train.job import file_digest
+from msm_ray.whole_files import settle, write_whole
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from msm_ray.artifacts import write_whole
 from msm_ray.errors import StageError
 from msm_ray.train import loading, ranks
 from msm_ray.train.batches import MicroBatch
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.model import DTYPE
 from msm_ray.train.probe import MOST_LIKELY, PROBE
+from msm_ray.whole_files import write_whole
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
