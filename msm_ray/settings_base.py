@@ -31,7 +31,8 @@ Part = TypeVar("Part", bound=Strict)
 
 def part(settings: Strict, kind: type[Part]) -> Part:
     """The settings of one class that a section inherits: what a stage is, or where and how fast it is made."""
-    return kind.model_construct(**{name: getattr(settings, name) for name in kind.model_fields})
+    own = {name: getattr(settings, name) for name in kind.model_fields}
+    return kind.model_construct(**own)  # type: ignore[return-value]  # pydantic's plugin says Strict
 
 
 class Settings(Strict):

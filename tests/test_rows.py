@@ -229,10 +229,8 @@ def test_recordings_have_ids_all_or_none(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="1 of 2 rows have an `id`"):
         read_recording(path)
     replayed = ("documents.engine=replay", f"documents.replay={path}")
-    told = [finding.what for finding in findings("jobs/quickstart.yaml", *replayed) if finding.file == str(path)]
-    assert set(told) == {
-        "1 of 2 rows have an `id`; give every row one, or none"
-    }  # by the plan too, before anything costs
+    told = {finding.what for finding in findings("jobs/quickstart.yaml", *replayed) if finding.file == str(path)}
+    assert told == {"1 of 2 rows have an `id`; give every row one, or none"}  # said before anything costs
 
 
 @pytest.mark.parametrize("mark", [b"", BOM])
