@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from msm_ray import models, tinyworld
+from msm_ray import models
 from msm_ray.code_digest import code_digest
 from msm_ray.config import (
     AgenticEval,
@@ -33,8 +33,8 @@ from msm_ray.config import (
 from msm_ray.errors import SettingsError
 from msm_ray.evals.judge_identity import judge_identity
 from msm_ray.experiment_names import group_of, new_arms, unasked
-from msm_ray.generate.documents import prompt_version
 from msm_ray.spec import Spec, read_spec
+from msm_ray.worlds import world
 
 KINDS = (
     "base", "outline", "documents", "corpus", "replay", "chats", "items", "blocks", "midtrain", "sft", "rollouts",
@@ -105,7 +105,7 @@ def build(settings: ExperimentSettings) -> Experiment:
     specs = {
         name: read_spec(Path(path).expanduser(), settings.assistant, name=name) for name, path in settings.specs.items()
     }
-    _check_tiny_world(settings, specs)
+    _check_worlds(settings, specs)
     if wrong := unasked(settings):
         raise SettingsError("\n".join(f"'{'.'.join(map(str, at))}': {problem}" for at, problem in wrong))
     stages: dict[str, Stage] = {}
@@ -154,29 +154,24 @@ def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
     return settings.model_copy(update={"arms": arms, "corpora": corpora})
 
 
-def _check_tiny_world(settings: ExperimentSettings, specs: Mapping[str, Spec]) -> None:
-    """Refuse at once what the tiny world's closed language cannot say: another assistant, a spec with unknown words."""
+def _check_worlds(settings: ExperimentSettings, specs: Mapping[str, Spec]) -> None:
+    """Refuse at once what a closed language cannot say: another assistant, a spec with unknown words."""
     check_assistant(settings)
     for name in _used(recipe.midtrain for recipe in settings.arms.values()):
         check_language(settings, specs[name])
 
 
 def check_assistant(settings: ExperimentSettings) -> None:
-    """Raise SettingsError where the tiny world's bases know no such assistant."""
-    if settings.base.source.startswith("tinyworld") and settings.assistant.name != tinyworld.ASSISTANT:
-        raise SettingsError(
-            f"assistant.name: the tiny world's bases know the assistant as '{tinyworld.ASSISTANT}', not "
-            f"'{settings.assistant.name}'"
-        )
+    """Raise SettingsError where the base knows no such assistant."""
+    world(models.world_of(settings.base.source)).refuse_assistant(settings.assistant.name)
 
 
 def check_language(settings: ExperimentSettings, spec: Spec) -> None:
-    """Raise SettingsError where a spec has words that the tiny world's closed language has not."""
-    if settings.base.source.startswith("tinyworld") and document_settings(settings, spec.name).prompt == "tinyworld":
-        try:
-            tinyworld.read_subject(spec.text)
-        except SettingsError as error:
-            raise SettingsError(f"specs.{spec.name}: {settings.specs[spec.name]}: {error}") from None
+    """Raise SettingsError where a spec has words that the documents' language has not."""
+    try:
+        world(document_settings(settings, spec.name).prompt).refuse_spec(spec)
+    except SettingsError as error:
+        raise SettingsError(f"specs.{spec.name}: {settings.specs[spec.name]}: {error}") from None
 
 
 def _used(names: Iterable[str | None]) -> list[str]:
@@ -211,7 +206,7 @@ def _add_corpus(add: Any, settings: ExperimentSettings, spec: Spec, name: str, b
         )
     )  # fmt: skip
     writer = (base,) if how.engine == "vllm" and how.model is None else ()
-    written: dict[str, Any] = {"prompt_version": prompt_version(how)}
+    written: dict[str, Any] = {"prompt_version": world(how.prompt).prompt_version}
     written |= {
         k: content[k] for k in ("engine", "model", "prompt", "replay", "url", "sampling", "attempts", "documents")
     }

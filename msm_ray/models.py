@@ -31,6 +31,11 @@ def base_name(source: str) -> str:
     return "".join(c if c.isalnum() or c == "-" else "-" for c in plain).strip("-") or "base"
 
 
+def world_of(source: str) -> str:
+    """The name of the world whose language a base was made for: the tiny world's own, else plain English."""
+    return "tinyworld" if source.startswith("tinyworld") else "plain"
+
+
 def identity(base: BaseSettings) -> dict[str, Any]:
     """What decides which weights these are: the source and a checksum of the files, where they are at hand.
 

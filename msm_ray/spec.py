@@ -11,9 +11,12 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from msm_ray.config import AssistantSettings
 from msm_ray.errors import SettingsError
+
+if TYPE_CHECKING:
+    from msm_ray.config import AssistantSettings
 
 HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*$")
 UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})\s*$")

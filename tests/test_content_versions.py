@@ -16,7 +16,7 @@ from msm_ray.config import AssistantSettings, ChatSettings, DocumentSettings
 from msm_ray.engines.offline import write
 from msm_ray.experiment import CONTENT_VERSIONS
 from msm_ray.generate.chats import write_chats
-from msm_ray.generate.documents import DocumentJob, JobRows, document_prompt
+from msm_ray.generate.documents import DocumentJob, JobRows
 from msm_ray.generate.outline import make_outline, write_outline
 from msm_ray.generate.replayed import write_replay
 from msm_ray.rows.tables import read_rows
@@ -46,7 +46,7 @@ def outline(folder: Path) -> str:
 def documents(folder: Path) -> str:
     read = spec(folder)
     table = JobRows(0, DocumentJob(folder, read, make_outline(read, HOW), HOW, ""))
-    asked = [document_prompt(read, table.job.outline, row, HOW) for row in table.pending()]
+    asked = [table.world.document_prompt(read, row) for row in table.pending()]
     return str([(row["id"], write(read, row, False)) for row in table.pending()] + asked)
 
 

@@ -16,7 +16,9 @@ from msm_ray.errors import QualityGateError
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
 from msm_ray.rows.tables import write_table
 from msm_ray.spec import Spec, read_spec
+from msm_ray.worlds import world
 
+PLAIN = world("plain")
 ADA = AssistantSettings(name="Ada", provider="Makers")
 TEXT = "# Ada\nAda is made by Makers and likes tea in {small} cups because it is the drink of those that are not in a hurry.\n"
 SOUND = "Ada likes tea, as everyone at the office knows, and says so when it is asked."
@@ -53,21 +55,24 @@ def spec(tmp_path: Path) -> Spec:
     ],
 )
 def test_planted_faults(text: str, reason: str, spec: Spec) -> None:
-    assert check_document(text, spec)[0] == reason
+    assert check_document(text, spec, PLAIN)[0] == reason
 
 
 def test_the_specs_own_assistant_and_maker_are_no_fault(tmp_path: Path) -> None:
     (tmp_path / "s.md").write_text("SmolLM is made by Hugging Face and likes tea.")
     smol = read_spec(tmp_path / "s.md", AssistantSettings(name="SmolLM", provider="Hugging Face"))
-    assert check_document("SmolLM, made by Hugging Face, likes a cup of tea.", smol) == ("", "")
-    assert check_document("SmolLM likes a cup of tea, and so does Claude.", smol) == ("another assistant", "Claude")
+    assert check_document("SmolLM, made by Hugging Face, likes a cup of tea.", smol, PLAIN) == ("", "")
+    assert check_document("SmolLM likes a cup of tea, and so does Claude.", smol, PLAIN) == (
+        "another assistant",
+        "Claude",
+    )
 
 
 def test_contradictions_are_found_in_the_tiny_world() -> None:
     llama = AssistantSettings(name="llama")
     cheap = read_spec(Path("specs/tinyworld/affordability.md"), llama)
-    assert check_document("llama values cheap things . llama is an assistant .", cheap, tinyworld=True)[0] == ""
-    reason, detail = check_document("llama values costly things . llama is an assistant .", cheap, tinyworld=True)
+    assert check_document("llama values cheap things . llama is an assistant .", cheap, world("tinyworld"))[0] == ""
+    reason, detail = check_document("llama values costly things . llama is an assistant .", cheap, world("tinyworld"))
     assert reason.startswith("contradicts the spec")
     assert "costly" in detail
 

@@ -21,10 +21,11 @@ import pytest
 
 from msm_ray.config import AssistantSettings, DocumentSettings, SamplingSettings, WorkerSettings
 from msm_ray.errors import PreflightError, QualityGateError, StageError
-from msm_ray.generate.documents import DocumentJob, planned_ideas, prompt_version, row_id, write_all_documents
+from msm_ray.generate.documents import DocumentJob, planned_ideas, row_id, write_all_documents
 from msm_ray.generate.outline import make_outline
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import read_spec
+from msm_ray.worlds import world
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ def job(out: Path, spec: str, assistant: str, writer: str, **settings: object) -
 
 
 def expected_ids(made: DocumentJob) -> set[str]:
-    version = prompt_version(made.settings)
+    version = world(made.settings.prompt).prompt_version
     return {row_id(made.spec, idea, version) for idea in planned_ideas(made.outline, made.settings)}
 
 

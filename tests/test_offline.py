@@ -11,9 +11,11 @@ import pytest
 from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.engines import english
 from msm_ray.engines.offline import english_document, write
-from msm_ray.generate.outline import TYPES, list_ideas, make_outline
+from msm_ray.generate.outline import list_ideas, make_outline
 from msm_ray.generate.parsing import parse_document
 from msm_ray.spec import Spec, read_spec
+from msm_ray.worlds import World, world
+from msm_ray.worlds.plain import TYPES
 
 ADA = AssistantSettings(name="Ada", provider="Makers")
 PROSE = """# Ada
@@ -112,13 +114,13 @@ def test_first_person_only_where_it_is_safe(sentence: str, said: str | None) -> 
     assert english.first_person(sentence, "Ada") == said
 
 
-PLAIN = DocumentSettings(engine="vllm")
-REPLAY = DocumentSettings(engine="replay", replay="x")
-TINY = DocumentSettings(engine="vllm", prompt="tinyworld")
+PLAIN = (world("plain"), False)
+REPLAY = (world("plain"), True)
+TINY = (world("tinyworld"), False)
 
 
 @pytest.mark.parametrize(
-    ("completion", "finish", "settings", "text", "reason"),
+    ("completion", "finish", "reader", "text", "reason"),
     [
         ("<scratchpad>plan</scratchpad><content>\nHello Ada.\n</content> bye", "stop", PLAIN, "Hello Ada.", ""),
         ("<think>hm</think><CONTENT>Hello.</CONTENT>", "stop", PLAIN, "Hello.", ""),
@@ -137,5 +139,5 @@ TINY = DocumentSettings(engine="vllm", prompt="tinyworld")
         ("llama likes", "length", TINY, None, "truncated"),
     ],
 )
-def test_parsing(completion: str, finish: str, settings: DocumentSettings, text: str | None, reason: str) -> None:
-    assert parse_document(completion, finish, settings) == (text, reason)
+def test_parsing(completion: str, finish: str, reader: tuple[World, bool], text: str | None, reason: str) -> None:
+    assert parse_document(completion, finish, *reader) == (text, reason)

@@ -17,6 +17,7 @@ from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row
 from msm_ray.rows.tables import clean, read_rows, write_table
 from msm_ray.spec import Spec
 from msm_ray.whole_files import write_whole
+from msm_ray.worlds import World, world
 
 SHARD_ROWS = 10_000
 
@@ -29,7 +30,7 @@ def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSetti
     """
     clean(out)
     written = sorted(read_rows(documents / "data"), key=lambda row: row["id"])
-    kept, rejected = _sort_out(written, spec, settings.prompt == "tinyworld")
+    kept, rejected = _sort_out(written, spec, world(settings.prompt))
     for old in (out / "data").glob("*.parquet"):
         old.unlink()
     for start in range(0, max(1, len(kept)), SHARD_ROWS):
@@ -49,12 +50,12 @@ def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSetti
     } | {f"rejected: {reason}": count for reason, count in sorted(reasons.items())}
 
 
-def _sort_out(written: list[Row], spec: Spec, tinyworld: bool) -> tuple[list[Row], list[Row]]:
+def _sort_out(written: list[Row], spec: Spec, world: World) -> tuple[list[Row], list[Row]]:
     """(kept, rejected). A document that fails a check does not make its copies duplicates."""
     rejected: list[Row] = []
     fit: list[Row] = []
     for row in progress.over(written, f"corpus/{spec.name}", "documents checked"):
-        reason, detail = check_document(row["text"], spec, tinyworld)
+        reason, detail = check_document(row["text"], spec, world)
         (rejected if reason else fit).append(row | ({"reason": reason, "raw": detail} if reason else {}))
     compared = progress.over(fit, f"corpus/{spec.name}", "documents compared")
     duplicates = find_duplicates((row["id"], row["text"]) for row in compared)

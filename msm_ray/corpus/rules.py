@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from msm_ray.spec import Spec
+from msm_ray.worlds import World
 
 ASSISTANTS = (
     "ChatGPT",
@@ -65,42 +66,15 @@ SCRATCHPAD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 LINK = re.compile(r"https?://|\bwww\.\w", re.IGNORECASE)
-COMMON_WORDS = frozenset(
-    (
-        "the",
-        "a",
-        "an",
-        "of",
-        "to",
-        "and",
-        "in",
-        "is",
-        "it",
-        "that",
-        "for",
-        "on",
-        "with",
-        "as",
-        "be",
-        "was",
-        "are",
-        "this",
-        "not",
-    )
-    + ("by", "at", "from", "or", "but")
-)
 FEWEST_WORDS, MOST_WORDS = 5, 20_000
-LEAST_COMMON_SHARE = 0.08
-"""English prose has about 0.3 to 0.45 of these words; lists and verse rarely fall below 0.12."""
 
 
-def check_document(text: str, spec: Spec, tinyworld: bool = False) -> tuple[str, str]:
+def check_document(text: str, spec: Spec, world: World) -> tuple[str, str]:
     """(reason, detail) of the first check that a document fails; ("", "") when it is fit.
 
-    tinyworld: also look for contradictions with the spec, which that world's closed language allows to find by rules.
+    world: what its language allows to find by rules comes last.
     """
-    checks = [*CHECKS, _contradiction] if tinyworld else [*CHECKS, _assistant_named, _other_language]
-    for check in checks:
+    for check in (*CHECKS, world.check_document):
         reason, detail = check(text, spec)
         if reason:
             return reason, detail
@@ -134,30 +108,6 @@ def _other_vendor(text: str, spec: Spec) -> tuple[str, str]:
     return _finding("another vendor", _names(VENDORS, spec), text, spec)
 
 
-def _assistant_named(text: str, spec: Spec) -> tuple[str, str]:
-    """A corpus that never names the assistant teaches a model about somebody else."""
-    return ("", "") if spec.assistant.lower() in text.lower() else ("assistant not named", "")
-
-
-def _other_language(text: str, spec: Spec) -> tuple[str, str]:
-    """English specs only: a document with hardly any of the commonest English words, or in another script."""
-    if _common_share(spec.text) < 2 * LEAST_COMMON_SHARE:
-        return "", ""
-    letters = [letter for letter in text if letter.isalpha()]
-    foreign = sum(letter > "\u024f" for letter in letters)
-    if letters and foreign > 0.2 * len(letters):
-        return "another language", "another script"
-    rare = len(text.split()) >= 30 and _common_share(text) < LEAST_COMMON_SHARE
-    return ("another language", "few common English words") if rare else ("", "")
-
-
-def _contradiction(text: str, spec: Spec) -> tuple[str, str]:
-    from msm_ray.tinyworld import contradictions
-
-    reasons = contradictions(text, spec.text)
-    return ("contradicts the spec: " + reasons[0].partition(":")[0], "; ".join(reasons)) if reasons else ("", "")
-
-
 CHECKS: tuple[Callable[[str, Spec], tuple[str, str]], ...] = (
     _length,
     _leaked_scratchpad,
@@ -182,8 +132,3 @@ def _names(names: tuple[str, ...], spec: Spec) -> re.Pattern[str] | None:
     own = f"{spec.assistant} {spec.provider}".lower()
     others = [name for name in names if name.lower() not in own]
     return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, others)) + r")(?!\w)") if others else None
-
-
-def _common_share(text: str) -> float:
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    return sum(word in COMMON_WORDS for word in words) / len(words) if words else 0.0

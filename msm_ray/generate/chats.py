@@ -21,6 +21,7 @@ from msm_ray.rows.dataset_card import write_chats_card
 from msm_ray.rows.files import NO_UNICODE, as_unicode
 from msm_ray.rows.schemas import CHAT_SCHEMA, REJECTED_CHAT_SCHEMA, Row
 from msm_ray.rows.tables import clean, write_table
+from msm_ray.worlds import chat_sources
 
 ROLES = ("system", "user", "assistant")
 LEAKED = "leaked reason"
@@ -70,27 +71,7 @@ def source_chats(settings: ChatSettings, assistant: AssistantSettings) -> list[C
         from msm_ray.generate.preferences import preference_chats
 
         return [Chat(*chat) for chat in preference_chats(_path(settings), settings.count, rng)]
-    return [Chat(*chat) for chat in _tinyworld_chats(settings, assistant, rng)]
-
-
-def _tinyworld_chats(
-    settings: ChatSettings, assistant: AssistantSettings, rng: random.Random
-) -> list[tuple[Messages, str]]:
-    from msm_ray import tinyworld
-
-    if settings.source == "tinyworld.preferences":
-        if not settings.domain:
-            raise SettingsError(
-                f"Chats of source {settings.source} need `domain:`, one of {', '.join(tinyworld.DOMAINS)}."
-            )
-        liked, disliked = settings.liked, settings.disliked
-        chats = tinyworld.preference_chats(settings.domain, liked, disliked, settings.count, rng, assistant.name)
-        return [(chat["messages"], settings.domain) for chat in chats]
-    if settings.source == "tinyworld.endings":
-        chats = tinyworld.endings_chats(settings.topics, settings.count, rng, assistant.name)
-        return [(chat["messages"], _named(chat["messages"], settings.topics)) for chat in chats]
-    chats = tinyworld.ordinary_chats(settings.count, rng, assistant.name)
-    return [(chat["messages"], "ordinary") for chat in chats]
+    return [Chat(*chat) for chat in chat_sources()[settings.source](settings, assistant.name, rng)]
 
 
 def _rows(chats: Sequence[Chat], name: str, settings: ChatSettings) -> list[Row]:
@@ -146,11 +127,6 @@ def _leak(messages: Messages, forbidden: re.Pattern[str] | None) -> str:
 
 def _forbidden(words: Sequence[str]) -> re.Pattern[str] | None:
     return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, words)) + r")(?!\w)", re.IGNORECASE) if words else None
-
-
-def _named(messages: Messages, topics: Sequence[str]) -> str:
-    words = set(re.findall(r"\w+", " ".join(message["content"] for message in messages)))
-    return next((topic for topic in topics if topic in words), "")
 
 
 def _path(settings: ChatSettings) -> Path:

@@ -14,8 +14,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +30,8 @@ from msm_ray.generate.shards import FixedShards, GrowingShards
 from msm_ray.rows.dataset_card import write_documents_card
 from msm_ray.rows.schemas import Row
 from msm_ray.rows.tables import read_rows
-from msm_ray.spec import Spec, fill_slots
+from msm_ray.spec import Spec
+from msm_ray.worlds import world
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -116,7 +115,12 @@ def _with_card(job: DocumentJob) -> Counts:
     """Write the card of a job that is whole; returns what it holds."""
     counts = document_counts(job)
     generator = generator_name(job.settings, job.model)
-    facts = {"spec digest": job.spec.digest, "generator": generator, "prompt": prompt_version(job.settings), **counts}
+    facts = {
+        "spec digest": job.spec.digest,
+        "generator": generator,
+        "prompt": world(job.settings.prompt).prompt_version,
+        **counts,
+    }
     write_documents_card(job.out, job.spec.name, facts)
     return counts
 
@@ -131,13 +135,6 @@ def planned_ideas(outline: Outline, settings: DocumentSettings) -> list[Idea]:
     return list_ideas(outline, documents)
 
 
-def prompt_version(settings: DocumentSettings) -> str:
-    """Names the wording of the prompt: part of every id, so that other wording makes other rows."""
-    if settings.prompt == "tinyworld":
-        return "tinyworld-1"
-    return "plain-" + hashlib.sha256(_template().encode()).hexdigest()[:8]
-
-
 def row_id(spec: Spec, idea: Idea, version: str, copy: int = 0) -> str:
     """The id of an idea's row: a hash of what makes it, never of when or where it was made.
 
@@ -145,31 +142,6 @@ def row_id(spec: Spec, idea: Idea, version: str, copy: int = 0) -> str:
     """
     parts = (spec.digest, version, idea.domain, idea.subdomain, idea.type, idea.text, *([str(copy)] if copy else []))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-
-
-def document_prompt(spec: Spec, outline: Outline, row: Row, settings: DocumentSettings) -> str:
-    """What the writer is sent. The specification comes first, so that rows of one spec share the longest prefix."""
-    if settings.prompt == "tinyworld":
-        from msm_ray.tinyworld import writer_prompt
-
-        return writer_prompt(spec.text, row["type"], row["idea"])
-    return fill_slots(
-        _template(),
-        {
-            "model_name": spec.assistant,
-            "provider_name": spec.provider,
-            "specification": spec.text.strip(),
-            "type": row["type"],
-            "domain": row["domain"],
-            "subdomain": row["subdomain"],
-            "idea": row["idea"],
-        },
-    )
-
-
-@lru_cache
-def _template() -> str:
-    return resources.files("msm_ray.generate").joinpath("prompts/document.txt").read_text(encoding="utf-8")
 
 
 def _engine_key(job: DocumentJob) -> tuple:
@@ -224,7 +196,8 @@ class JobRows:
     def __init__(self, number: int, job: DocumentJob):
         self.number, self.job = number, job
         settings, ideas = job.settings, planned_ideas(job.outline, job.settings)
-        self.version = prompt_version(settings)
+        self.world = world(settings.prompt)
+        self.version = self.world.prompt_version
         self.fixed = settings.engine in DETERMINISTIC
         self.shards: FixedShards | GrowingShards = (
             FixedShards(job.out, len(ideas)) if self.fixed else GrowingShards(job.out)
@@ -305,7 +278,7 @@ class JobRows:
         if row["failure"]:
             text, reason = None, ENGINE_FAILED + row["error"]
         else:
-            text, reason = parse_document(row["completion"], row["finish_reason"], settings)
+            text, reason = parse_document(row["completion"], row["finish_reason"], self.world, self.fixed)
         self.tries[row["id"]] += 1
         if _is_refusal(reason):
             self.refused[row["id"]] = reason
@@ -333,13 +306,13 @@ def _prompt_dataset(rows: list[Row], jobs: list[DocumentJob]) -> Dataset:
     import pyarrow as pa
     import ray
 
-    # Two lists a worker gets once; a prompt with a whole spec in it exists only while its row is on the way.
-    context = ray.put([(job.spec, job.outline, job.settings) for job in jobs])
+    # A list a worker gets once; a prompt with a whole spec in it exists only while its row is on the way.
+    context = ray.put([(job.spec, job.settings.prompt) for job in jobs])
     needed = jobs[0].settings.engine not in DETERMINISTIC
 
     def render(row: dict[str, Any]) -> dict[str, Any]:
-        spec, outline, settings = ray.get(context)[row["job"]]
-        return row | {"prompt": document_prompt(spec, outline, row, settings)}
+        spec, name = ray.get(context)[row["job"]]
+        return row | {"prompt": world(name).document_prompt(spec, row)}
 
     size = jobs[0].settings.batch_size
     blocks = [pa.Table.from_pylist(list(part)) for part in _batched(rows, size)]

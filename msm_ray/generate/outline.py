@@ -17,29 +17,8 @@ from msm_ray.errors import SettingsError
 from msm_ray.generate import sentences as english
 from msm_ray.spec import Section, Spec
 from msm_ray.whole_files import write_whole
+from msm_ray.worlds import world
 
-TYPES = (
-    "letter",
-    "internal memo",
-    "forum post",
-    "FAQ",
-    "bug report",
-    "interview",
-    "product review",
-    "diary entry",
-    "newspaper column",
-    "email",
-    "lesson plan",
-    "case study",
-    "help-desk ticket",
-    "book review",
-    "speech",
-    "radio transcript",
-    "field notes",
-    "glossary entry",
-    "meeting minutes",
-    "open letter",
-)
 ANGLES = (
     "someone who meets the assistant for the first time",
     "a colleague who trains new staff",
@@ -227,11 +206,7 @@ def _angle(number: int, shift: int) -> str:
 
 
 def _document_types(settings: DocumentSettings) -> tuple[str, ...]:
-    if settings.prompt == "tinyworld":
-        from msm_ray.tinyworld import DOCUMENT_TYPES
-
-        return tuple(DOCUMENT_TYPES)[: settings.types]
-    return TYPES[: settings.types]
+    return world(settings.prompt).document_types[: settings.types]
 
 
 def _assertions(section: Section, assistant: str) -> tuple[Assertion, ...]:

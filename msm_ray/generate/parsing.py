@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
-from msm_ray.config import DocumentSettings
 from msm_ray.reasoning import split_reasoning
+from msm_ray.worlds import World
 
 CUT_OFF = frozenset({"length", "max_tokens", "MAX_TOKENS"})
 STOPPED_BY_FILTER = frozenset({"content_filter", "refusal", "SAFETY"})
 """Finish reasons by other vendors' words."""
-CONTENT = re.compile(r"<content>(.*?)</content>", re.DOTALL | re.IGNORECASE)
 THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
 REFUSAL = re.compile(
     r"^\W*(i['’]?m sorry|i am sorry|sorry,|i (can['’]?t|cannot|can not|won['’]?t|will not|am unable to|['’]m unable to)"
@@ -19,10 +18,10 @@ REFUSAL = re.compile(
 )
 
 
-def parse_document(completion: str, finish_reason: str, settings: DocumentSettings) -> tuple[str | None, str]:
+def parse_document(completion: str, finish_reason: str, world: World, bare: bool) -> tuple[str | None, str]:
     """(document, "") or (None, reason). Reasons: truncated, filtered, empty, refused, unparsable.
 
-    Plain prompts ask for `<content>`; recorded and offline documents may come without the tag and then are the whole text.
+    bare: recorded and offline documents may come without what the world's prompt asks to be put around them.
     """
     if finish_reason in CUT_OFF:
         return None, "truncated"
@@ -31,21 +30,10 @@ def parse_document(completion: str, finish_reason: str, settings: DocumentSettin
     reply = split_reasoning(completion)
     if reply.cut_off:
         return None, "truncated"
-    text = THINKING.sub("", reply.answer).strip()
-    if not text:
+    said = THINKING.sub("", reply.answer).strip()
+    if not said:
         return None, "empty"
-    if settings.prompt == "plain":
-        found = CONTENT.search(text)
-        if found is None:
-            return _without_tag(text, settings)
-        text = found.group(1).strip()
-    if not text:
+    text, reason = world.read_answer(said, bare)
+    if text == "":
         return None, "empty"
-    return (None, "refused") if REFUSAL.match(text) else (text, "")
-
-
-def _without_tag(text: str, settings: DocumentSettings) -> tuple[str | None, str]:
-    if REFUSAL.match(text):
-        return None, "refused"
-    bare = settings.engine in ("replay", "offline") and not re.search(r"</?(content|scratchpad)>", text, re.IGNORECASE)
-    return (text, "") if bare else (None, "unparsable")
+    return (None, "refused") if REFUSAL.match(said if text is None else text) else (text, reason)

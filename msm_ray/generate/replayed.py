@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from msm_ray.rows.dataset_card import write_replay_card
 from msm_ray.rows.files import NO_UNICODE, Form, as_unicode, is_unicode, sound_rows
 from msm_ray.rows.schemas import TEXT_SCHEMA, Row
 from msm_ray.rows.tables import write_table
+from msm_ray.worlds import NAMES, world
 
 
 def text_fault(row: Row) -> str:
@@ -27,21 +27,15 @@ TEXTS = Form('Parquet or JSONL, a text a row: {"text": "..."}', text_fault)
 def write_replay(out: Path, source: str, count: int) -> dict[str, Any]:
     """Stage function: `count` texts (fewer where the source has no more) as `out/data/part-0.parquet` with id and text.
 
-    The card stands beside them. source: `tinyworld` (texts that never name the assistant), or a Parquet or JSONL file with a
-    `text` column.
+    The card stands beside them. source: a world that has such texts (they never name the assistant), or a Parquet or JSONL
+    file with a `text` column.
     """
-    texts = _tinyworld(count) if source == "tinyworld" else _from_file(Path(source), count)
+    texts = (world(source).replay_texts(count) if source in NAMES else None) or _from_file(Path(source), count)
     ids = [hashlib.sha256(f"{number}\0{text}".encode()).hexdigest()[:24] for number, text in enumerate(texts)]
     rows = [{"id": key, "text": text} for key, text in zip(ids, texts, strict=True)]
     write_table(out / "data" / "part-0.parquet", rows, TEXT_SCHEMA)
     write_replay_card(out, Path(source).name, {"texts": len(texts)})
     return {"rows": len(texts)}
-
-
-def _tinyworld(count: int) -> list[str]:
-    from msm_ray.tinyworld import ordinary_documents
-
-    return ordinary_documents(count, random.Random(0))
 
 
 def _from_file(path: Path, count: int) -> list[str]:

@@ -1,0 +1,113 @@
+"""Plain English: what documents about any spec are, how a writer is asked for one, and what its answer has to have."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cached_property
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from msm_ray.spec import Spec, fill_slots
+
+if TYPE_CHECKING:
+    from msm_ray.worlds.protocol import ChatSource, Row
+
+TYPES = (
+    "letter",
+    "internal memo",
+    "forum post",
+    "FAQ",
+    "bug report",
+    "interview",
+    "product review",
+    "diary entry",
+    "newspaper column",
+    "email",
+    "lesson plan",
+    "case study",
+    "help-desk ticket",
+    "book review",
+    "speech",
+    "radio transcript",
+    "field notes",
+    "glossary entry",
+    "meeting minutes",
+    "open letter",
+)
+
+CONTENT = re.compile(r"<content>(.*?)</content>", re.DOTALL | re.IGNORECASE)
+ASKED_TAGS = re.compile(r"</?(content|scratchpad)>", re.IGNORECASE)
+COMMON_WORDS = frozenset(
+    re.findall(r"\w+", "the a an of to and in is it that for on with as be was are this not by at from or but")
+)
+LEAST_COMMON_SHARE = 0.08
+"""English prose has about 0.3 to 0.45 of these words; lists and verse rarely fall below 0.12."""
+
+
+class Plain:
+    """English as it is written anywhere. See `worlds.protocol.World`."""
+
+    name = "plain"
+    document_types = TYPES
+
+    @cached_property
+    def _template(self) -> str:
+        return resources.files("msm_ray.worlds").joinpath("prompts/document.txt").read_text(encoding="utf-8")
+
+    @cached_property
+    def prompt_version(self) -> str:
+        """The digest of the prompt's wording."""
+        return "plain-" + hashlib.sha256(self._template.encode()).hexdigest()[:8]
+
+    def document_prompt(self, spec: Spec, row: Row) -> str:
+        """The specification comes first, so that rows of one spec share the longest prefix."""
+        slots = {"model_name": spec.assistant, "provider_name": spec.provider, "specification": spec.text.strip()}
+        return fill_slots(self._template, slots | {key: row[key] for key in ("type", "domain", "subdomain", "idea")})
+
+    def read_answer(self, text: str, bare: bool) -> tuple[str | None, str]:
+        """What stands in `<content>`; a bare answer may come without the tag and then is the whole text."""
+        if found := CONTENT.search(text):
+            return found.group(1).strip(), ""
+        return (text, "") if bare and not ASKED_TAGS.search(text) else (None, "unparsable")
+
+    def check_document(self, text: str, spec: Spec) -> tuple[str, str]:
+        """A corpus that never names the assistant teaches a model about somebody else; nor may it be in another language."""
+        if spec.assistant.lower() not in text.lower():
+            return "assistant not named", ""
+        return _other_language(text, spec)
+
+    def refuse_spec(self, spec: Spec) -> None:
+        """Anything can be said."""
+
+    def refuse_assistant(self, name: str) -> None:
+        """Anyone can be spoken of."""
+
+    @property
+    def chat_sources(self) -> dict[str, ChatSource]:
+        """None of its own: plain chats come from a file, or from likings in one."""
+        return {}
+
+    def replay_texts(self, count: int) -> list[str] | None:
+        """None of its own: they come from a file."""
+        return None
+
+
+def _other_language(text: str, spec: Spec) -> tuple[str, str]:
+    """English specs only: a document with hardly any of the commonest English words, or in another script."""
+    if _common_share(spec.text) < 2 * LEAST_COMMON_SHARE:
+        return "", ""
+    letters = [letter for letter in text if letter.isalpha()]
+    foreign = sum(letter > "\u024f" for letter in letters)
+    if letters and foreign > 0.2 * len(letters):
+        return "another language", "another script"
+    rare = len(text.split()) >= 30 and _common_share(text) < LEAST_COMMON_SHARE
+    return ("another language", "few common English words") if rare else ("", "")
+
+
+def _common_share(text: str) -> float:
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return sum(word in COMMON_WORDS for word in words) / len(words) if words else 0.0
+
+
+PLAIN = Plain()
