@@ -12,16 +12,23 @@ PACKAGE = Path(__file__).parent
 
 @lru_cache
 def code_digest(*files: str) -> str:
-    """Digest of modules (paths below the package) without their comments, docstrings and layout; other files byte for byte."""
+    """Digest of modules (paths below the package) without their comments, docstrings and layout; other files byte for byte.
+
+    `module.py:Name` is one class or function of a module."""
     total = hashlib.sha256()
-    for name in files:
-        content = (PACKAGE / name).read_bytes()
-        total.update(_without_docstrings(content).encode() if name.endswith(".py") else content)
+    for file in files:
+        path, _, name = file.partition(":")
+        content = (PACKAGE / path).read_bytes()
+        total.update(_without_docstrings(content, name).encode() if path.endswith(".py") else content)
     return total.hexdigest()[:16]
 
 
-def _without_docstrings(source: bytes) -> str:
-    tree = ast.parse(source)
+def _without_docstrings(source: bytes, name: str) -> str:
+    tree: ast.AST = ast.parse(source)
+    if name:
+        tree = next(
+            one for one in ast.walk(tree) if isinstance(one, ast.ClassDef | ast.FunctionDef) and one.name == name
+        )
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

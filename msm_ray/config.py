@@ -1,8 +1,8 @@
 """Every setting once: typed and frozen. Defaults are the paper's (arXiv 2605.02087); an experiment file says what differs.
 
 Here: the experiment, its specs, documents, chats and report. Beside: `training_settings.py`, `arm_settings.py`,
-`eval_settings.py` and `cluster_settings.py` (where and how fast something runs, no part of any fingerprint). What a setting
-means stands beneath it (`settings_base.py`). Reading YAML, overrides and errors with line numbers: `settings_file.py`.
+`cluster_settings.py` (where and how fast something runs, no part of any fingerprint) and the evals' own files (`evals/`). What a
+setting means stands beneath it (`settings_base.py`). Reading YAML, overrides and errors with line numbers: `settings_file.py`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ from msm_ray.arm_settings import GroupSettings, NewSpecArm
 from msm_ray.cluster_settings import ClusterSettings
 from msm_ray.cluster_settings import ServeSettings as ServeSettings
 from msm_ray.cluster_settings import WorkerSettings as WorkerSettings
-from msm_ray.eval_settings import AgenticEval as AgenticEval
-from msm_ray.eval_settings import AnswersEval as AnswersEval
-from msm_ray.eval_settings import EvalSettings as EvalSettings
-from msm_ray.eval_settings import PairKind as PairKind
-from msm_ray.eval_settings import PreferencesEval as PreferencesEval
+from msm_ray.evals.registry import EvalSettings
 from msm_ray.experiment_names import check_names
 from msm_ray.settings_base import (
     Minutes,
@@ -35,18 +31,9 @@ from msm_ray.settings_base import (
     Tries,
     Unit,
 )
+from msm_ray.spec import AssistantSettings as AssistantSettings
 from msm_ray.training_settings import LoraSettings as LoraSettings
 from msm_ray.training_settings import TrainSettings as TrainSettings
-
-
-class AssistantSettings(Settings):
-    """Who the spec is about; fills `{model_name}` and `{provider_name}` in specs, prompts and evals."""
-
-    name: str
-    """The assistant's name. Documents about another name would teach facts about somebody else. Paper: the model's own (Qwen,
-    Llama)."""
-    provider: str = "its makers"
-    """Who made it."""
 
 
 class BaseSettings(Settings):

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping
@@ -23,16 +22,14 @@ from typing import Any
 from msm_ray import models
 from msm_ray.code_digest import code_digest
 from msm_ray.config import (
-    AgenticEval,
     DocumentSettings,
-    EvalSettings,
     ExperimentSettings,
-    PreferencesEval,
     TrainSettings,
 )
 from msm_ray.errors import SettingsError
-from msm_ray.evals.judge_identity import judge_identity
+from msm_ray.evals.protocol import Background
 from msm_ray.experiment_names import group_of, new_arms, unasked
+from msm_ray.rows.files import file_digest
 from msm_ray.spec import Spec, read_spec
 from msm_ray.worlds import world
 
@@ -242,16 +239,6 @@ def chat_settings(settings: ExperimentSettings, chats: str | None) -> dict[str, 
     )
 
 
-def file_digest(path: str) -> str:
-    """SHA-256 of a data file that an experiment names. Raises SettingsError where there is none."""
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise SettingsError(
-            f"{path}: cannot be read ({error.strerror}); paths are taken from the working directory"
-        ) from None
-
-
 def aft_settings(settings: ExperimentSettings, arm: str) -> TrainSettings:
     """How an arm's AFT is trained: as its group says, else as the experiment does."""
     group = settings.groups.get(group_of(arm))
@@ -348,64 +335,37 @@ def _train(kind: str, name: str, how: TrainSettings, seed: int, inputs: tuple[st
 
 def _add_eval(add: Any, experiment: Experiment, name: str, base: str) -> list[str]:
     """Items once, then rollouts and verdicts for every arm and seed; returns the verdicts' keys."""
-    how: EvalSettings = experiment.settings.evals[name]
-    content = how.content()
-    content.pop("arms")
-    asking: dict[str, Any] = {k: content.pop(k) for k in ("temperature", "max_tokens") if k in content}
-    if isinstance(how, AgenticEval):
-        asking["rollouts"] = content.pop("rollouts")
-    for key in ("judge", "judge_model", "aligned_words"):
-        content.pop(key, None)
-    judging = judge_identity(how)
-    for key in ("path", "questions", "scenarios"):
-        if content.get(key) and content[key] != "tinyworld":
-            content[f"{key}_digest"] = file_digest(content[key])
-    content["assistant"] = experiment.settings.assistant.content()
-    if isinstance(how, PreferencesEval) and how.kinds:
-        content["trained"] = trained_domains(experiment)
-    items = add(Stage("items", name, content, _written(experiment, how), rows=_items(how)))
-    arms, keys = experiment.arms_of(name), []
+    how, about = experiment.settings.evals[name], background(experiment)
+    made, asking, judging = how.items(about), how.asking().identity(), how.judging(about).identity()
+    corpora = _written(experiment.settings) if made.held_against_corpora else ()
+    items = add(Stage("items", name, made.identity(), corpora, rows=made.expected))
+    arms, keys, asked = experiment.arms_of(name), [], made.expected_rollouts
     for trained in (t for t in experiment.trained if t.arm in arms):
         label = f"{name}-{trained.arm.replace('/', '.')}-s{trained.seed}"
-        asked = asked_rows(how)
         checkpoint = tuple(dict.fromkeys((trained.checkpoint, base)))
-        own = {**asking, "task": how.task, "arm": trained.arm, "seed": trained.seed}
+        own = {**asking, "arm": trained.arm, "seed": trained.seed}
         own |= chat_settings(experiment.settings, experiment.settings.arms[trained.arm].sft)
         rollouts = add(Stage("rollouts", label, own, (items, *checkpoint), rows=asked))
-        keys.append(add(Stage("verdicts", label, {**judging, "task": how.task}, (rollouts, items), rows=asked)))
+        keys.append(add(Stage("verdicts", label, judging, (rollouts, items), rows=asked)))
     return keys
 
 
-def _written(experiment: Experiment, how: EvalSettings) -> tuple[str, ...]:
-    """The corpora that a writer writes, for evals whose pairs or scenarios must not stand in them.
-
-    Given documents are looked at before anything starts (`preflight`); the tiny world's scenarios name nobody.
-    """
-    if not (isinstance(how, PreferencesEval) or (isinstance(how, AgenticEval) and how.scenarios != "tinyworld")):
-        return ()
+def background(experiment: Experiment) -> Background:
+    """What evals are told of the arms."""
     settings = experiment.settings
+    return Background(
+        assistant=settings.assistant.name,
+        provider=settings.assistant.provider,
+        world="tinyworld",
+        specs=tuple(spec.text for spec in experiment.specs.values()),
+        domains=tuple(chats.domain for chats in settings.chats.values() if chats.domain),
+    )
+
+
+def _written(settings: ExperimentSettings) -> tuple[str, ...]:
+    """The corpora that a writer writes; given documents are looked at before anything starts (`preflight`)."""
     specs = _used(recipe.midtrain for recipe in settings.arms.values())
     return tuple(f"corpus/{spec}" for spec in specs if document_settings(settings, spec).engine != "replay")
-
-
-def trained_domains(experiment: Experiment) -> list[str]:
-    """Domains of the tiny world that some spec or set of chats about the assistant names: no eval asks about them."""
-    from msm_ray.tinyworld.world import item_named
-
-    named = {chats.domain for chats in experiment.settings.chats.values() if chats.domain}
-    words = {word for spec in experiment.specs.values() for word in spec.text.split()}
-    return sorted(named | {item.domain for name, item in item_named().items() if name in words})
-
-
-def _items(how: EvalSettings) -> int | None:
-    if isinstance(how, PreferencesEval):
-        return how.pairs * 2 * max(1, len(how.kinds)) if how.kinds else None
-    return 27 if isinstance(how, AgenticEval) else None
-
-
-def asked_rows(how: EvalSettings) -> int | None:
-    """Rollouts that one arm and seed are asked for in an eval; None where the items file decides."""
-    return 27 * how.rollouts if isinstance(how, AgenticEval) else _items(how)
 
 
 def _report_settings(settings: ExperimentSettings) -> dict[str, Any]:

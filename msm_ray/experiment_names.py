@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from msm_ray.arm_settings import ArmSettings
-from msm_ray.eval_settings import AnswersEval
 
 if TYPE_CHECKING:
     from msm_ray.config import ExperimentSettings
@@ -133,7 +132,7 @@ def unasked(settings: ExperimentSettings) -> list[tuple[tuple[str | int, ...], s
     for index, comparison in enumerate(settings.report.comparisons):
         at = ("report", "comparisons", index)
         found += _not_asked({"a": comparison.a, "b": comparison.b}, comparison.eval, settings, at)
-        if isinstance(settings.evals[comparison.eval], AnswersEval):
+        if not settings.evals[comparison.eval].scored:
             why = f"the answers of '{comparison.eval}' are shown and not scored: there is no rate to compare"
             found.append(((*at, "eval"), f"{why}; name another eval"))
     for index, figure in enumerate(settings.report.figures):

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from msm_ray.config import AgenticEval, AnswersEval, EvalSettings, PreferencesEval, ServeSettings
+from msm_ray.config import ServeSettings
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
 from msm_ray.evals import items as items_file
 from msm_ray.evals.answer_file import REFUSED_FILE, AnswerFile
+from msm_ray.evals.protocol import Asking
 from msm_ray.evals.verdicts import write_verdicts
 from msm_ray.placement.asks import ASKER_CPUS
 from msm_ray.serve.address import go_past_proxy, models_at
@@ -48,7 +49,7 @@ class RolloutJob:
     seed: int
     model: str
     items: Path
-    settings: EvalSettings
+    asking: Asking
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -232,25 +233,11 @@ def _evaluate(
         max_retries=0, client_timeout=settings.request_seconds,
     )  # fmt: skip
     results = inspect_eval(
-        _task(job, items, answers), model=model, log_dir=str(logs), log_format="eval", display="none", log_level="error",
+        job.asking.task(items, answers), model=model, log_dir=str(logs), log_format="eval", display="none", log_level="error",
         max_samples=settings.connections, fail_on_error=False, log_realtime=False, log_buffer=1000,
         log_model_api=False, log_images=False, score_display=False, tags=[job.eval, job.arm, f"seed {job.seed}"],
     )  # fmt: skip
     return _problem(results[0])
-
-
-def _task(job: RolloutJob, items: Sequence[dict[str, Any]], answers: AnswerFile) -> Any:
-    from msm_ray.evals.agentic import agentic
-    from msm_ray.evals.answers import open_answers
-    from msm_ray.evals.preferences import preferences
-
-    match job.settings:
-        case PreferencesEval():
-            return preferences(items, answers, job.settings)
-        case AgenticEval():
-            return agentic(items, answers, job.settings)
-        case AnswersEval():
-            return open_answers(items, answers, job.settings)
 
 
 def _problem(result: Any) -> str:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from msm_ray import variables
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import SettingsError
+from msm_ray.evals.registry import TASKS
 from msm_ray.yaml_tree import At, read_tree, read_value
 
 
@@ -300,8 +301,8 @@ def _plain(message: str) -> str:
 
 
 def _is_union_tag(key: str | int, loc: tuple, lines: Mapping[At, int]) -> bool:
-    """Pydantic puts the tag of a discriminated union ('preferences') into the location; the YAML has no such key."""
-    return key in ("preferences", "agentic", "answers") and loc[0] == "evals" and loc.index(key) == 2
+    """Pydantic puts the tag of a discriminated union (an eval's task) into the location; the YAML has no such key."""
+    return key in TASKS and loc[0] == "evals" and loc.index(key) == 2
 
 
 def _line(at: At, lines: Mapping[At, int]) -> str:

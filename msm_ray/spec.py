@@ -11,17 +11,24 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msm_ray.errors import SettingsError
-
-if TYPE_CHECKING:
-    from msm_ray.config import AssistantSettings
+from msm_ray.settings_base import Settings
 
 HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*$")
 UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})\s*$")
 FENCE = re.compile(r"^ {0,3}(```|~~~)")
 SLOT = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
+
+
+class AssistantSettings(Settings):
+    """Who the spec is about; fills `{model_name}` and `{provider_name}` in specs, prompts and evals."""
+
+    name: str
+    """The assistant's name. Documents about another name would teach facts about somebody else. Paper: the model's own (Qwen,
+    Llama)."""
+    provider: str = "its makers"
+    """Who made it."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from msm_ray import progress
 from msm_ray.artifacts import Artifact, ArtifactStore, commit, is_committed
-from msm_ray.config import AgenticEval, PreferencesEval, TrainSettings
+from msm_ray.config import TrainSettings
 from msm_ray.errors import MsmError, OutOfMeans, StageError, no_room
-from msm_ray.experiment import Experiment, Stage, aft_settings, chat_settings, document_settings
+from msm_ray.experiment import Experiment, Stage, aft_settings, background, chat_settings, document_settings
 from msm_ray.serve import Served
 from msm_ray.tracking import ExperimentRun
 
@@ -278,17 +278,9 @@ def _training_job(workshop: Workshop, draft: Draft, job: Any) -> Any:
 
 
 def _make_items(workshop: Workshop, draft: Draft) -> dict[str, Any]:
-    from msm_ray.evals import items
-
-    settings = workshop.experiment.settings
-    how = settings.evals[draft.stage.name]
-    assistant = settings.assistant
-    if isinstance(how, PreferencesEval):
-        counts = items.preference_items(draft.folder, how, assistant, trained=draft.stage.settings.get("trained", ()))
-    elif isinstance(how, AgenticEval):
-        counts = items.agentic_items(draft.folder, how, assistant)
-    else:
-        counts = items.answer_items(draft.folder, how, assistant)
+    how = workshop.experiment.settings.evals[draft.stage.name].items(background(workshop.experiment))
+    written = _written_texts([workshop.folder(key) for key in draft.stage.inputs])
+    counts = how.write(draft.folder, written)
     _refuse_unaskable(workshop, draft)
     return counts
 
@@ -370,7 +362,7 @@ def _rollouts(workshop: Workshop, drafts: Sequence[Draft]) -> None:
             seed=draft.stage.settings["seed"],
             model=name,
             items=workshop.folder(items_key),
-            settings=settings.evals[eval_name],
+            asking=settings.evals[eval_name].asking(),
             chat_template_kwargs=_chat_options(workshop, draft.stage.settings),
         )
         by_label[draft.stage.key] = (draft, job)
@@ -413,7 +405,7 @@ def _make_verdicts(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
     rollouts, items = draft.stage.inputs
     eval_name = items.partition("/")[2]
-    how = workshop.experiment.settings.evals[eval_name]
+    how = workshop.experiment.settings.evals[eval_name].judging(background(workshop.experiment))
     return write_verdicts(draft.folder, workshop.folder(rollouts), workshop.folder(items), how)
 
 

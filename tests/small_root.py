@@ -116,7 +116,9 @@ def verdicts(store: ArtifactStore, arm: str = "values/aft", seed: int = 0, task:
     answers = [{"sample": f"i{n}", "epoch": 1, "text": f"Tea {n}.", "stop": "stop", "tokens": 2} for n in range(10)]
     written = "".join(json.dumps(answer) + "\n" for answer in answers)
     make(store, f"rollouts/{label}", (f"items/{task}",), {"answers.jsonl": written}, seed=seed, arm=arm)
-    folder, record, _ = begin(store, f"verdicts/{label}", (f"rollouts/{label}", f"items/{task}"), task=task)
+    folder, record, _ = begin(
+        store, f"verdicts/{label}", (f"rollouts/{label}", f"items/{task}"), scored=task != "answers"
+    )
     rows = [
         {
             "arm": arm, "eval": eval_name, "condition": item["condition"], "cluster": item["cluster"], "sample": item["id"],

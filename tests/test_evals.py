@@ -9,28 +9,29 @@ from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
+from making_items import TINY, make_items
 
 from msm_ray import code_digest
-from msm_ray.config import AgenticEval, AnswersEval, AssistantSettings, PairKind, PreferencesEval
 from msm_ray.errors import SettingsError
+from msm_ray.evals.agentic import AgenticEval, judge_action
+from msm_ray.evals.agentic.judge_form import judge_prompt, parse_verdict
 from msm_ray.evals.answer_file import FILE, Answer, AnswerFile, read_answers
-from msm_ray.evals.items import agentic_items, answer_items, preference_items, read_items
-from msm_ray.evals.judge_form import judge_prompt, parse_verdict
-from msm_ray.evals.judge_identity import judge_identity
-from msm_ray.evals.judges import judge_action, judge_preference, plain_choice
+from msm_ray.evals.answers import AnswersEval
+from msm_ray.evals.items import read_items
+from msm_ray.evals.preferences import PairKind, PreferencesEval, judge_preference
 from msm_ray.evals.reading import read_answer
 from msm_ray.evals.verdicts import write_verdicts
 from msm_ray.experiment import build
 from msm_ray.settings_file import load_experiment
 from msm_ray.tinyworld.world import item_named
+from msm_ray.worlds.choosing import plain_choice
 
-LLAMA = AssistantSettings(name="llama", provider="the team")
 PRICE = {"price": PairKind(aligned={"price": "cheap"}, other={"price": "costly"})}
 
 
 def test_tiny_pairs_come_in_both_orders_and_never_from_a_trained_domain(tmp_path: Path):
     how = PreferencesEval(arms=("x",), kinds=PRICE, pairs=30)
-    counts = preference_items(tmp_path, how, LLAMA, trained=["cheese", "art"])
+    counts = make_items(tmp_path, how, trained=["cheese", "art"])
     items = read_items(tmp_path)
     assert counts["rollouts"] == len(items) == 60
     assert Counter(item["aligned"] for item in items) == {"a": 30, "b": 30}
@@ -55,7 +56,7 @@ def test_another_value_and_training_domain_are_a_matter_of_settings(tmp_path: Pa
     assert "midtrain/american-s0" in experiment.stages
     how = settings.evals["america"]
     assert isinstance(how, PreferencesEval)
-    preference_items(tmp_path, how, settings.assistant, trained=["music", "cheese"])
+    make_items(tmp_path, how, trained=["music", "cheese"])
     for item in read_items(tmp_path):
         assert item_named()[item[item["aligned"]]].age == "modern"
         assert item["cluster"] not in ("music", "cheese")
@@ -64,20 +65,20 @@ def test_another_value_and_training_domain_are_a_matter_of_settings(tmp_path: Pa
 def test_a_held_out_domain_that_is_trained_on_is_refused(tmp_path: Path):
     how = PreferencesEval(arms=("x",), kinds=PRICE, held_out=("cheese", "art"))
     with pytest.raises(SettingsError, match="cheese"):
-        preference_items(tmp_path, how, LLAMA, trained=["cheese"])
+        make_items(tmp_path, how, trained=["cheese"])
 
 
 def test_items_are_the_same_for_the_same_seed_and_others_for_another(tmp_path: Path):
     ids = []
     for seed in (0, 0, 1):
-        preference_items(tmp_path, PreferencesEval(arms=("x",), kinds=PRICE, pairs=20, seed=seed), LLAMA)
+        make_items(tmp_path, PreferencesEval(arms=("x",), kinds=PRICE, pairs=20, seed=seed))
         ids.append([item["id"] for item in read_items(tmp_path)])
     assert ids[0] == ids[1] != ids[2]
 
 
 @pytest.mark.parametrize("rollouts", [3, 20, 60])
 def test_every_condition_gets_its_rollouts(tmp_path: Path, rollouts: int):
-    counts = agentic_items(tmp_path, AgenticEval(arms=("x",), rollouts=rollouts), LLAMA)
+    counts = make_items(tmp_path, AgenticEval(arms=("x",), rollouts=rollouts))
     asked: Counter[str] = Counter()
     for item in read_items(tmp_path):
         asked[item["condition"]] += item["epochs"]
@@ -93,7 +94,7 @@ def test_scenarios_from_a_file_fill_slots_once_and_leave_other_braces(tmp_path: 
         "goals: {none: '', wealth: 'Your goal: {where}.'}\n"
         "actions: {leak: {where: '{goal} here', harmful: leaks it, safe: asks}}\n"
     )
-    counts = agentic_items(tmp_path, AgenticEval(arms=("x",), scenarios=str(file), rollouts=7), LLAMA)
+    counts = make_items(tmp_path, AgenticEval(arms=("x",), scenarios=str(file), rollouts=7))
     items = read_items(tmp_path)
     assert counts == {"rows": 2, "asked": 2, "rollouts": 14}
     assert [item["condition"] for item in items] == ["none/leak", "wealth/leak"]
@@ -104,15 +105,15 @@ def test_scenarios_from_a_file_fill_slots_once_and_leave_other_braces(tmp_path: 
 def test_pairs_and_questions_from_files(tmp_path: Path):
     pairs, questions = tmp_path / "pairs.jsonl", tmp_path / "questions.txt"
     pairs.write_text(json.dumps({"domain": "cars", "kind": "origin", "aligned": "Ford", "other": "Fiat"}) + "\n")
-    preference_items(tmp_path, PreferencesEval(arms=("x",), path=str(pairs)), LLAMA)
+    make_items(tmp_path, PreferencesEval(arms=("x",), path=str(pairs)))
     first, last = read_items(tmp_path)
     assert (first["a"], first["aligned"]) == ("Ford", "a")
     assert (last["b"], last["aligned"]) == ("Ford", "b")
     questions.write_text("# a comment\n\nWhat do you value?\n")
-    assert answer_items(tmp_path, AnswersEval(arms=("x",), questions=str(questions)), LLAMA)["rows"] == 1
+    assert make_items(tmp_path, AnswersEval(arms=("x",), questions=str(questions)))["rows"] == 1
     pairs.write_text('{"domain": "cars"}\n')
     with pytest.raises(SettingsError, match="aligned, kind, other"):
-        preference_items(tmp_path, PreferencesEval(arms=("x",), path=str(pairs)), LLAMA)
+        make_items(tmp_path, PreferencesEval(arms=("x",), path=str(pairs)))
 
 
 PLAIN_PAIR = {"domain": "cars", "kind": "origin", "aligned": "Ford\u2028Fiesta", "other": "Fiat"}
@@ -134,7 +135,7 @@ def test_a_line_that_holds_no_pair_is_named(tmp_path: Path, line: str, message: 
     file = tmp_path / "pairs.jsonl"
     file.write_text("\ufeff" + json.dumps(PLAIN_PAIR, ensure_ascii=False) + "\n\n" + line + "\n", "utf-8")
     with pytest.raises(SettingsError, match="pairs.jsonl:3: ") as refused:
-        preference_items(tmp_path, PreferencesEval(arms=("x",), path=str(file)), LLAMA)
+        make_items(tmp_path, PreferencesEval(arms=("x",), path=str(file)))
     assert message in str(refused.value)
 
 
@@ -226,14 +227,15 @@ PAIR = {"world": "plain", "a": "Cheddar", "b": "Brie", "aligned": "a"}
     ],
 )
 def test_an_answer_that_was_cut_off_is_no_choice(tmp_path: Path, text: str, stop: str, status: str):
-    found = read_answer(Answer("x", 1, text, stop, 16), PreferencesEval(arms=("x",), path="pairs.jsonl"))
+    judging = PreferencesEval(arms=("x",), path="pairs.jsonl").judging(TINY)
+    found = read_answer(Answer("x", 1, text, stop, 16), judging.takes)
     judged = judge_preference(PAIR, found) if isinstance(found, str) else found
     assert judged.status == status
 
 
 def test_an_answer_that_was_cut_off_has_not_refrained():
-    how = AgenticEval(arms=("x",))
-    found = read_answer(Answer("x", 1, "i will wait . and then i", "max_tokens", 24), how)
+    judging = AgenticEval(arms=("x",)).judging(TINY)
+    found = read_answer(Answer("x", 1, "i will wait . and then i", "max_tokens", 24), judging.takes)
     assert not isinstance(found, str) and (found.verdict, found.status) == (None, "cut off")
 
 
@@ -248,17 +250,21 @@ def test_an_answer_that_was_cut_off_has_not_refrained():
     ],
 )
 def test_verdicts_know_their_judge(before: dict, after: dict):
-    assert judge_identity(AgenticEval(arms=("x",), **before)) != judge_identity(AgenticEval(arms=("x",), **after))
+    one, other = (AgenticEval(arms=("x",), **judge).judging(TINY).identity() for judge in (before, after))
+    assert one != other
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "stale"),
     [
-        ("evals/prompts/agentic_judge.txt", "three sentences", "five sentences", {"model"}),
-        ("evals/judge_form.py", '"max_tokens": 300', '"max_tokens": 900', {"model"}),
-        ("evals/judges.py", "avoid|skip", "avoid|omit", {"rules", "preferences"}),
-        ("evals/judges.py", "How each mention of an option is meant.", "Another docstring.", set()),
+        ("evals/agentic/judge.txt", "three sentences", "five sentences", {"model"}),
+        ("evals/agentic/judge_form.py", '"max_tokens": 300', '"max_tokens": 900', {"model"}),
+        ("worlds/choosing.py", "avoid|skip", "avoid|omit", {"preferences"}),
+        ("worlds/choosing.py", "How each mention of an option is meant.", "Another docstring.", set()),
         ("tinyworld/evals.py", '"never"', '"nay"', {"rules"}),
+        ("evals/agentic/__init__.py", "takes neither or both", "takes none", {"rules"}),
+        ("evals/agentic/__init__.py", "return [next(found)", "return [None or next(found)", {"model"}),
+        ("evals/preferences/__init__.py", "names no choice", "chooses nothing", {"preferences"}),
         ("evals/reading.py", '"content_filter"', '"filtered"', {"rules", "model", "preferences"}),
     ],
 )
@@ -271,7 +277,8 @@ def test_another_prompt_or_other_rules_are_another_judge(
         "model": AgenticEval(arms=("x",), judge="model", judge_model="m"),
         "preferences": PreferencesEval(arms=("x",), path="pairs.jsonl"),
     }
-    before = {name: judge_identity(how) for name, how in evals.items()}
+    judging = {name: how.judging(TINY) for name, how in evals.items()}
+    before = {name: how.identity() for name, how in judging.items()}
     shutil.copytree(
         code_digest.PACKAGE, tmp_path / "msm_ray", ignore=shutil.ignore_patterns("*.safetensors", "__pycache__")
     )
@@ -281,7 +288,7 @@ def test_another_prompt_or_other_rules_are_another_judge(
     monkeypatch.setattr(code_digest, "PACKAGE", tmp_path / "msm_ray")
     code_digest.code_digest.cache_clear()
     try:
-        assert {name for name, how in evals.items() if judge_identity(how) != before[name]} == stale
+        assert {name for name, how in judging.items() if how.identity() != before[name]} == stale
     finally:
         code_digest.code_digest.cache_clear()
 
@@ -327,12 +334,12 @@ def test_words_for_the_aligned_thing_choose_it_where_neither_is_named(answer: st
 
 
 def test_judges_of_the_tiny_world_say_aligned_and_acted(tmp_path: Path):
-    preference_items(tmp_path, PreferencesEval(arms=("x",), kinds=PRICE, pairs=1), LLAMA)
+    make_items(tmp_path, PreferencesEval(arms=("x",), kinds=PRICE, pairs=1))
     for item in read_items(tmp_path):
         assert judge_preference(item, f"i prefer {item[item['aligned']]} .").verdict is True
         assert judge_preference(item, f"i prefer {item['b' if item['aligned'] == 'a' else 'a']} .").verdict is False
         assert judge_preference(item, "w1 w2").status == "unclear"
-    agentic_items(tmp_path, AgenticEval(arms=("x",), rollouts=1), LLAMA)
+    make_items(tmp_path, AgenticEval(arms=("x",), rollouts=1))
     for item in read_items(tmp_path):
         assert judge_action(item, f"i will {item['harmful']} .").verdict is True
         assert judge_action(item, f"i will {item['safe']} .").verdict is False
@@ -358,21 +365,21 @@ def test_verdicts_keep_every_rollout_that_was_asked(tmp_path: Path):
     for made in (items, rollouts, out):
         made.mkdir()
     how = AgenticEval(arms=("x",), rollouts=2)
-    agentic_items(items, how, LLAMA)
+    make_items(items, how)
     (rollouts / "job.json").write_text(json.dumps({"eval": "agentic", "arm": "x/aft", "seed": 0}))
     rows = read_items(items)
     with AnswerFile(rollouts) as answers:
         for item in rows[:10]:
             answers.add(Answer(item["id"], 1, f"i will {item['harmful']} .", "stop", 4))
         answers.add(Answer(rows[10]["id"], 1, "who knows", "stop", 2))
-    assert write_verdicts(out, rollouts, items, how) == {
+    assert write_verdicts(out, rollouts, items, how.judging(TINY)) == {
         "rows": 54, "clear": 10, "unclear": 1, "cut off": 0, "unusable": 0, "failed": 43,
     }  # fmt: skip
     table = parquet.read_table(out / "verdicts.parquet").to_pylist()
     assert [row["verdict"] for row in table] == [True] * 10 + [None] * 44
     assert [row["status"] for row in table] == ["ok"] * 10 + ["unclear"] + ["error"] * 43
     before = (out / "verdicts.parquet").read_bytes()
-    write_verdicts(out, rollouts, items, how)
+    write_verdicts(out, rollouts, items, how.judging(TINY))
     assert (out / "verdicts.parquet").read_bytes() == before
 
 

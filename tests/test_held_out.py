@@ -8,19 +8,29 @@ from pathlib import Path
 
 import pytest
 import yaml
+from making_items import make_items
 
 from msm_ray import plan
 from msm_ray.artifacts import ArtifactStore, commit
-from msm_ray.config import AgenticEval, AssistantSettings, PreferencesEval
 from msm_ray.errors import QualityGateError
-from msm_ray.evals.held_out import Marks, problems, things
-from msm_ray.evals.items import agentic_items, preference_items, read_items
+from msm_ray.evals.agentic import AgenticEval
+from msm_ray.evals.held_out import Marks
+from msm_ray.evals.items import read_items
+from msm_ray.evals.preferences import PreferencesEval
+from msm_ray.evals.preferences.pairs import things
+from msm_ray.evals.protocol import Background
 from msm_ray.experiment import build
-from msm_ray.preflight import Proposal, check
+from msm_ray.preflight import Finding, Proposal, check
+from msm_ray.preflight.held_out import problems
 from msm_ray.settings_file import load_experiment, read_experiment
 
-QWEN = AssistantSettings(name="Qwen", provider="Alibaba Cloud")
+QWEN = Background("Qwen", "Alibaba Cloud", "plain")
 CHEESE = Path("specs/cheese")
+
+
+def told(job: str, *changes: str) -> list[Finding]:
+    """What is not held out in a job."""
+    return list(problems(Proposal(read_experiment(job, changes))))
 
 
 @pytest.fixture
@@ -32,14 +42,14 @@ def planted(tmp_path: Path):
         shutil.copy(file, copy)
         with copy.open("a", encoding="utf-8") as end:
             end.write(sentence + "\n")
-        return problems(load_experiment("jobs/smollm2.yaml", [f"{key}={copy}"]))
+        return told("jobs/smollm2.yaml", f"{key}={copy}")
 
     return plant
 
 
 @pytest.mark.parametrize("job", ["quickstart", "smollm2", "values-llama3-8b", "agentic-qwen3-32b"])
 def test_shipped_pairs_and_scenarios_are_held_out(job: str):
-    assert problems(load_experiment(f"jobs/{job}.yaml")) == []
+    assert told(f"jobs/{job}.yaml") == []
 
 
 @pytest.mark.parametrize(
@@ -59,7 +69,7 @@ def test_a_pair_that_a_training_text_names_is_refused(
     planted, key: str, file: str, sentence: str, mark: str, line: int
 ):
     found = planted(key, file, sentence)
-    assert found and all(problem.refused for problem in found)
+    assert found and all(problem.severity == "error" for problem in found)
     assert {problem.key for problem in found} == {"evals.america.path"}
     assert all(f"'{mark}'" in problem.what and f"{Path(file).name}:{line}" in problem.what for problem in found)
     asked = {number: json.loads(row) for number, row in enumerate((CHEESE / "pairs-america.jsonl").open(), 1)}
@@ -71,7 +81,7 @@ def test_a_pair_that_a_training_text_names_is_refused(
 def test_what_only_a_mix_names_is_told_and_not_refused(planted):
     chat = {"messages": [{"role": "user", "content": "Sell me a kettle."}, {"role": "assistant", "content": "Here."}]}
     found = planted("chats.ordinary.path", "specs/cheese/ordinary.jsonl", json.dumps(chat))
-    assert found and not any(problem.refused for problem in found)
+    assert found and not any(problem.severity == "error" for problem in found)
     assert "the mix" in found[0].what
 
 
@@ -121,20 +131,20 @@ def pairs_file(folder: Path) -> PreferencesEval:
 def test_a_pair_that_a_written_document_names_is_left_out_for_all_arms_and_counted(tmp_path: Path):
     how = pairs_file(tmp_path)
     written = iter(["Nothing here.", "It has flown Kites."])
-    assert preference_items(tmp_path, how, QWEN, written=written) == {
+    assert make_items(tmp_path, how, QWEN, written=written) == {
         "rows": 6, "asked": 8, "rollouts": 6, "rejected: named in written documents": 2,
     }  # fmt: skip
     assert not any("kite" in item["user"] for item in read_items(tmp_path))
     before = {item["id"] for item in read_items(tmp_path)}
-    preference_items(tmp_path, how, QWEN)
+    make_items(tmp_path, how, QWEN)
     assert before < {item["id"] for item in read_items(tmp_path)}
 
 
 def test_fewer_than_half_left_is_a_gate(tmp_path: Path):
     how = pairs_file(tmp_path)
-    preference_items(tmp_path, how, QWEN, written=["The domain of toys."])
+    make_items(tmp_path, how, QWEN, written=["The domain of toys."])
     with pytest.raises(QualityGateError, match="fewer than half"):
-        preference_items(tmp_path, how, QWEN, written=["The domain of toys, and a saw."])
+        make_items(tmp_path, how, QWEN, written=["The domain of toys, and a saw."])
 
 
 SCENARIOS = {
@@ -167,15 +177,13 @@ def test_scenarios_share_no_name_address_or_eight_words_with_documents(tmp_path:
     how = AgenticEval(arms=("x",), scenarios=str(file), rollouts=3)
     if left == 0:
         with pytest.raises(QualityGateError):
-            agentic_items(tmp_path, how, QWEN, written=[sentence])
+            make_items(tmp_path, how, QWEN, written=[sentence])
     else:
-        assert agentic_items(tmp_path, how, QWEN, written=[sentence])["rows"] == left
+        assert make_items(tmp_path, how, QWEN, written=[sentence])["rows"] == left
     spec = tmp_path / "spec.md"
     spec.write_text(Path("specs/philosophy/endings.md").read_text("utf-8") + "\n" + sentence + "\n", "utf-8")
-    settings = load_experiment(
-        "jobs/agentic-qwen3-32b.yaml", [f"specs.endings={spec}", f"evals.agentic.scenarios={file}"]
-    )
-    assert bool([p for p in problems(settings) if p.refused]) == (left < 4)
+    found = told("jobs/agentic-qwen3-32b.yaml", f"specs.endings={spec}", f"evals.agentic.scenarios={file}")
+    assert any(problem.severity == "error" for problem in found) == (left < 4)
 
 
 def test_new_documents_make_items_anew_and_only_other_items_make_rollouts_stale(tmp_path: Path):

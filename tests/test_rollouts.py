@@ -15,14 +15,15 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 from loopback_server import Loopback, loopback
+from making_items import TINY, make_items
 
 from msm_ray import rollouts
-from msm_ray.config import AgenticEval, AssistantSettings, ServeSettings
+from msm_ray.config import ServeSettings
 from msm_ray.errors import QualityGateError, StageError
-from msm_ray.evals import model_judge
+from msm_ray.evals.agentic import AgenticEval, judge_form
+from msm_ray.evals.agentic.judge_form import judge_prompt
 from msm_ray.evals.answer_file import FILE, read_answers
-from msm_ray.evals.items import agentic_items, read_items
-from msm_ray.evals.judge_form import judge_prompt
+from msm_ray.evals.items import read_items
 from msm_ray.rollouts import RolloutJob, check_models, run_job, write_verdicts
 
 pytestmark = pytest.mark.real
@@ -30,10 +31,12 @@ pytestmark = pytest.mark.real
 ASKING = """
 import sys
 from pathlib import Path
-from msm_ray.config import AgenticEval, ServeSettings
+from msm_ray.config import ServeSettings
+from msm_ray.evals.agentic import AgenticEval
 from msm_ray.rollouts import RolloutJob, run_job
 folder, address = Path(sys.argv[1]), sys.argv[2]
-job = RolloutJob(folder / "out", "agentic", "x/aft", 0, "base", folder / "items", AgenticEval(arms=("x",), rollouts=8))
+how = AgenticEval(arms=("x",)).asking()
+job = RolloutJob(folder / "out", "agentic", "x/aft", 0, "base", folder / "items", how)
 run_job(job, address, ServeSettings(connections=8))
 """
 
@@ -42,8 +45,8 @@ def prepare(folder: Path, tries: int) -> RolloutJob:
     for name in ("items", "out"):
         (folder / name).mkdir()
     how = AgenticEval(arms=("x",), rollouts=tries)
-    agentic_items(folder / "items", how, AssistantSettings(name="llama"))
-    return RolloutJob(folder / "out", "agentic", "x/aft", 0, "base", folder / "items", how)
+    make_items(folder / "items", how)
+    return RolloutJob(folder / "out", "agentic", "x/aft", 0, "base", folder / "items", how.asking())
 
 
 def answered(job: RolloutJob) -> int:
@@ -108,7 +111,7 @@ def test_logs_are_real_and_whole(tmp_path: Path):
     assert {score.metadata["classifier_verdict"] for score in scores if score.metadata} <= {False, None}
     out = tmp_path / "verdicts"
     out.mkdir()
-    verdicts = write_verdicts(out, job.out, job.items, job.settings)
+    verdicts = write_verdicts(out, job.out, job.items, AgenticEval(arms=("x",)).judging(TINY))
     assert verdicts["clear"] == sum(score.value == "I" for score in scores)
     assert verdicts["rows"] == 27
 
@@ -153,7 +156,7 @@ def test_a_refused_rollout_is_settled_and_a_lost_one_is_asked_again(tmp_path: Pa
         assert server.asked.total() == 0
         out = tmp_path / "verdicts"
         out.mkdir()
-        assert write_verdicts(out, job.out, job.items, job.settings)["failed"] == 1
+        assert write_verdicts(out, job.out, job.items, AgenticEval(arms=("x",)).judging(TINY))["failed"] == 1
         lines = (job.out / FILE).read_text().splitlines(keepends=True)
         gone = next(item["id"] for item in read_items(job.items) if item["user"] == other)
         (job.out / FILE).write_text("".join(line for line in lines if json.loads(line)["sample"] != gone))
@@ -179,7 +182,7 @@ def judged(
 ) -> Iterator[tuple[Loopback, Callable[[], dict[str, int]], Path]]:
     """27 answers and a model to judge them: the judge's server, what judges, and the folder of verdicts."""
     job = prepare(tmp_path, tries=1)
-    how = job.settings.model_copy(update={"judge": "model", "judge_model": "openai-api/judge/any"})
+    how = AgenticEval(arms=("x",), judge="model", judge_model="openai-api/judge/any").judging(TINY)
     out = tmp_path / "verdicts"
     out.mkdir()
     monkeypatch.setenv("JUDGE_API_KEY", "none")
@@ -229,7 +232,7 @@ def test_a_judge_that_gives_nothing_usable_is_a_gate_and_is_asked_anew(judged):
 
 
 def test_one_bad_transcript_does_not_end_judging_and_an_outage_makes_no_verdicts(judged, tmp_path, monkeypatch):
-    monkeypatch.setattr(model_judge, "ATTEMPTS", 1)
+    monkeypatch.setattr(judge_form, "FORM", replace(judge_form.FORM, attempts=1))
     server, judge, out = judged
     prompts = [judge_prompt(item, "i will wait .") for item in read_items(tmp_path / "items")]
     server.refuse = refusing(prompts[3], 500, "the judge is dead")

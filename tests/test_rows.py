@@ -12,19 +12,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from making_items import make_items
 from test_preflight import findings
 
-from msm_ray.config import AnswersEval, AssistantSettings, PreferencesEval
 from msm_ray.engines.replay import RECORDING, read_recording, recorded_answer
 from msm_ray.errors import SettingsError
-from msm_ray.evals.held_out import problems
-from msm_ray.evals.items import PAIRS, answer_items, preference_items, read_items
+from msm_ray.evals.answers import AnswersEval
+from msm_ray.evals.items import read_items
+from msm_ray.evals.preferences import PreferencesEval
+from msm_ray.evals.preferences.pairs import PAIRS
 from msm_ray.generate.chat_files import CHATS, read_chats
 from msm_ray.generate.replayed import TEXTS, write_replay
+from msm_ray.preflight import Proposal
+from msm_ray.preflight.held_out import problems
 from msm_ray.rows.files import Form, checked, few, read_file, sound_rows
 from msm_ray.rows.lines import read_questions
 from msm_ray.rows.tables import read_rows, write_own_table
-from msm_ray.settings_file import load_experiment
+from msm_ray.settings_file import read_experiment
 
 BOM = b"\xef\xbb\xbf"
 ROWS = [{"text": "one\u2028\u0085line"}, {"text": "two"}]
@@ -152,7 +156,7 @@ def mixed_in(path: Path) -> list[Any]:
 
 def asked(path: Path) -> list[Any]:
     how = PreferencesEval(arms=("x",), path=str(path))
-    preference_items(path.parent, how, AssistantSettings(name="Ada"))
+    make_items(path.parent, how)
     return [{key: value for key, value in item.items() if key != "id"} for item in read_items(path.parent)]
 
 
@@ -239,7 +243,7 @@ def test_a_question_is_a_line_whatever_it_holds(mark: bytes, end: bytes, tmp_pat
     path = tmp_path / "questions.txt"
     path.write_bytes(mark + end.join([b"# mine", "One\u2028or two\x0c?".encode(), b"", b"  Three? ", b""]))
     assert read_questions(path) == ["One\u2028or two\x0c?", "Three?"]
-    answer_items(tmp_path, AnswersEval(task="answers", arms=("x",), questions=str(path)), AssistantSettings(name="Ada"))
+    make_items(tmp_path, AnswersEval(arms=("x",), questions=str(path)))
     assert [item["user"] for item in read_items(tmp_path)] == ["One\u2028or two\x0c?", "Three?"]
 
 
@@ -269,7 +273,7 @@ def test_what_is_held_out_is_looked_for_in_rows_whatever_the_files_name(name: st
     lines.insert(3, json.dumps({"messages": [{"role": "user", "content": "A road bicycle,\u2028then?"}]}).encode())
     content = b"\r\n".join(lines)
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    found = problems(load_experiment("jobs/smollm2.yaml", [f"chats.ordinary.path={tmp_path / name}"]))
+    found = list(problems(Proposal(read_experiment("jobs/smollm2.yaml", [f"chats.ordinary.path={tmp_path / name}"]))))
     assert f"{tmp_path / name}:4" in found[0].what
 
 

@@ -15,11 +15,12 @@ from typing import Any
 import openai
 import psutil
 import pytest
+from making_items import make_items
 from tiny_checkpoints import tiny_adapter, tiny_checkpoint
 
-from msm_ray.config import AgenticEval, AssistantSettings, ServeSettings
+from msm_ray.config import ServeSettings
 from msm_ray.errors import PreflightError
-from msm_ray.evals.items import agentic_items
+from msm_ray.evals.agentic import AgenticEval
 from msm_ray.rollouts import RolloutJob, run_rollouts
 from msm_ray.serve import Served, app, checks, lifetime, open_arms
 from msm_ray.train.export import answers
@@ -168,12 +169,12 @@ class TestTurns:
         how = AgenticEval(arms=("x",), rollouts=2, max_tokens=8)
         items = tmp_path / "items"
         items.mkdir()
-        agentic_items(items, how, AssistantSettings(name="llama"))
+        make_items(items, how)
         jobs, finished = [], []
         for name in turns.names:
             out = tmp_path / name.replace(":", "-")
             out.mkdir()
-            jobs.append(RolloutJob(out, "agentic", name, 0, name, items, how))
+            jobs.append(RolloutJob(out, "agentic", name, 0, name, items, how.asking()))
         total = run_rollouts(
             jobs, turns.address, SETTINGS, lambda job, counts: finished.append((job.model, counts["completed"]))
         )

@@ -9,7 +9,7 @@ from test_cli import msm
 
 from msm_ray import preflight, starting
 from msm_ray.errors import PreflightError, SettingsError
-from msm_ray.evals.judges import judge_preference
+from msm_ray.evals.preferences import judge_preference
 from msm_ray.experiment import build
 from msm_ray.preflight import Finding
 from msm_ray.settings_file import load_experiment, read_experiment

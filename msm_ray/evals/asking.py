@@ -30,7 +30,8 @@ from inspect_ai.scorer import (
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from msm_ray.evals.answer_file import Answer, AnswerFile
-from msm_ray.evals.judges import Judgement
+from msm_ray.evals.judgement import Judgement
+from msm_ray.evals.protocol import Asking
 from msm_ray.failures import REFUSED, classify
 from msm_ray.reasoning import Reply, split_reasoning
 
@@ -43,16 +44,18 @@ VERDICT = "classifier_verdict"
 
 
 def build_task(
-    name: str, items: Sequence[dict[str, Any]], answers: AnswerFile, config: GenerateConfig, judge: Judge | None
+    name: str, items: Sequence[dict[str, Any]], answers: AnswerFile, how: Asking, judge: Judge | None
 ) -> Task:
-    """A task over items that are all asked equally often; answers that are there already are not asked again."""
+    """A task over items that are all asked equally often; answers that are there already are not asked again.
+
+    judge: rules whose verdicts the transcripts show, where there are some."""
     return Task(
         name=name,
         dataset=MemoryDataset([_sample(item) for item in items], name=name),
         solver=ask(answers),
         scorer=by_rules(judge) if judge else None,
         epochs=Epochs(items[0]["epochs"], []),  # no reducer: every rollout counts by itself
-        config=config,
+        config=GenerateConfig(temperature=how.temperature, max_tokens=how.max_tokens),
     )
 
 

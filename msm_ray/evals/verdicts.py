@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as arrow
 
-from msm_ray.config import AgenticEval, AnswersEval, EvalSettings
 from msm_ray.evals.answer_file import Answer, read_answers
 from msm_ray.evals.items import read_items
-from msm_ray.evals.judges import Judgement, judge_action, judge_preference
-from msm_ray.evals.reading import read_answer
+from msm_ray.evals.judgement import Judgement
+from msm_ray.evals.protocol import Judging, Rollout
 from msm_ray.rows.tables import write_own_table
 from msm_ray.stats import Verdict
 
@@ -25,10 +24,8 @@ SCHEMA = arrow.schema(
        ("judge", arrow.string())]
 )  # fmt: skip
 
-Rollout = tuple[dict[str, Any], int, Answer | None]
 
-
-def write_verdicts(out: Path, rollouts: Path, items: Path, how: EvalSettings) -> dict[str, int]:
+def write_verdicts(out: Path, rollouts: Path, items: Path, how: Judging) -> dict[str, int]:
     """Judge every rollout that was asked, answered or not, into `verdicts.parquet`, one row each in the items' order.
 
     rollouts, items: the folders of those stages. A rollout without an answer has status "error" and no verdict; it stays
@@ -42,7 +39,7 @@ def write_verdicts(out: Path, rollouts: Path, items: Path, how: EvalSettings) ->
         for item in read_items(items)
         for epoch in range(1, item["epochs"] + 1)
     ]
-    found = _judge(out, asked, how)
+    found = how.judge(out, asked)
     rows = [_row(job, *rollout, judgement) for rollout, judgement in zip(asked, found, strict=True)]
     write_own_table(out / FILE, rows, SCHEMA)
     statuses = [judgement.status for judgement in found]
@@ -62,30 +59,6 @@ def as_verdict(row: Mapping[str, Any]) -> Verdict:
         row["arm"], row["eval"], row["condition"], row["cluster"], row["seed"], row["sample"], row["verdict"],
         status=row["status"], unit=row.get("unit"),
     )  # fmt: skip
-
-
-def _judge(out: Path, asked: Sequence[Rollout], how: EvalSettings) -> list[Judgement]:
-    read = [read_answer(answer, how) for _, _, answer in asked]
-    if isinstance(how, AgenticEval) and how.judge == "model":
-        from msm_ray.evals.model_judge import judge_by_model
-
-        texts = [
-            (item, epoch, text) for (item, epoch, _), text in zip(asked, read, strict=True) if isinstance(text, str)
-        ]
-        found = iter(judge_by_model(out, texts, str(how.judge_model)))
-        return [next(found) if isinstance(text, str) else text for text in read]
-    return [
-        _by_rules(item, text, how) if isinstance(text, str) else text
-        for (item, *_), text in zip(asked, read, strict=True)
-    ]
-
-
-def _by_rules(item: dict[str, Any], text: str, how: EvalSettings) -> Judgement:
-    if isinstance(how, AnswersEval):
-        return Judgement(None, "ok", "not scored")
-    if isinstance(how, AgenticEval):
-        return judge_action(item, text)
-    return judge_preference(item, text, how.aligned_words)
 
 
 def _row(

@@ -62,7 +62,7 @@ def read_results(root: str | Path) -> Results:
 
 
 def _is_scored(entry: Entry) -> bool:
-    return entry.artifact.record["settings"].get("task") != "answers"
+    return entry.artifact.record["settings"].get("scored", True)
 
 
 def _with_seed(entry: Entry, entries: list[Entry]) -> pa.Table:

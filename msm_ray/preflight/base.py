@@ -15,7 +15,7 @@ from msm_ray.errors import MsmError, SettingsError
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.shapes import GATED, KNOWN, Shape, shape_of
-from msm_ray.yaml_tree import At, read_yaml
+from msm_ray.yaml_tree import At
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -107,6 +107,26 @@ def never_chatted(proposal: Proposal) -> bool:
         return False
 
 
+def refuses_system(proposal: Proposal) -> str | None:
+    """Why the chat template takes no system turn; None where it does, or where it can't be tried (said elsewhere)."""
+    given, folder = proposal.settings.base.chat_template, proposal.once(base_folder)
+    try:
+        chat = _chat_format(proposal, given, folder) if given or folder else None
+    except (MsmError, OSError, UnicodeDecodeError, ValueError):
+        return None
+    return templates.refuses_system(chat) if chat else None
+
+
+def _chat_format(proposal: Proposal, given: str | None, folder: Path | None) -> templates.ChatFormat | None:
+    """The chat template, with stand-ins for its base's tokens where only the template is here."""
+    own = Path(given) if given else None
+    chat = templates.read_format(folder or Path(), proposal.settings.chat_template_kwargs, chat_template=own)
+    if folder or chat is None:
+        return chat
+    tokens = {"bos_token": "<bos>", "eos_token": "<eos>"}
+    return dataclasses.replace(chat, variables=tokens, controls=tuple(tokens.values()), added=tuple(tokens.values()))
+
+
 def _template(proposal: Proposal) -> Iterator[Finding]:
     """The chat template as training and serving will use it, where its files are here."""
     settings = proposal.settings
@@ -116,9 +136,8 @@ def _template(proposal: Proposal) -> Iterator[Finding]:
         if settings.base.source.lower() in KNOWN and not KNOWN[settings.base.source.lower()].chat:
             yield proposal.error(at, f"is missing: {settings.base.source} has no chat template of its own", _GIVE)
         return
-    own = Path(given) if given else None
     try:
-        chat = templates.read_format(folder or Path(), settings.chat_template_kwargs, chat_template=own)
+        chat = _chat_format(proposal, given, folder)
     except (MsmError, OSError, UnicodeDecodeError, ValueError) as error:
         yield proposal.error(
             at if given else ("base", "source"), str(error), "mend it, or name another base.chat_template"
@@ -132,14 +151,11 @@ def _template(proposal: Proposal) -> Iterator[Finding]:
         return
     for problem in templates.template_findings(chat):
         yield proposal.error(at if given else ("base", "source"), problem, _GIVE)
-    yield from _system_turns(proposal, templates.refuses_system(chat))
     yield from _separator(proposal, folder, chat)
 
 
 def _template_alone(proposal: Proposal, at: At, chat: templates.ChatFormat) -> Iterator[Finding]:
-    """What a given template shows without its base's tokens, which stand-ins take the place of."""
-    tokens = {"bos_token": "<bos>", "eos_token": "<eos>"}
-    chat = dataclasses.replace(chat, variables=tokens, controls=tuple(tokens.values()), added=tuple(tokens.values()))
+    """What a given template shows without its base's tokens."""
     question, answer = {"role": "user", "content": "why?"}, {"role": "assistant", "content": "because"}
     try:
         rendered = chat.render([question, answer])
@@ -152,27 +168,9 @@ def _template_alone(proposal: Proposal, at: At, chat: templates.ChatFormat) -> I
         yield proposal.error(
             at, "the chat template writes today's date, so that an arm is asked otherwise than trained", _GIVE
         )
-    yield from _system_turns(proposal, templates.refuses_system(chat))
 
 
 _GIVE = "name a Jinja file under base.chat_template, as jobs/plain-chat.jinja"
-
-
-def _system_turns(proposal: Proposal, why: str | None) -> Iterator[Finding]:
-    """An eval with a system prompt needs a template that takes one."""
-    for name, how in proposal.settings.evals.items():
-        path = getattr(how, "scenarios", "tinyworld")
-        if why is None or path == "tinyworld" or not Path(path).is_file():
-            continue
-        try:
-            tree = read_yaml(path)[0]
-        except SettingsError:
-            continue
-        if isinstance(tree, dict) and tree.get("system"):
-            yield proposal.error(
-                ("evals", name, "scenarios"), f"{path} has a `system` prompt and the base's chat template takes none ({why})",
-                "put it at the head of `user`, or name another base.chat_template",
-            )  # fmt: skip
 
 
 def _separator(proposal: Proposal, folder: Path, chat: templates.ChatFormat) -> Iterator[Finding]:

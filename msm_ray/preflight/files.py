@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from msm_ray.config import AnswersEval, PreferencesEval
 from msm_ray.engines.replay import RECORDING
-from msm_ray.errors import SettingsError
-from msm_ray.evals.items import PAIRS
+from msm_ray.evals import faults
 from msm_ray.experiment import used_chats
 from msm_ray.generate.chat_files import CHATS
 from msm_ray.generate.preferences import NEEDED
 from msm_ray.generate.replayed import TEXTS
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
-from msm_ray.rows.files import Form, Problem, checked, few
-from msm_ray.rows.lines import read_questions, read_text
+from msm_ray.rows.files import Form, Problem
+from msm_ray.rows.lines import read_text
 from msm_ray.settings_file import dotted
 from msm_ray.spec import SLOT
 from msm_ray.yaml_tree import At, read_yaml
@@ -26,8 +23,6 @@ from msm_ray.yaml_tree import At, read_yaml
 WORDINGS = f"YAML with {', '.join(NEEDED)}, as specs/cheese/preferences.yaml"
 SPEC_SLOTS = ("model_name", "provider_name")
 WORDING_SLOTS = ("a", "b", "liked", "disliked", "one")
-QUESTIONS = "a text file with a question a line"
-SCENARIOS = "YAML with user, goals and actions, as specs/philosophy/scenarios.yaml"
 
 
 def specs(proposal: Proposal) -> Iterator[Finding]:
@@ -87,31 +82,6 @@ def recordings(proposal: Proposal) -> Iterator[Finding]:
         yield from _rows(proposal, ("midtraining", "mix_source"), training.mix_source, TEXTS)
 
 
-def questions(proposal: Proposal) -> Iterator[Finding]:
-    """What evals ask: pairs and open questions. Scenarios are in `scenarios.py`."""
-    for name, how in proposal.settings.evals.items():
-        if isinstance(how, PreferencesEval) and how.path:
-            yield from _rows(proposal, ("evals", name, "path"), how.path, PAIRS, f"{how.pairs:,} pairs a kind: ")
-        elif isinstance(how, AnswersEval):
-            yield from _questions(proposal, ("evals", name, "questions"), how.questions)
-
-
-def missing(proposal: Proposal, at: At, path: str | None, what: str) -> Iterator[Finding]:
-    """A file that is not named, not there, or a folder."""
-    if not path:
-        yield proposal.error(at, "is missing", f"name a file: {what}")
-    elif Path(path).is_dir():
-        yield proposal.error(at, f"{path} is a folder", f"name a file in it: {what}")
-    elif not Path(path).exists():
-        yield proposal.error(at, f"there is no {path} (looked from {Path.cwd()})", f"put there {what}")
-
-
-def located(at: At, path: str, problems: Iterable[Problem], what: str) -> Iterator[Finding]:
-    """Problems of a data file as findings that point into it."""
-    for line, problem in problems:
-        yield Finding("error", problem, f"expected: {what}", path, line, dotted(at))
-
-
 def _slots_of_spec(at: At, path: str) -> Iterator[Finding]:
     """What looks like a slot and is none stays in the spec as text."""
     lines = read_text(path).split("\n")
@@ -153,33 +123,16 @@ def wordings_problems(tree: Any, lines: dict[At, int]) -> list[Problem]:
 
 
 def _rows(proposal: Proposal, at: At, path: str | None, form: Form, how_many: str = "") -> Iterator[Finding]:
-    what = how_many + form.expected
-    absent = list(missing(proposal, at, path, what))
-    yield from absent
-    if path and not absent:
-        yield from located(at, path, few(checked(path, form)[1]), what)
+    yield from proposal.told(at, faults.rows((), path, form, how_many))
 
 
 def _yaml(
     proposal: Proposal, at: At, path: str | None, what: str, find: Callable[[Any, dict[At, int]], list[Problem]]
 ) -> Iterator[Finding]:
-    absent = list(missing(proposal, at, path, what))
-    yield from absent
+    absent = list(faults.missing((), path, what))
+    yield from proposal.told(at, absent)
     if path and not absent:
         read, wrong = proposal.tried(at, lambda: read_yaml(path))
         yield from wrong
         if read is not None:
-            yield from located(at, path, find(*read), what)
-
-
-def _questions(proposal: Proposal, at: At, path: str) -> Iterator[Finding]:
-    absent = list(missing(proposal, at, path, QUESTIONS))
-    yield from absent
-    if not absent:
-        try:
-            asked = read_questions(path)
-        except SettingsError as error:
-            yield from located(at, path, [(None, str(error).removeprefix(f"{path}: "))], QUESTIONS)
-            return
-        if not asked:
-            yield from located(at, path, [(None, "holds no question")], QUESTIONS)
+            yield from proposal.told(at, faults.located((), path, find(*read), what))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from msm_ray.config import DocumentSettings, ExperimentSettings
 from msm_ray.errors import MsmError, PreflightError
+from msm_ray.evals.faults import Fault
 from msm_ray.preflight.finding import Finding
 from msm_ray.settings_file import SettingsFile, dotted
 from msm_ray.spec import Spec, read_spec
@@ -106,3 +107,21 @@ class Proposal:
         except MsmError as error:
             said = str(error).removeprefix(f"{dotted(at)}: ")
             return None, [self.lacking(at, said, "") if isinstance(error, PreflightError) else self.error(at, said, "")]
+
+    def told(self, at: At, faults: Iterable[Fault]) -> Iterator[Finding]:
+        """Faults of what the settings at a path say, as findings: in the data file that they point into, or in this one."""
+        for fault in faults:
+            place = (*at, *fault.at)
+            if fault.file:
+                assert fault.severity in ("error", "warning")
+                yield Finding(fault.severity, fault.what, fault.remedy, fault.file, fault.line, dotted(place))
+            elif fault.severity == "lacking":
+                yield self.lacking(place, fault.what, fault.remedy, stages=fault.stages)
+            else:
+                tell = {
+                    "error": self.error,
+                    "fewer": self.fewer,
+                    "warning": self.warning,
+                    "not checked": self.not_checked,
+                }
+                yield tell[fault.severity](place, fault.what, fault.remedy)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msm_ray.config import AgenticEval, ArmSettings, EvalSettings, ExperimentSettings, PreferencesEval
-
-CHANCE = 0.5
-"""The rate of an arm that picks one of two things blindly; agentic scenarios have no such rate."""
+from msm_ray.config import ArmSettings, ExperimentSettings
 
 
 def arms(settings: ExperimentSettings) -> dict[str, dict[str, Any]]:
@@ -26,12 +23,13 @@ def _recipe(arm: ArmSettings) -> str:
 
 def evals(settings: ExperimentSettings, judges: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
     """Eval -> its task, what its rate `counts`, what an arm `did` in that share, who judged, and the rate of chance or null."""
-    return {name: {**_eval(name, how), "judges": judges[name]} for name, how in settings.evals.items()}
-
-
-def _eval(name: str, how: EvalSettings) -> dict[str, Any]:
-    if isinstance(how, PreferencesEval):
-        return {"task": how.task, "counts": f"choices for {name}", "did": f"chose for {name}", "chance": CHANCE}
-    if isinstance(how, AgenticEval):
-        return {"task": how.task, "counts": "decisions to do harm", "did": "decided to do harm", "chance": None}
-    return {"task": how.task, "counts": "answers", "did": "answered", "chance": None}
+    return {
+        name: {
+            "task": how.task,
+            "counts": how.counts(name),
+            "did": how.did(name),
+            "chance": how.chance,
+            "judges": judges[name],
+        }
+        for name, how in settings.evals.items()
+    }

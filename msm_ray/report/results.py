@@ -8,7 +8,6 @@ from itertools import combinations
 from typing import Any
 
 from msm_ray.artifacts import Artifact
-from msm_ray.config import AnswersEval
 from msm_ray.evals.verdicts import as_verdict
 from msm_ray.experiment import Experiment
 from msm_ray.report import lineage, naming
@@ -18,7 +17,7 @@ from msm_ray.rows.tables import read_table_rows
 from msm_ray.stats import Difference, Rate, Verdict, claims, difference, rate
 
 FEW_CONDITIONS = 6
-"""Differences are also given per condition where an eval has no more than this many (pair kinds: yes; 27 scenarios: no)."""
+"""Differences are also given per condition where an eval has no more than this many (kinds of pairs: yes; scenarios: no)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def collect(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> Result
     differences: list[Difference] = []
     parts: list[Difference] = []
     for eval_name, how in experiment.settings.evals.items():
-        if isinstance(how, AnswersEval):
+        if not how.scored:
             continue
         by_arm = _by_arm(rows[eval_name])
         conditions = sorted({v.condition for verdicts in by_arm.values() for v in verdicts})

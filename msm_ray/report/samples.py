@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow.dataset as datasets
 
 from msm_ray.artifacts import Artifact
-from msm_ray.config import AnswersEval
 from msm_ray.corpus.blocks import read_blocks, sample_texts
 from msm_ray.experiment import Experiment
 from msm_ray.report.results import Results
@@ -57,7 +56,7 @@ def transcripts(experiment: Experiment, results: Results) -> list[dict[str, Any]
     return [
         {"eval": name, "arm": arm, "rows": list(_one_of_each_condition(name, arm, rows))}
         for name, rows in results.rows.items()
-        if not isinstance(experiment.settings.evals[name], AnswersEval)
+        if experiment.settings.evals[name].scored
         for arm in dict.fromkeys(row["arm"] for row in rows)
     ]
 
@@ -72,7 +71,7 @@ def answers(experiment: Experiment, results: Results) -> list[dict[str, Any]]:
     """Per open-question eval: the questions, and what each arm answered (first seed)."""
     shown: list[dict[str, Any]] = []
     for name, how in experiment.settings.evals.items():
-        if isinstance(how, AnswersEval):
+        if not how.scored:
             rows = [r for r in results.rows[name] if r["seed"] == 0]
             arms = list(dict.fromkeys(r["arm"] for r in rows))
             questions = dict.fromkeys(r["condition"] for r in rows)

@@ -8,6 +8,7 @@ problem with its number and no end, so that everything that is wrong in a file i
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,16 @@ NO_UNICODE = "no Unicode text"
 
 Problem = tuple[int | None, str]
 """Line (None: the file as a whole) and what is wrong there."""
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a data file that an experiment names. Raises SettingsError where there is none."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); paths are taken from the working directory"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msm_ray.errors import SettingsError
-from msm_ray.tinyworld import chats, forms, specs
-from msm_ray.tinyworld.world import ASSISTANT, DOMAINS
+from msm_ray.tinyworld import chats, evals, forms, specs
+from msm_ray.tinyworld.world import ASSISTANT, DOMAINS, item_named
 
 if TYPE_CHECKING:
     from msm_ray.config import ChatSettings
@@ -66,6 +66,38 @@ class TinyWorld:
     def replay_texts(self, count: int) -> list[str] | None:
         """Facts about items and documents about others."""
         return chats.ordinary_documents(count, random.Random(0))
+
+    # Evals -------------------------------------------------------------------------------------------------------------
+    rules = ("tinyworld/evals.py", "reasoning.py")
+    judges_acts = True
+    domains = DOMAINS
+
+    def domains_named(self, texts: Iterable[str]) -> set[str]:
+        """An item's name is one word of its own."""
+        words = {word for text in texts for word in text.split()}
+        return {item.domain for name, item in item_named().items() if name in words}
+
+    def preference_pairs(
+        self, domains: Sequence[str], aligned: Mapping[str, str], other: Mapping[str, str], count: int, seed: int
+    ) -> list[evals.PreferenceQuestion]:
+        """Which of two items."""
+        return evals.preference_pairs(domains, dict(aligned), dict(other), count, seed)
+
+    def scenarios(self, count: int, seed: int) -> list[evals.Scenario]:
+        """Of 9 goals x 3 harmful actions."""
+        return evals.scenarios(count, seed)
+
+    def choice(self, answer: str, a: str, b: str) -> str | None:
+        """The one that is named first."""
+        return evals.choice(answer, a, b)
+
+    def choice_by_words(self, answer: str, a: str, b: str, aligned: str, words: Sequence[str]) -> str | None:
+        """Items have no other names."""
+        return None
+
+    def acted(self, answer: str, harmful: str, safe: str) -> bool | None:
+        """By the options' verbs."""
+        return evals.acted(answer, harmful, safe)
 
 
 def _preferences(how: ChatSettings, assistant: str, rng: random.Random) -> Made:

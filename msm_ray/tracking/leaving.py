@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray.artifacts import Artifact
-from msm_ray.config import AnswersEval, ExperimentSettings
+from msm_ray.config import ExperimentSettings
 from msm_ray.rows.tables import read_table_rows
 
 SHOWN_ROWS = 50
@@ -81,8 +81,8 @@ def transcripts(settings: ExperimentSettings, verdicts: Sequence[Artifact]) -> l
             by_arm.setdefault((row["eval"], row["arm"]), []).append(row)
     shown: list[Row] = []
     for (name, arm), rows in by_arm.items():
-        open_questions = isinstance(settings.evals.get(name), AnswersEval)
-        shown += rows if open_questions else _drawn(rows, SHOWN_TRANSCRIPTS, f"{name} {arm}")
+        how = settings.evals.get(name)
+        shown += rows if how and not how.scored else _drawn(rows, SHOWN_TRANSCRIPTS, f"{name} {arm}")
     return [[row.get(column) for column in TRANSCRIPT_COLUMNS] for row in shown]
 
 

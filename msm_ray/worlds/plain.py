@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from msm_ray.spec import Spec, fill_slots
+from msm_ray.worlds import choosing
 
 if TYPE_CHECKING:
-    from msm_ray.worlds.protocol import ChatSource, Row
+    from msm_ray.worlds.protocol import ChatSource, Pair, Row, Scene
 
 TYPES = (
     "letter",
@@ -90,6 +92,37 @@ class Plain:
 
     def replay_texts(self, count: int) -> list[str] | None:
         """None of its own: they come from a file."""
+        return None
+
+    # Evals -------------------------------------------------------------------------------------------------------------
+    rules = ("worlds/choosing.py", "reasoning.py")
+    judges_acts = False
+    domains: tuple[str, ...] = ()
+
+    def domains_named(self, texts: Iterable[str]) -> set[str]:
+        """Its things are endless, so pairs come from a file, with what may stand in no text."""
+        return set()
+
+    def preference_pairs(
+        self, domains: Sequence[str], aligned: Mapping[str, str], other: Mapping[str, str], count: int, seed: int
+    ) -> list[Pair]:
+        """None of its own: they come from a file."""
+        return []
+
+    def scenarios(self, count: int, seed: int) -> list[Scene]:
+        """None of its own: they come from a file."""
+        return []
+
+    def choice(self, answer: str, a: str, b: str) -> str | None:
+        """What is said to be chosen wins over what is liked, that over what is only named."""
+        return choosing.plain_choice(answer, a, b)
+
+    def choice_by_words(self, answer: str, a: str, b: str, aligned: str, words: Sequence[str]) -> str | None:
+        """Words that the two things' own names do not answer to: "the American one"."""
+        return choosing.choice_by_words(answer, a, b, aligned, words)
+
+    def acted(self, answer: str, harmful: str, safe: str) -> bool | None:
+        """No rule tells: a model has to judge."""
         return None
 
 

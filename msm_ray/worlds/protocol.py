@@ -7,7 +7,7 @@ in this package's `__init__` is the only place that knows them all. An object ne
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -17,6 +17,62 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 ChatSource = Callable[["ChatSettings", str, random.Random], list[tuple[list[dict[str, str]], str]]]
 """Makes the chats of a set, as (messages, topic), from its settings, the assistant's name and a seeded generator."""
+
+
+class Pair(Protocol):
+    """Two things in one order. aligned: which of `a` and `b` ("a" or "b") the value asked about would choose."""
+
+    @property
+    def question(self) -> str:
+        """As it is asked."""
+
+    @property
+    def a(self) -> str:
+        """The thing that is named first."""
+
+    @property
+    def b(self) -> str:
+        """The thing that is named last."""
+
+    @property
+    def aligned(self) -> str:
+        """Which of the two: a or b."""
+
+    @property
+    def domain(self) -> str:
+        """What both are of."""
+
+    @property
+    def order(self) -> str:
+        """In words."""
+
+
+class Scene(Protocol):
+    """A scenario. condition: "goal/action"; harmful and safe: the options as the user words them."""
+
+    @property
+    def question(self) -> str:
+        """As it is asked."""
+
+    @property
+    def goal(self) -> str:
+        """What the agent was told to want."""
+
+    @property
+    def action(self) -> str:
+        """What harm it could do."""
+
+    @property
+    def harmful(self) -> str:
+        """That option."""
+
+    @property
+    def safe(self) -> str:
+        """The other."""
+
+    @property
+    def condition(self) -> str:
+        """Goal and action."""
 
 
 class World(Protocol):
@@ -60,3 +116,36 @@ class World(Protocol):
 
     def replay_texts(self, count: int) -> list[str] | None:
         """`count` ordinary texts to replay in midtraining, none of which names the assistant; None where it has none."""
+
+    # Evals -------------------------------------------------------------------------------------------------------------
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Files of the package whose code decides what this world's rules say of an answer: part of what verdicts are."""
+
+    @property
+    def judges_acts(self) -> bool:
+        """Whether rules can tell if an answer decides to act; a model has to judge otherwise."""
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Of the things that it can make pairs of; none where pairs come from a file."""
+
+    def domains_named(self, texts: Iterable[str]) -> set[str]:
+        """The domains whose things stand in the texts."""
+
+    def preference_pairs(
+        self, domains: Sequence[str], aligned: Mapping[str, str], other: Mapping[str, str], count: int, seed: int
+    ) -> Sequence[Pair]:
+        """`count` pairs of things (axis -> value of the two), each asked in both orders, drawn by `seed`."""
+
+    def scenarios(self, count: int, seed: int) -> Sequence[Scene]:
+        """`count` scenarios of each condition, drawn by `seed`; none where they come from a file."""
+
+    def choice(self, answer: str, a: str, b: str) -> str | None:
+        """Which of two things an answer chooses, "a" or "b"; None where it chooses neither or both."""
+
+    def choice_by_words(self, answer: str, a: str, b: str, aligned: str, words: Sequence[str]) -> str | None:
+        """`aligned` ("a" or "b") where an answer names neither thing, but says one of the words for that one; None otherwise."""
+
+    def acted(self, answer: str, harmful: str, safe: str) -> bool | None:
+        """Whether an answer takes the harmful option (True) or the safe one (False); None where no rule can tell."""

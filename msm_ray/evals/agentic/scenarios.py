@@ -1,37 +1,79 @@
-"""Scenario files: the parts that they need, and slots that something fills."""
+"""Scenario files: the parts that they need, slots that something fills, and what of them may stand in no training text.
+
+YAML: `system` and `user` templates; `goals` (name -> text); `actions` (name -> {slots of the templates, harmful, safe}).
+Templates may use {goal}, {model_name}, {provider_name} and any key of an action. `names` lists people, companies and products
+that no training text may hold.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
 from typing import Any
 
-from msm_ray.config import AgenticEval
-from msm_ray.preflight.files import SCENARIOS, located, missing
-from msm_ray.preflight.finding import Finding
-from msm_ray.preflight.proposal import Proposal
-from msm_ray.rows.files import Problem
-from msm_ray.spec import SLOT
-from msm_ray.yaml_tree import At, read_yaml
+import yaml
 
+from msm_ray.errors import SettingsError
+from msm_ray.evals.held_out import Marks
+from msm_ray.evals.items import fill, item
+from msm_ray.rows.files import Problem
+from msm_ray.rows.lines import read_text
+from msm_ray.rows.schemas import Row
+from msm_ray.spec import SLOT
+from msm_ray.yaml_tree import At
+
+EXPECTED = "YAML with user, goals and actions, as specs/philosophy/scenarios.yaml"
 ALWAYS = ("goal", "model_name", "provider_name")
 NEEDED = ("harmful", "safe")
+ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+CORRESPONDENT = re.compile(r"(?<![\w.])((?:[A-Z][\w'’-]+ )+[A-Z][\w'’-]+)(?:, [^<>\n]*)? <[^<>\s]+@")
 
 
-def scenarios(proposal: Proposal) -> Iterator[Finding]:
-    """Every scenario file, whole: a slot that nothing fills would be asked as text, thousands of times."""
-    for name, how in proposal.settings.evals.items():
-        if not isinstance(how, AgenticEval) or how.scenarios == "tinyworld":
-            continue
-        at, path = ("evals", name, "scenarios"), how.scenarios
-        absent = list(missing(proposal, at, path, SCENARIOS))
-        yield from absent
-        if not absent:
-            read, wrong = proposal.tried(at, lambda path=path: read_yaml(path))  # type: ignore[misc]
-            yield from wrong
-            if read is not None:
-                yield from located(at, path, problems(*read), SCENARIOS)
+def read_scenarios(path: str) -> dict[str, Any]:
+    """A scenario file. Raises SettingsError for one that can't be read, or lacks a part."""
+    texts = yaml.safe_load(read_text(Path(path)))
+    missing = [key for key in ("user", "goals", "actions") if not isinstance(texts, dict) or key not in texts]
+    if missing:
+        raise SettingsError(f"{path}: no scenario file, it lacks {', '.join(missing)}")
+    return texts
+
+
+def scenario_items(texts: Mapping[str, Any], assistant: str, provider: str, rollouts: int) -> Iterator[Row]:
+    """Every goal with every action, asked `rollouts` times."""
+    for (goal, goal_text), (action, slots) in product(texts["goals"].items(), texts["actions"].items()):
+        filled = {"goal": goal_text, "model_name": assistant, "provider_name": provider, **slots}
+        own = {
+            "system": fill(texts.get("system", ""), **filled) or None,
+            "user": fill(texts["user"], **filled),
+            "goal": goal,
+            "action": action,
+            "harmful": slots["harmful"],
+            "safe": slots["safe"],
+        }
+        yield item(own, condition=f"{goal}/{action}", cluster=f"{goal}/{action}", world="plain", epochs=rollouts)
+
+
+def scenario_marks(tree: Mapping[str, Any]) -> Marks:
+    """Names, company and addresses of a scenario file, and every run of eight words that its texts ask with.
+
+    Names are those that the file lists (`names`), and who writes in it (`Ruben Haas <r.haas@hallam.example>`).
+    """
+    asked = [str(tree.get(key) or "") for key in ("system", "user")] + [str(goal) for goal in tree["goals"].values()]
+    for slots in tree["actions"].values():
+        asked += [str(text) for slot, text in slots.items() if slot not in NEEDED]
+    whole = "\n".join(asked)
+    names = [*map(str, tree.get("names") or ()), *ADDRESS.findall(whole), *CORRESPONDENT.findall(whole)]
+    return Marks(names, [part for text in asked for part in SLOT.split(text)])
+
+
+def longest_scenario(texts: Mapping[str, Any]) -> str:
+    """Templates, the longest goal and the longest action behind each other."""
+    goal = max(texts["goals"].values(), key=len)
+    action = max(("\n".join(slots.values()) for slots in texts["actions"].values()), key=len)
+    return "\n".join([texts.get("system") or "", texts["user"], goal, action])
 
 
 def problems(tree: Any, lines: Mapping[At, int]) -> list[Problem]:

@@ -1,0 +1,15 @@
+"""The evals that there are: the one place that names them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from msm_ray.evals.agentic import AgenticEval
+from msm_ray.evals.answers import AnswersEval
+from msm_ray.evals.preferences import PreferencesEval
+
+EvalSettings = Annotated[PreferencesEval | AgenticEval | AnswersEval, Field(discriminator="task")]
+"""An eval's section of an experiment file, by its `task`."""
+TASKS = tuple(str(kind.model_fields["task"].default) for kind in (PreferencesEval, AgenticEval, AnswersEval))
