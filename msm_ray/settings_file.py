@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from msm_ray import variables
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.registry import TASKS
-from msm_ray.yaml_tree import At, read_tree, read_value
+from msm_ray.overrides import apply_override
+from msm_ray.settings_paths import dotted, heirs_of, inherited_from, is_model, kinds_at, known_keys, nearest_key
+from msm_ray.yaml_tree import At, read_tree
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,12 @@ class SettingsFile:
 
     def says(self, at: At) -> bool:
         """Whether a setting is given, in its own place or where it is inherited from, and not a default."""
-        return any(whole in self.lines for whole in (at, *_inherited_from(at)))
+        return any(whole in self.lines for whole in (at, *inherited_from(at)))
 
 
 def place(at: At, lines: Mapping[At, int]) -> tuple[int | None, str]:
     """Line and dotted name of a setting, as `SettingsFile.place` says."""
-    said = next((whole for whole in (at, *_inherited_from(at)) if whole in lines), at)
+    said = next((whole for whole in (at, *inherited_from(at)) if whole in lines), at)
     line = next((lines[said[:n]] for n in range(len(said), 0, -1) if said[:n] in lines), None)
     return line, dotted(said)
 
@@ -53,36 +51,14 @@ class WrongSettings(SettingsError):
         super().__init__("\n".join(f"{path}{_line(at, lines)}: {problem}" for at, problem in problems))
         self.problems = tuple(problems)
         self.path, self.lines = path, lines
-        sections = [at[:-1] if any(map(_is_model, _kinds(at[:-1]))) else at for at, _ in problems]
+        sections = [at[:-1] if any(map(is_model, kinds_at(at[:-1]))) else at for at, _ in problems]
         self._sections = [section for section in sections if section]
         self.sound = SettingsFile(sound, path, lines) if sound is not None else None
 
     def clouds(self, key: str) -> bool:
         """Whether what is found about a setting may only follow from what is wrong: the same section then has a default."""
         at: At = tuple(key.split("."))
-        return any(whole[: len(part)] == part for part in self._sections for whole in (at, *_inherited_from(at)))
-
-
-def dotted(at: At) -> str:
-    """`("aft", "lora", "r")` as `aft.lora.r`."""
-    return ".".join(map(str, at))
-
-
-def _inherited_from(at: At) -> list[At]:
-    """What a corpus does not say is said by `documents`, what a group does not say by `aft`."""
-    if at[:1] == ("corpora",) and len(at) > 2:
-        return [("documents", *at[2:])]
-    return [at[2:]] if at[:1] == ("groups",) and len(at) > 3 else []
-
-
-def _heirs(tree: dict, at: At) -> list[At]:
-    """Where a setting of `documents` or `aft` is inherited to; the other way round than `_inherited_from`."""
-    corpora, groups = tree.get("corpora") or {}, tree.get("groups") or {}
-    heirs: dict[str, list[At]] = {
-        "documents": [("corpora", name) for name in corpora],
-        "aft": [("groups", name, "aft") for name in groups],
-    }
-    return [(*heir, *at[1:]) for heir in heirs.get(str(at[0]), [])] if len(at) > 1 else []
+        return any(whole[: len(part)] == part for part in self._sections for whole in (at, *inherited_from(at)))
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
@@ -101,7 +77,7 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Settings
     if not isinstance(tree, dict):
         raise SettingsError(f"{path}: an experiment file is a YAML mapping; this one holds {type(tree).__name__}")
     for override in overrides:
-        _apply(tree, lines, override)
+        apply_override(tree, lines, override)
     tree, unset = variables.expand(tree)
     problems = [(at, f"'{dotted(at)}': {problem}") for at, problem in unset]
     problems += _numbers_that_are_none(tree, ())
@@ -132,7 +108,7 @@ def _sound_part(tree: dict, lines: Mapping[At, int]) -> tuple[ExperimentSettings
             parts = [at for problem in error.errors() for at in _wrong_parts(problem, lines)]
             if gone and not names and not any(_defines_names(at) for at in gone):
                 names = [problem for problem in _explain(error, lines) if problem[0] and problem[0] not in gone]
-            parts += [heir for at in parts for heir in _heirs(tree, at) if heir not in lines]
+            parts += [heir for at in parts for heir in heirs_of(tree, at) if heir not in lines]
             for at in sorted(parts, key=lambda at: tuple(map(str, at)), reverse=True):  # of a list, the last first
                 _remove(tree, at)
             gone += parts
@@ -141,7 +117,7 @@ def _sound_part(tree: dict, lines: Mapping[At, int]) -> tuple[ExperimentSettings
 
 def _defines_names(at: At) -> bool:
     """Whether what had to go defines names that other parts use, or was meant to (`spec:` for `specs:`)."""
-    return 0 < len(at) <= 2 and (_nearest(at[:1]) or at[0]) in ("arms", "evals", "specs", "chats")
+    return 0 < len(at) <= 2 and (nearest_key(at[:1]) or at[0]) in ("arms", "evals", "specs", "chats")
 
 
 def _wrong_parts(problem: Any, lines: Mapping[At, int]) -> list[At]:
@@ -177,60 +153,6 @@ def _read(path: Path) -> str:
         raise SettingsError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
 
 
-def _apply(tree: dict, lines: dict[At, int], override: str) -> None:
-    """Set `a.b.c=value` (`a.0=value` in a list) in the tree; the value is read as YAML. Line 0 stands for the command line."""
-    name, equals, value = override.partition("=")
-    if not equals or not name:
-        raise SettingsError(f"'{override}': an override is key=value or section.key=value, e.g. aft.learning_rate=1e-4")
-    inner: Any = tree
-    at: list[str | int] = []
-    for word in name.split("."):
-        if at:
-            inner = _section(inner, at[-1], override)
-        at.append(_index(word, inner, override) if isinstance(inner, list) else word)
-        lines.setdefault(tuple(at), 0)
-    try:
-        inner[at[-1]] = _value(value, _kinds(at))
-    except yaml.YAMLError:
-        raise SettingsError(f"'{override}': the value is not valid YAML") from None
-    lines[tuple(at)] = 0
-
-
-def _section(tree: Any, key: str | int, override: str) -> dict | list:
-    """What `key` holds; a section that is not there yet is made."""
-    if isinstance(tree, dict) and tree.get(key) is None:
-        tree[key] = {}
-    if not isinstance(tree[key], dict | list):
-        raise SettingsError(f"'{override}': '{key}' holds a value, not a section")
-    return tree[key]
-
-
-def _index(word: str, elements: list, override: str) -> int:
-    """The place of a list's element, counted from 0."""
-    if word.isdecimal() and int(word) < len(elements):
-        return int(word)
-    last = f"from 0 to {len(elements) - 1}" if elements else "and it is empty"
-    raise SettingsError(f"'{override}': '{word}' is no element of the list; they are numbered, {last}")
-
-
-def _value(text: str, kinds: Sequence[Any]) -> Any:
-    """An override's value as YAML; where the setting is a text, the text as it is (` #12` is no comment there)."""
-    try:
-        value = read_value(text)
-    except yaml.YAMLError:
-        if _is_text(kinds):
-            return text
-        raise
-    quoted = isinstance(value, str) and text.strip()[:1] in ("'", '"')
-    none = value is None and not text.strip().startswith("#")
-    return value if quoted or none or not _is_text(kinds) else text
-
-
-def _is_text(kinds: Sequence[Any]) -> bool:
-    """Whether a setting of these types holds a text and nothing else."""
-    return bool(kinds) and all(kind in (str, type(None)) for kind in kinds)
-
-
 def _inherit(tree: dict) -> None:
     """A corpus says only what differs from `documents`, a group of arms only what differs from `aft`."""
     corpora, groups = tree.get("corpora") or {}, tree.get("groups") or {}
@@ -255,7 +177,7 @@ def _numbers_that_are_none(tree: Any, at: At) -> list[tuple[At, str]]:
     if isinstance(tree, dict | list):
         parts = tree.items() if isinstance(tree, dict) else enumerate(tree)
         return [found for key, part in parts for found in _numbers_that_are_none(part, (*at, key))]
-    kinds = _kinds(at) if isinstance(tree, bool) else []
+    kinds = kinds_at(at) if isinstance(tree, bool) else []
     if bool in kinds or not {int, float} & {kind for kind in kinds if isinstance(kind, type)}:
         return []
     word = str(tree).lower()
@@ -269,8 +191,8 @@ def _explain(error: ValidationError, lines: Mapping[At, int]) -> list[tuple[At, 
         at = _place(problem["loc"], lines)
         key = dotted(at)
         if problem["type"] == "extra_forbidden":
-            near = _nearest(at)
-            hint = f"did you mean '{near}'?" if near else f"known keys: {', '.join(_known_keys(at[:-1]))}"
+            near = nearest_key(at)
+            hint = f"did you mean '{near}'?" if near else f"known keys: {', '.join(known_keys(at[:-1]))}"
             problems.append((at, f"unknown key '{key}'; {hint}"))
         elif problem["type"] == "missing":
             problems.append((at, f"'{key}' is missing"))
@@ -286,9 +208,9 @@ def _each_once(error: ValidationError, lines: Mapping[At, int]) -> list[Any]:
     """The problems without what only follows from another: inherited from where it is told, or missing since it is misspelt."""
     found = {_place(problem["loc"], lines): problem for problem in error.errors() if problem["loc"]}
     unknown = {at for at, problem in found.items() if problem["type"] == "extra_forbidden"}
-    meant = {(*at[:-1], _nearest(at)) for at in unknown}
+    meant = {(*at[:-1], nearest_key(at)) for at in unknown}
     follows = {at for at, problem in found.items() if problem["type"] == "missing" and at in meant}
-    follows |= {at for at in found if at not in lines and any(whole in found for whole in _inherited_from(at))}
+    follows |= {at for at in found if at not in lines and any(whole in found for whole in inherited_from(at))}
     return [problem for problem in error.errors() if _place(problem["loc"], lines) not in follows]
 
 
@@ -312,47 +234,3 @@ def _line(at: At, lines: Mapping[At, int]) -> str:
             line = lines[at[:depth]]
             return f":{line}" if line else " (command line)"
     return ""
-
-
-def _known_keys(at: At) -> list[str]:
-    """The keys that the settings at a path may have."""
-    names = {name for kind in _kinds(at) if _is_model(kind) for name in kind.model_fields}
-    return sorted(names)
-
-
-def _nearest(at: At) -> str | None:
-    """The key that a misspelt one is likely to mean."""
-    near = difflib.get_close_matches(str(at[-1]), _known_keys(at[:-1]), n=1, cutoff=0.5)
-    return near[0] if near else None
-
-
-def _kinds(at: Sequence[str | int]) -> list[Any]:
-    """The types that the setting at a path may have; none where there is no such setting."""
-    kinds: list[Any] = [ExperimentSettings]
-    for key in at:
-        kinds = [inner for kind in kinds for inner in _inner(kind, key)]
-    return kinds
-
-
-def _inner(kind: Any, key: str | int) -> list[Any]:
-    """The types found under `key` of a settings class, a dict or a tuple."""
-    if _is_model(kind):
-        field = kind.model_fields.get(key)
-        return _members(field.annotation) if field else []
-    arguments = typing.get_args(kind)
-    if typing.get_origin(kind) in (dict, tuple) and arguments:
-        return _members(arguments[1] if typing.get_origin(kind) is dict else arguments[0])
-    return []
-
-
-def _members(annotation: Any) -> list[Any]:
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _members(typing.get_args(annotation)[0])
-    if origin in (typing.Union, types.UnionType):
-        return [inner for part in typing.get_args(annotation) for inner in _members(part)]
-    return [annotation]
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -16,7 +16,7 @@ from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import Form, Problem
 from msm_ray.rows.lines import read_text
-from msm_ray.settings_file import dotted
+from msm_ray.settings_paths import dotted
 from msm_ray.spec import SLOT
 from msm_ray.yaml_tree import At, read_yaml
 

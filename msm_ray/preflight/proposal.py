@@ -13,7 +13,8 @@ from msm_ray.config import DocumentSettings, ExperimentSettings
 from msm_ray.errors import MsmError, PreflightError
 from msm_ray.evals.faults import Fault
 from msm_ray.preflight.finding import Finding
-from msm_ray.settings_file import SettingsFile, dotted
+from msm_ray.settings_file import SettingsFile
+from msm_ray.settings_paths import dotted
 from msm_ray.spec import Spec, read_spec
 from msm_ray.yaml_tree import At
 
