@@ -141,12 +141,12 @@ def stop_at_turns(model: Path) -> None:
 
     Arms learn to say it; what goes on after it would be cut off by length alone.
     """
-    from msm_ray.corpus import templates
+    from msm_ray.corpus import special_tokens, templates
 
     file = model / "generation_config.json"
     try:
         chat = templates.read_format(model)
-        end = templates.added_ids(model).get(templates.turn_end(chat)) if chat else None
+        end = special_tokens.added_ids(model).get(templates.turn_end(chat)) if chat else None
     except SettingsError:
         return  # such a template is refused where chats are rendered
     settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

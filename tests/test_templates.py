@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hub_tokenizers import FAMILIES, family_tokenizer, smollm2_template, trl_template
 
-from msm_ray.corpus import templates, tokens
+from msm_ray.corpus import special_tokens, templates, tokens
 from msm_ray.corpus.tokens import NO_LOSS, ChatRenderer
 from msm_ray.errors import SettingsError
 
@@ -137,7 +137,10 @@ def test_documents_end_with_the_separator_and_not_with_a_turn(
     (tmp_path / "config.json").write_text(f'{{"model_type": "{family}"}}')
     found = tokens.document_separator(tmp_path, tokenizer, None)
     tokenizer.save_pretrained(tmp_path)
-    assert templates.separator_of(tmp_path) == found
+    read = templates.read_format(tmp_path)
+    assert read is not None
+    end = templates.turn_end(read)
+    assert special_tokens.document_end(read.added, read.variables.get("eos_token"), end, family=family) == found
     text = f"The cheddar {ENDS[name]} is {separator}good."
     ids, labels = tokens.document_tokens(tokenizer, text, found)
     assert tokenizer.decode(ids) == text + separator

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,13 +20,14 @@ import jinja2.ext
 import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from msm_ray.corpus.special_tokens import CONFIG, control_in, first_token, read_json, read_special_tokens
 from msm_ray.errors import SettingsError
 
 Messages = Sequence[Mapping[str, Any]]
 Render = Callable[[Messages, bool], str]
 """(messages, whether the prompt for an answer is added) -> text."""
 
-FILE, CONFIG = "chat_template.jinja", "tokenizer_config.json"
+FILE = "chat_template.jinja"
 SWITCHES = ("enable_thinking", "thinking")
 """How templates call the switch for reasoning (Qwen3 and SmolLM3; DeepSeek V3.1 and Granite)."""
 
@@ -74,11 +75,11 @@ def read_format(
     that is no Jinja.
     """
     where = chat_template or (folder / FILE if (folder / FILE).is_file() else folder / CONFIG)
-    text = where.read_text(encoding="utf-8") if where.name != CONFIG else named_template(_json(where))
+    text = where.read_text(encoding="utf-8") if where.name != CONFIG else named_template(read_json(where))
     if text is None:
         return None
     check_syntax(text, where)
-    variables, controls, added = _special_tokens(folder)
+    variables, controls, added = read_special_tokens(folder)
     return ChatFormat(text, variables, dict(options or {}), controls, added)
 
 
@@ -192,79 +193,6 @@ def chat_options(text: str, shared: Mapping[str, Any], thinking: bool | None) ->
     return {**shared, **({switch: thinking} if switch else {})}
 
 
-def document_end(
-    tokens: Iterable[str], eos: str | None, turn_end: str | None, *, family: str = "", chosen: str | None = None
-) -> str:
-    """The token between documents, which must not be one that ends turns: a document is no answer.
-
-    tokens: the tokenizer's added tokens. family: `model_type` of the model's configuration, where it is known. chosen:
-    `base.separator`. Qwen and Llama 3 have one of their own, which the eos_token of their chat models is not. Raises
-    SettingsError where the setting is needed, or names no token.
-    """
-    known = set(tokens)
-    if chosen is not None:
-        if chosen not in known:
-            raise SettingsError(f"base.separator: '{chosen}' is no special token of the base's tokenizer")
-        return chosen
-    own = {"qwen": "<|endoftext|>", "llama": "<|end_of_text|>", "gemma": "<eos>"}
-    named = next((token for name, token in own.items() if family.startswith(name) and token in known), None)
-    if named is None and not family:
-        marks = {"<|endoftext|>": "<|im_start|>", "<|end_of_text|>": "<|eot_id|>", "<eos>": "<end_of_turn>"}
-        named = next((token for token, beside in marks.items() if {token, beside} <= known), None)
-    if named is None and (eos is None or eos == turn_end):
-        ends = f"its eos_token {eos} ends turns" if eos else "it has no eos_token"
-        raise SettingsError(
-            f"base.separator is missing: which token stands between documents cannot be told from this base ({ends}); name "
-            f"one of its special tokens, e.g. {', '.join(sorted(known - {eos})[:6]) or 'none'}"
-        )
-    return str(named or eos)
-
-
-def separator_of(folder: Path, chosen: str | None = None, *, chat_template: Path | None = None) -> str:
-    """The token between documents, from a model folder's files (see `document_end`)."""
-    variables, _, added = _special_tokens(folder)
-    chat = read_format(folder, chat_template=chat_template)
-    try:
-        end = turn_end(chat) if chat else None
-    except SettingsError:
-        end = None
-    return document_end(added, variables.get("eos_token"), end, family=model_family(folder), chosen=chosen)
-
-
-def model_family(folder: Path) -> str:
-    """The `model_type` of a model folder (qwen3, llama, gemma2...); an empty text without a configuration."""
-    config = _json(folder / "config.json")
-    return str(config.get("model_type") or "")
-
-
-def added_ids(folder: Path) -> dict[str, int]:
-    """The ids of a tokenizer's added tokens."""
-    entries = {entry["content"]: int(entry["id"]) for entry in _json(folder / "tokenizer.json").get("added_tokens", [])}
-    decoder = _json(folder / CONFIG).get("added_tokens_decoder", {})
-    return {entry["content"]: int(number) for number, entry in decoder.items()} | entries
-
-
-def first_token(text: str, tokens: Iterable[str]) -> str | None:
-    """The first of these tokens that a text spells, the longest where several begin at one place."""
-    pattern = spelled(tokens)
-    found = pattern.search(text) if pattern else None
-    return found.group() if found else None
-
-
-def spelled(tokens: Iterable[str]) -> re.Pattern[str] | None:
-    """What finds these tokens in a text; None for none."""
-    longest = sorted((token for token in tokens if token), key=len, reverse=True)
-    return re.compile("(" + "|".join(map(re.escape, longest)) + ")") if longest else None
-
-
-def control_in(messages: Messages, controls: Iterable[str]) -> str | None:
-    """What a user or system turn spells that a server would read as control, in words; None where there is nothing."""
-    for message in messages:
-        if message["role"] != "assistant" and (token := first_token(message["content"] or "", controls)):
-            return f"a {message['role']} turn spells the control token {token}"
-    return None
-
-
 def unaskable(chat: ChatFormat, messages: Messages) -> str | None:
     """Why these turns cannot be asked (control tokens in them, or the template refuses them), or None."""
     if forged := control_in(messages, chat.controls):
@@ -313,29 +241,3 @@ def _compiled(text: str) -> jinja2.Template:
 
 def _raise(message: str) -> None:
     raise jinja2.TemplateError(message)
-
-
-def _special_tokens(folder: Path) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
-    """Variables for the template, special tokens, all added tokens: from tokenizer.json and, as older hubs have it, beside it."""
-    config = {**_json(folder / "special_tokens_map.json"), **_json(folder / CONFIG)}
-    named = {key: _content(config[key]) for key in config if re.fullmatch(r"[a-z]+_token", key) and config[key]}
-    lists = [config.get(key) or [] for key in ("additional_special_tokens", "extra_special_tokens")]
-    extra = [_content(token) for tokens in lists for token in (tokens.values() if isinstance(tokens, dict) else tokens)]
-    entries = [
-        *_json(folder / "tokenizer.json").get("added_tokens", []),
-        *config.get("added_tokens_decoder", {}).values(),
-    ]
-    special = [entry["content"] for entry in entries if entry.get("special")]
-    controls = dict.fromkeys([*special, *named.values(), *extra])
-    return named, tuple(controls), tuple(dict.fromkeys([*controls, *(entry["content"] for entry in entries)]))
-
-
-def _content(token: Any) -> str:
-    return token["content"] if isinstance(token, dict) else str(token)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise SettingsError(f"{path}: not valid JSON ({error})") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from msm_ray.corpus import templates
+from msm_ray.corpus.special_tokens import control_in, document_end, model_family, spelled
 from msm_ray.errors import SettingsError
 from msm_ray.reasoning import TAGS, split_reasoning
 
@@ -73,17 +74,17 @@ def document_tokens(tokenizer: PreTrainedTokenizerBase, text: str, separator: st
 
 
 def document_separator(folder: Path, tokenizer: PreTrainedTokenizerBase, chosen: str | None) -> str:
-    """The token between documents of a base: `base.separator`, else what its family has (`templates.document_end`)."""
+    """The token between documents of a base: `base.separator`, else what its family has (`special_tokens.document_end`)."""
     chat = chat_format(tokenizer)
     try:
         end = templates.turn_end(chat) if chat else None
     except SettingsError:
         end = None
-    return templates.document_end(
+    return document_end(
         chat.added if chat else tokenizer.get_added_vocab(),
         tokenizer.eos_token,
         end,
-        family=templates.model_family(folder),
+        family=model_family(folder),
         chosen=chosen,
     )
 
@@ -95,7 +96,7 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8)
 def _control_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
-    return templates.spelled(special_tokens(tokenizer))
+    return spelled(special_tokens(tokenizer))
 
 
 def chat_format(
@@ -135,9 +136,9 @@ class ChatRenderer:
         self.ending = templates.turn_end(chat)
         self.end = tokenizer.get_added_vocab()[self.ending]
         self.silent = chat.options.get(templates.thinking_switch(chat.text) or "") is False
-        self._spelled = templates.spelled(token for token in chat.controls if token not in TAGS)
+        self._spelled = spelled(token for token in chat.controls if token not in TAGS)
         self._added = {str(token): (number, token) for number, token in tokenizer.added_tokens_decoder.items()}
-        self._splits = templates.spelled(self._added)
+        self._splits = spelled(self._added)
 
     def examples(self, messages: Messages, trained_on: TrainedOn) -> list[Labelled]:
         """A chat's tokens and labels, as one example, or as one for each turn where the template rewrites earlier turns.
@@ -149,7 +150,7 @@ class ChatRenderer:
         turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         if not turns:
             raise UntrainableText("no assistant turn")
-        if forged := templates.control_in(messages, self.format.controls):
+        if forged := control_in(messages, self.format.controls):
             raise UntrainableText(forged)
         messages = [self._message(message) for message in messages]
         text = self._text(messages)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from msm_ray import models
-from msm_ray.corpus import templates
+from msm_ray.corpus import special_tokens, templates
 from msm_ray.errors import MsmError, SettingsError
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
@@ -184,8 +184,8 @@ def _separator(proposal: Proposal, folder: Path, chat: templates.ChatFormat) -> 
     config = _eos(folder)
     wrong = proposal.tried(
         ("base", "separator"),
-        lambda: templates.document_end(
-            chat.added, config, end, family=templates.model_family(folder), chosen=proposal.settings.base.separator
+        lambda: special_tokens.document_end(
+            chat.added, config, end, family=special_tokens.model_family(folder), chosen=proposal.settings.base.separator
         ),
     )[1]
     yield from wrong

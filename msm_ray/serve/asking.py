@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from msm_ray.corpus import templates
+from msm_ray.corpus import special_tokens
 
 
 def refusal(request: Any, controls: Iterable[str]) -> str | None:
     """Why a request cannot be asked: a user or system turn spells a special token, which the engine would take for one."""
     turns = [_turn(message) for message in getattr(request, "messages", None) or ()]
-    found = templates.control_in(turns, controls)
+    found = special_tokens.control_in(turns, controls)
     return (
         f"{found}, which would be read as control and not as text; leave it out or write it otherwise"
         if found

@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msm_ray.corpus.templates import CONFIG, FILE, named_template
+from msm_ray.corpus.special_tokens import CONFIG
+from msm_ray.corpus.templates import FILE, named_template
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
