@@ -30,7 +30,7 @@ from msm_ray.artifacts import commit
 from msm_ray.config import TrainSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.watching import watched
-from msm_ray.progress import display, reporter, status, stderr_filter, words
+from msm_ray.progress import display, reporter, showing, status, stderr_filter, words
 from msm_ray.progress.growing import GrowingFiles
 from msm_ray.progress.work import Pace, Task
 from msm_ray.train.job import TrainingJob
@@ -191,7 +191,7 @@ def test_lines_say_how_far_it_is_and_the_status_file_says_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in {"TICK": 0.02, "FIRST_LINE": 0.0, "LINE_EVERY": 0.05}.items():
-        monkeypatch.setattr(reporter, name, seconds)
+        monkeypatch.setattr(showing, name, seconds)
     said: list[str] = []
     seen: list[dict[str, Any]] = []
 
@@ -245,9 +245,9 @@ PROGRAM = """
 import os, sys, time
 from pathlib import Path
 from msm_ray import progress
-from msm_ray.progress import reporter
+from msm_ray.progress import showing
 
-reporter.TICK = 0.05
+showing.TICK = 0.05
 root = Path(sys.argv[1])
 stages = {"documents/x": {"state": "waiting"}, "corpus/x": {"state": "waiting"}}
 telling = progress.Reporter(root, {"experiment": "q", "command": "msm run q.yaml"}, stages)

@@ -4,7 +4,8 @@ Stages tell how far they are through `task`, `waiting` and `over`; `reporting` i
 reports (a test, a worker process) telling costs nothing.
 """
 
-from msm_ray.progress.reporter import Reporter, current, over, reporting, task, waiting
+from msm_ray.progress.reporter import Reporter, current, over, task, waiting
+from msm_ray.progress.showing import reporting
 from msm_ray.progress.work import Task
 
 __all__ = ["Reporter", "Task", "current", "over", "reporting", "task", "waiting"]
