@@ -13,7 +13,7 @@ from test_cli import msm
 
 from msm_ray import cli
 
-PAGES = [Path("README.md"), Path("specs/README.md"), *sorted(Path("docs").rglob("*.md"))]
+PAGES = [Path("README.md"), Path("CONTRIBUTING.md"), Path("specs/README.md"), *sorted(Path("docs").rglob("*.md"))]
 
 
 def texts_of_the_code() -> str:
