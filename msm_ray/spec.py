@@ -160,3 +160,18 @@ def _paragraphs(text: str) -> tuple[Section, ...]:
 def _title(paragraph: str) -> str:
     words = re.findall(r"[^\s#*_`]+", paragraph)
     return " ".join(words[:6]).rstrip(".,;:!?") or paragraph[:40]
+
+
+def section_names(sections: tuple[Section, ...]) -> list[tuple[str, str]]:
+    """(domain, subdomain) of each section. A title that stands above every section names the spec and is no domain."""
+    paths = [section.path for section in sections]
+    first = paths[0][0] if paths[0] else None
+    shared = first is not None and len(paths) > 1 and all(path and path[0] == first for path in paths)
+    names: list[tuple[str, str]] = []
+    seen: dict[str, int] = {}
+    for path in paths:
+        steps = path[1:] if shared and len(path) > 1 else path or ("Introduction",)
+        name = steps[-1]
+        seen[name] = seen.get(name, 0) + 1
+        names.append((steps[0], name if seen[name] == 1 else f"{name} ({seen[name]})"))
+    return names

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from msm_ray.rows.journal import read_journal
 from msm_ray.whole_files import write_whole
 
 FILE = "metrics.jsonl"
@@ -54,7 +55,5 @@ def restore(out: Path, checkpoint: Path | None) -> None:
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """All whole lines in a folder, in order. A line that a kill cut off is none here, where `rows.files` calls it a fault."""
-    path = out / FILE
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The numbers of all steps in a folder, in order."""
+    return read_journal(out / FILE)

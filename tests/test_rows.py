@@ -26,6 +26,7 @@ from msm_ray.generate.replayed import TEXTS, write_replay
 from msm_ray.preflight import Proposal
 from msm_ray.preflight.held_out import problems
 from msm_ray.rows.files import Form, checked, few, read_file, sound_rows
+from msm_ray.rows.journal import read_journal, reopened
 from msm_ray.rows.lines import read_questions
 from msm_ray.rows.tables import read_rows, write_own_table
 from msm_ray.settings_file import read_experiment
@@ -286,6 +287,24 @@ def test_faults_of_a_text_to_mix_in_are_told_at_plan_with_their_lines(tmp_path: 
         (3, 'a row is an object, {"key": value, ...}, and this is []'),
     ]
     assert {f.remedy for f in told} == {f"expected: {TEXTS.expected}"}
+
+
+def test_nobody_else_opens_parquet() -> None:
+    files = [file for file in Path("msm_ray").rglob("*.py") if file.parent.name != "rows"]
+    assert [file for file in files if "pyarrow.parquet" in file.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("torn", ["", '{"a": 1', '{"a": "\u2028'])
+def test_a_journal_has_its_whole_lines_and_is_gone_on_with_behind_them(torn: str, tmp_path: Path) -> None:
+    path = tmp_path / "said.jsonl"
+    assert (read_journal(path), reopened(path)) == ([], [])
+    assert not path.exists()
+    whole = '{"a": "one\u2028line"}\n"two"\n'
+    path.write_text(whole + torn, encoding="utf-8")
+    assert read_journal(path) == [{"a": "one\u2028line"}, "two"]
+    assert path.read_text(encoding="utf-8") == whole + torn  # whoever only reads changes nothing: it is being written
+    assert reopened(path) == [{"a": "one\u2028line"}, "two"]
+    assert path.read_text(encoding="utf-8") == whole
 
 
 def test_the_room_knows_nothing_of_those_above_it() -> None:

@@ -20,7 +20,7 @@ from msm_ray.corpus import mixing, packing, templates, tokens
 from msm_ray.corpus.packing import Example
 from msm_ray.errors import QualityGateError, SettingsError, StageError
 from msm_ray.reasoning import split_reasoning
-from msm_ray.rows.tables import read_table_rows, write_own_table
+from msm_ray.rows.tables import read_data, write_own_table
 from msm_ray.whole_files import write_whole
 
 BLOCKS, FACTS, REJECTED = "blocks.arrow", "blocks.json", "rejected.parquet"
@@ -194,18 +194,7 @@ class _Renderer:
 def _rows(folder: Path, column: str) -> list[dict[str, Any]]:
     """Rows of a folder of Parquet files (or of its `data` folder), by id, however they are spread over files."""
     data = folder / "data" if (folder / "data").is_dir() else folder
-    files = sorted(data.glob("*.parquet"))
-    if not files:
-        raise StageError(f"{data}: no Parquet file with {column} in it")
-    rows: list[dict[str, Any]] = []
-    for file in files:
-        try:
-            rows += read_table_rows(file, ["id", column])
-        except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
-            raise StageError(
-                f"{file}: cannot be read as Parquet with id and {column} ({error}); make it again"
-            ) from None
-    return sorted(rows, key=lambda row: row["id"])
+    return sorted(read_data(data, ["id", column]), key=lambda row: row["id"])
 
 
 def _counts(

@@ -11,11 +11,10 @@ from msm_ray.corpus.card import corpus_card
 from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
 from msm_ray.errors import QualityGateError
-from msm_ray.generate.outline import section_names
 from msm_ray.rows.dataset_card import CARD
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row
 from msm_ray.rows.tables import clean, read_rows, write_table
-from msm_ray.spec import Spec
+from msm_ray.spec import Spec, section_names
 from msm_ray.whole_files import write_whole
 from msm_ray.worlds import World, world
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from msm_ray.failures import Ledger
+from msm_ray.rows.journal import read_journal, reopened
 
 FILE = "answers.jsonl"
 REFUSED_FILE = "refused.jsonl"
@@ -32,7 +34,6 @@ class Answer:
 class AnswerFile:
     """Append-only JSONL, one line an answer, each written whole; a line that a kill cut off is dropped and asked again.
 
-    So it is read here, not by `rows.files`, which calls such a line a fault of the file and cuts nothing off.
     Inspect's own logs are written in batches and lose what is in memory; a rollout that was answered is never asked twice.
     refused: rollouts that the server refused for their own sake -> why, in a file of their own; they are not asked again.
     ledger: what came of the rollouts that this process asked.
@@ -40,11 +41,10 @@ class AnswerFile:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self._answers = {(answer.sample, answer.epoch): answer for answer in _whole_lines(self._path)}
+        self._answers = {(answer.sample, answer.epoch): answer for answer in map(_answer, reopened(self._path))}
         self._file = self._path.open("a", encoding="utf-8")
         self._refused_path = folder / REFUSED_FILE
-        refused = [json.loads(line) for line in _cut_to_whole_lines(self._refused_path)]
-        self.refused = {(row["sample"], row["epoch"]): row["reason"] for row in refused}
+        self.refused = {(row["sample"], row["epoch"]): row["reason"] for row in reopened(self._refused_path)}
         self.ledger = Ledger()
 
     def __enter__(self) -> AnswerFile:
@@ -81,28 +81,8 @@ class AnswerFile:
 
 def read_answers(folder: Path) -> dict[tuple[str, int], Answer]:
     """The answers in a rollouts folder, by (sample, epoch); one that is being written is not there yet."""
-    path = folder / FILE
-    content = path.read_bytes() if path.is_file() else b""
-    answers = _parse(content[: content.rfind(b"\n") + 1])
-    return {(answer.sample, answer.epoch): answer for answer in answers}
+    return {(answer.sample, answer.epoch): answer for answer in map(_answer, read_journal(folder / FILE))}
 
 
-def _whole_lines(path: Path) -> list[Answer]:
-    """Read what is whole and cut off the rest."""
-    return [Answer(**json.loads(line)) for line in _cut_to_whole_lines(path)]
-
-
-def _cut_to_whole_lines(path: Path) -> list[bytes]:
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
-    end = content.rfind(b"\n") + 1
-    if end < len(content):
-        with path.open("r+b") as file:
-            file.truncate(end)
-    return [line for line in content[:end].split(b"\n") if line]
-
-
-def _parse(lines: bytes) -> list[Answer]:
-    """Lines end at \\n alone: an answer may hold other characters at which `str.splitlines` would cut."""
-    return [Answer(**json.loads(line)) for line in lines.split(b"\n") if line]
+def _answer(row: dict[str, Any]) -> Answer:
+    return Answer(**row)

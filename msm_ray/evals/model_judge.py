@@ -19,6 +19,7 @@ from msm_ray.errors import QualityGateError
 from msm_ray.evals.faults import Fault
 from msm_ray.evals.judgement import Judgement
 from msm_ray.failures import REFUSED, Ledger, classify
+from msm_ray.rows.journal import reopened
 
 FILE = "judgements.jsonl"
 AT_ONCE = 32
@@ -184,17 +185,9 @@ def _key(item: dict[str, Any], epoch: int) -> str:
 
 
 def _kept(path: Path) -> dict[str, Judgement]:
-    """The usable judgements so far, in the order in which they came.
-
-    A last line that a kill cut off is taken out of the file, which will be gone on with; `rows.files` calls it a fault.
-    """
-    if not path.is_file():
-        return {}
-    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
-    os.truncate(path, len((whole + "\n").encode()) if whole else 0)
-    rows = [json.loads(line) for line in whole.split("\n") if line]
+    """The usable judgements so far, in the order in which they came."""
     found: dict[str, Judgement] = {}
-    for row in rows:
+    for row in reopened(path):
         key = row.pop("key")
         found.pop(key, None)  # the last one given stands, and stands last
         if row["verdict"] is not None:

@@ -15,7 +15,7 @@ import yaml
 from msm_ray.config import DocumentSettings
 from msm_ray.errors import SettingsError
 from msm_ray.generate import sentences as english
-from msm_ray.spec import Section, Spec
+from msm_ray.spec import Section, Spec, section_names
 from msm_ray.whole_files import write_whole
 from msm_ray.worlds import world
 
@@ -213,18 +213,3 @@ def _assertions(section: Section, assistant: str) -> tuple[Assertion, ...]:
     all_of_them = [each for each in english.split_sentences(section.text) if not english.about_the_text(each)]
     chosen = english.about_assistant(all_of_them, assistant) or all_of_them
     return tuple(Assertion(sentence, english.label(sentence)) for sentence in chosen)
-
-
-def section_names(sections: tuple[Section, ...]) -> list[tuple[str, str]]:
-    """(domain, subdomain) of each section. A title that stands above every section names the spec and is no domain."""
-    paths = [section.path for section in sections]
-    first = paths[0][0] if paths[0] else None
-    shared = first is not None and len(paths) > 1 and all(path and path[0] == first for path in paths)
-    names: list[tuple[str, str]] = []
-    seen: dict[str, int] = {}
-    for path in paths:
-        steps = path[1:] if shared and len(path) > 1 else path or ("Introduction",)
-        name = steps[-1]
-        seen[name] = seen.get(name, 0) + 1
-        names.append((steps[0], name if seen[name] == 1 else f"{name} ({seen[name]})"))
-    return names

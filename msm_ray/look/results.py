@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from msm_ray.evals import verdicts as verdicts_file
 from msm_ray.look.entries import Entry, made_from, read_root
+from msm_ray.rows.tables import read_table
 from msm_ray.stats import Rate, Verdict, rate
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _is_scored(entry: Entry) -> bool:
 
 
 def _with_seed(entry: Entry, entries: list[Entry]) -> pa.Table:
-    table = pq.read_table(entry.folder / verdicts_file.FILE)
+    table = read_table(entry.folder / verdicts_file.FILE)
     seeds = pa.array([_seed(entry, entries)] * table.num_rows, pa.int64())
     return table.append_column("seed", seeds).select(VERDICT_SCHEMA.names).cast(VERDICT_SCHEMA)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from msm_ray.look.page import Page
-from msm_ray.look.sampling import count_rows, sample_rows
 from msm_ray.look.view import View
+from msm_ray.rows.sampling import columns_of, count_rows, count_values, sample_rows
 
 ORIGIN = ("type", "domain", "subdomain", "idea", "generator")
 """Columns that say where a document comes from."""
@@ -19,7 +16,7 @@ ORIGIN = ("type", "domain", "subdomain", "idea", "generator")
 def show_documents(view: View) -> None:
     """Documents with where they come from, and rejected ones."""
     files = sorted((view.entry.folder / "data").glob("*.parquet"))
-    if "type" in _columns(files):
+    if "type" in columns_of(files):
         for column in ("domain", "type"):
             view.page.facts(f"by {column}", _shares(files, column))
     rows = sample_rows(files, view.count, view.rng)
@@ -78,16 +75,9 @@ def _rejected(view: View) -> None:
             view.page.text(row.get("raw"), head)
 
 
-def _columns(files: list[Path]) -> list[str]:
-    return pq.read_schema(files[0]).names if files else []
-
-
 def _shares(files: list[Path], column: str, most: int = 12) -> dict[str, str]:
     """How many rows have each value of a column, the most frequent first; reasons that go into detail count as one."""
-    counts: Counter[str] = Counter()
-    for file in files:
-        for entry in pq.read_table(file, columns=[column]).column(column).value_counts().to_pylist():
-            counts[str(entry["values"])] += entry["counts"]
+    counts = count_values(files, column)
     shown = {f"{name}:": f"{n:,}" for name, n in counts.most_common(most)}
     others = sum(n for _, n in counts.most_common()[most:])
     return shown | ({"others:": f"{others:,}"} if others else {})

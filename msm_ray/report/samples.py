@@ -6,12 +6,11 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow.dataset as datasets
-
 from msm_ray.artifacts import Artifact
 from msm_ray.corpus.blocks import read_blocks, sample_texts
 from msm_ray.experiment import Experiment
 from msm_ray.report.results import Results
+from msm_ray.rows.tables import read_data
 
 DOCUMENTS, MASKED = 10, 2
 Spans = list[tuple[str, bool]]
@@ -21,8 +20,7 @@ def corpora(artifacts: Mapping[str, Artifact]) -> list[dict[str, Any]]:
     """Per corpus: counts, what was dropped and why, and some documents."""
     found = []
     for artifact in (a for a in artifacts.values() if a.stage == "corpus"):
-        rows = datasets.dataset(artifact.folder / "data").to_table(columns=["id", "text", "type"]).to_pylist()
-        rows.sort(key=lambda r: r["id"])
+        rows = sorted(read_data(artifact.folder / "data", ["id", "text", "type"]), key=lambda r: r["id"])
         sample = random.Random(0).sample(rows, min(DOCUMENTS, len(rows)))
         found.append({"name": artifact.name, "counts": artifact.counts, "documents": sample})
     return found

@@ -60,9 +60,28 @@ def read_rows(folder: Path, columns: list[str] | None = None) -> Iterator[Row]:
         yield from read_table_rows(path, columns)
 
 
+def read_data(folder: Path, columns: list[str]) -> list[Row]:
+    """The rows of a folder of Parquet files that have to be there. Raises StageError without any, or where one is damaged."""
+    files, named = sorted(folder.glob("*.parquet")), " and ".join(columns)
+    if not files:
+        raise StageError(f"{folder}: no Parquet file with {named} in it")
+    rows: list[Row] = []
+    for file in files:
+        try:
+            rows += read_table_rows(file, columns)
+        except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            raise StageError(f"{file}: cannot be read as Parquet with {named} ({error}); make it again") from None
+    return rows
+
+
 def read_table_rows(path: Path, columns: list[str] | None = None) -> list[Row]:
     """The rows of one file."""
-    return pq.read_table(path, columns=columns).to_pylist()
+    return read_table(path, columns).to_pylist()
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """One file as an Arrow table, for what is counted by columns."""
+    return pq.read_table(path, columns=columns)
 
 
 def clean(out: Path) -> None:

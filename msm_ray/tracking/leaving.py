@@ -14,7 +14,8 @@ from typing import Any
 
 from msm_ray.artifacts import Artifact
 from msm_ray.config import ExperimentSettings
-from msm_ray.rows.tables import read_table_rows
+from msm_ray.rows.sampling import columns_of
+from msm_ray.rows.tables import read_data, read_table_rows
 
 SHOWN_ROWS = 50
 """Documents, and chats, of a table."""
@@ -56,20 +57,14 @@ def counts(artifact: Artifact) -> dict[str, int | float]:
 
 def documents(corpus: Artifact) -> list[list[Any]]:
     """Documents of a corpus, drawn by a fixed seed, as rows of `DOCUMENT_COLUMNS`."""
-    import pyarrow.dataset as datasets
-
-    data = datasets.dataset(corpus.folder / "data")
-    columns = [name for name in DOCUMENT_COLUMNS if name in data.schema.names]
-    rows = data.to_table(columns=columns).to_pylist()
+    there = columns_of(sorted((corpus.folder / "data").glob("*.parquet")))
+    rows = read_data(corpus.folder / "data", [name for name in DOCUMENT_COLUMNS if name in there])
     return [[row.get(column) for column in DOCUMENT_COLUMNS] for row in _drawn(rows, SHOWN_ROWS, corpus.name)]
 
 
 def chats(artifact: Artifact) -> list[list[str]]:
     """Chats of a set, drawn by a fixed seed: (id, turns as lines)."""
-    import pyarrow.dataset as datasets
-
-    rows = datasets.dataset(artifact.folder / "data").to_table(columns=["id", "messages"]).to_pylist()
-    drawn = _drawn(rows, SHOWN_ROWS, artifact.name)
+    drawn = _drawn(read_data(artifact.folder / "data", ["id", "messages"]), SHOWN_ROWS, artifact.name)
     return [[row["id"], "\n".join(f"{m['role']}: {m['content']}" for m in row["messages"])] for row in drawn]
 
 

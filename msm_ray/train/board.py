@@ -12,6 +12,7 @@ from pathlib import Path
 from msm_ray import artifacts, errors
 from msm_ray.errors import MsmError, StageError
 from msm_ray.repeating import repeated
+from msm_ray.rows.journal import read_journal
 from msm_ray.train.job import TrainingJob
 from msm_ray.whole_files import write_whole
 
@@ -62,23 +63,19 @@ class Board:
 
         def pass_on() -> None:
             nonlocal told
-            lines = self._lines()
-            for line in lines[told:]:
-                say(json.loads(line))
-            told = len(lines)
+            try:
+                said = read_journal(self.folder / SAID)
+            except OSError:
+                return  # looked at again in a second
+            for line in said[told:]:
+                say(line)
+            told = len(said)
 
         try:
             with repeated(pass_on, seconds):
                 yield
         finally:
             pass_on()
-
-    def _lines(self) -> list[str]:
-        """What is written whole; the file grows meanwhile, so a line that has no end yet is no fault as in `rows.files`."""
-        with contextlib.suppress(OSError):
-            lines = (self.folder / SAID).read_text(encoding="utf-8").splitlines(keepends=True)
-            return [line for line in lines if line.endswith("\n")]
-        return []
 
 
 def held_up(job: TrainingJob, jobs: Sequence[TrainingJob], failed: dict[str, MsmError]) -> bool:

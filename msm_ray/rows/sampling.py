@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -28,3 +29,17 @@ def sample_rows(files: Sequence[Path], count: int, rng: random.Random) -> list[d
 def count_rows(files: Sequence[Path]) -> int:
     """Rows of Parquet files, from their footers."""
     return sum(pq.read_metadata(file).num_rows for file in files)
+
+
+def columns_of(files: Sequence[Path]) -> list[str]:
+    """The columns of Parquet files that are alike; none where there is no file."""
+    return pq.read_schema(files[0]).names if files else []
+
+
+def count_values(files: Sequence[Path], column: str) -> Counter[str]:
+    """How many rows have each value of a column, as text."""
+    counts: Counter[str] = Counter()
+    for file in files:
+        for entry in pq.read_table(file, columns=[column]).column(column).value_counts().to_pylist():
+            counts[str(entry["values"])] += entry["counts"]
+    return counts
