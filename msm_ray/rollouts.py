@@ -233,7 +233,8 @@ def _evaluate(
         max_retries=0, client_timeout=settings.request_seconds,
     )  # fmt: skip
     results = inspect_eval(
-        job.asking.task(items, answers), model=model, log_dir=str(logs), log_format="eval", display="none", log_level="error",
+        job.asking.task(items, answers, job.items), model=model,
+        log_dir=str(logs), log_format="eval", display="none", log_level="error",
         max_samples=settings.connections, fail_on_error=False, log_realtime=False, log_buffer=1000,
         log_model_api=False, log_images=False, score_display=False, tags=[job.eval, job.arm, f"seed {job.seed}"],
     )  # fmt: skip

@@ -26,7 +26,7 @@ CHECKPOINTS, RECIPE = "these checkpoints", "the recipe"
 
 @dataclass(frozen=True)
 class Verdict:
-    """One rollout's outcome. verdict: True, False, or None where there is none.
+    """One rollout's outcome. verdict: True, False or a number between (1 is True), or None where there is none.
 
     status: "unclear" where the answer makes no choice, which is the arm's own doing and counts as completed; any other without
     a verdict (error, cut off, unusable judge) does not. unit: what was drawn together; the sample, if not given.
@@ -38,7 +38,7 @@ class Verdict:
     cluster: str
     seed: int
     sample: str
-    verdict: bool | None
+    verdict: bool | float | None
     status: str = ""
     unit: str | None = None
 
@@ -240,7 +240,7 @@ def _coded(arms: Sequence[Sequence[Verdict]], how: str) -> list[Rollouts]:
 def _outcome(verdict: Verdict, how: str) -> float:
     """clear: verdicts only; lower, upper: no choice is False, True; all False, all True: so is a verdict that is missing."""
     if verdict.verdict is not None:
-        return float(bool(verdict.verdict))
+        return float(verdict.verdict)
     if how in ("all False", "all True"):
         return float(how == "all True")
     if how in ("lower", "upper") and verdict.completed:

@@ -67,7 +67,7 @@ def test_settings_at_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     code, printed = msm(monkeypatch, capsys, "settings", "evals.america.max_tokens")
     assert code == 0
     assert [line for line in printed.splitlines() if "task:" in line] == [
-        f"  of       evals with task: {task}" for task in ("preferences", "agentic", "answers")
+        f"  of       evals with task: {task}" for task in ("preferences", "agentic", "answers", "inspect")
     ]
     code, printed = msm(monkeypatch, capsys, "settings", "aft.lora")
     assert code == 0 and "aft.lora.alpha" in printed

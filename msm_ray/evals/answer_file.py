@@ -14,6 +14,8 @@ from msm_ray.rows.journal import read_journal, reopened
 
 FILE = "answers.jsonl"
 REFUSED_FILE = "refused.jsonl"
+OPTIONAL = ("reasoning", "score", "why")
+"""Fields of a line that are left out where they say nothing."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Answer:
     """One rollout's answer. sample and epoch say which; stop: why it ended (stop, max_tokens, ...); tokens generated.
 
     reasoning: what was thought before the answer; `text` never holds it, and is empty where the reply ended in it.
+    score, why: what the task's own scorer said of it, where it has one.
     """
 
     sample: str
@@ -29,6 +32,8 @@ class Answer:
     stop: str
     tokens: int
     reasoning: str = ""
+    score: str | float | None = None
+    why: str = ""
 
 
 class AnswerFile:
@@ -67,7 +72,7 @@ class AnswerFile:
 
     def add(self, answer: Answer) -> None:
         """Keep an answer; it is with the operating system before this returns."""
-        row = {key: value for key, value in asdict(answer).items() if key != "reasoning" or value}
+        row = {key: value for key, value in asdict(answer).items() if key not in OPTIONAL or value not in (None, "")}
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._file.flush()
         self._answers[answer.sample, answer.epoch] = answer

@@ -87,7 +87,7 @@ class OpenQuestions(Items):
 class OpenAsking(Asking):
     """Asked as they stand."""
 
-    def task(self, items: Sequence[Row], answers: AnswerFile) -> Task:
+    def task(self, items: Sequence[Row], answers: AnswerFile, made: Path) -> Task:
         """One question, one answer."""
         from msm_ray.evals.asking import build_task
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from inspect_ai import Epochs, Task
+from inspect_ai import Epochs, Task, task_with
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import (
     ChatMessage,
@@ -69,12 +72,27 @@ class NoAnswer(Exception):
     """A rollout has none: refused for its own sake, lost, or not asked since nothing is answered any more."""
 
 
+def rerun(task: Task, samples: Sequence[Sample], epochs: int, answers: AnswerFile, how: Asking, judge: Scorer) -> Task:
+    """A task of anybody's over some of its samples, each answer kept with what `judge` says of it."""
+    own = {key: value for key in ("temperature", "max_tokens") if (value := getattr(how, key)) is not None}
+    return task_with(
+        copy.copy(task),  # it changes what it is given
+        dataset=MemoryDataset(list(samples), name=task.dataset.name),
+        solver=ask(answers, task.solver),
+        scorer=kept_score(answers, judge),
+        metrics=None,
+        epochs=Epochs(epochs, []),
+        config=task.config.merge(GenerateConfig(**own)),
+    )
+
+
 @solver
-def ask(answers: AnswerFile) -> Solver:
+def ask(answers: AnswerFile, inner: Solver | None = None) -> Solver:
     """One question, one answer; it is on the disk before the sample goes on.
 
     What the server refuses for the question's own sake is tried `ATTEMPTS` times and then settled as refused. In an outage
-    nothing more is asked.
+    nothing more is asked. inner: who answers, in as many turns as it likes; the answer is then kept with its score
+    (`kept_score`). By default the model answers, at once.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -86,35 +104,41 @@ def ask(answers: AnswerFile) -> Solver:
             return state
         if row in answers.refused or answers.ledger.stopped:
             raise NoAnswer(answers.refused.get(row, "not asked: nothing is answered any more"))
-        message, failure = await _try(state, generate)
+        state, message, failure = await _try(state, generate, inner)
         if failure:
             answers.ledger.failed(row, message, failure, lambda: answers.refuse(*row, message))
             raise NoAnswer(message)
-        tokens = state.output.usage.output_tokens if state.output.usage else 0
-        stop, said = str(state.output.stop_reason), reply(state.output)
-        answers.add(Answer(*row, said.answer, stop, tokens, said.reasoning))
-        answers.ledger.answered(row)
+        if not inner:
+            answers.add(answer_of(state))
+            answers.ledger.answered(row)
         return state
 
     return solve
 
 
-async def _try(state: TaskState, generate: Generate) -> tuple[str, str]:
-    """Ask until the state has an answer: ("", ""), or why it has none and how it failed."""
+def answer_of(state: TaskState) -> Answer:
+    """What was answered, without a score."""
+    tokens = state.output.usage.output_tokens if state.output.usage else 0
+    stop, said = str(state.output.stop_reason), reply(state.output)
+    return Answer(str(state.sample_id), state.epoch, said.answer, stop, tokens, said.reasoning)
+
+
+async def _try(state: TaskState, generate: Generate, inner: Solver | None) -> tuple[TaskState, str, str]:
+    """Ask until the state has an answer: (state, "", ""), or why it has none and how it failed."""
     question, message, failure = list(state.messages), "", ""
     for _ in range(ATTEMPTS):
         state.messages = list(question)
         try:
-            await generate(state)
+            state = await (inner(state, generate) if inner else generate(state))
         except Exception as problem:
             message, failure, _ = classify(problem)
         else:
             if state.output.stop_reason not in FILTERED:
-                return "", ""
+                return state, "", ""
             message, failure = f"{state.output.stop_reason}: {state.output.completion[:200]}", REFUSED
         if failure != REFUSED:
             break
-    return message, failure
+    return state, message, failure
 
 
 def reply(output: ModelOutput) -> Reply:
@@ -146,5 +170,30 @@ def by_rules(judge: Judge) -> Scorer:
         found = judge(state.metadata, answer)
         value = NOANSWER if found.verdict is None else (CORRECT if found.verdict else INCORRECT)
         return Score(value=value, answer=answer, explanation=found.reason, metadata={VERDICT: found.verdict})
+
+    return score
+
+
+@scorer(metrics=[share()])
+def kept_score(answers: AnswerFile, judge: Scorer) -> Scorer:
+    """What a task's own scorer says, kept with the answer: what was scored before is not scored again."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        row = str(state.sample_id), state.epoch
+        kept = answers.get(*row)
+        if kept is not None:
+            return Score(value=NOANSWER if kept.score is None else kept.score, answer=kept.text, explanation=kept.why)
+        try:
+            found = await judge(state, target)
+        except Exception as problem:
+            message, failure, _ = classify(problem)
+            answers.ledger.failed(row, f"its scorer: {message}", failure, lambda: answers.refuse(*row, message))
+            raise
+        value = NOANSWER if found is None else found.value
+        plain = value if isinstance(value, str | int | float) else json.dumps(value)
+        why = (found and found.explanation) or ""
+        answers.add(replace(answer_of(state), score=plain, why=why))
+        answers.ledger.answered(row)
+        return Score(value=plain, answer=state.output.completion, explanation=why)
 
     return score

@@ -87,8 +87,8 @@ class Asking(Settings):
     temperature: Temperature | None
     max_tokens: Tokens | None
 
-    def task(self, items: Sequence[Row], answers: AnswerFile) -> Task:
-        """The Inspect task; answers that are in `answers` already are not asked for again."""
+    def task(self, items: Sequence[Row], answers: AnswerFile, made: Path) -> Task:
+        """The Inspect task. What is in `answers` already is not asked for again; made: the folder of the items stage."""
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:

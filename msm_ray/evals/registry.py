@@ -8,8 +8,11 @@ from pydantic import Field
 
 from msm_ray.evals.agentic import AgenticEval
 from msm_ray.evals.answers import AnswersEval
+from msm_ray.evals.inspect_task import InspectEval
 from msm_ray.evals.preferences import PreferencesEval
 
-EvalSettings = Annotated[PreferencesEval | AgenticEval | AnswersEval, Field(discriminator="task")]
+EvalSettings = Annotated[PreferencesEval | AgenticEval | AnswersEval | InspectEval, Field(discriminator="task")]
 """An eval's section of an experiment file, by its `task`."""
-TASKS = tuple(str(kind.model_fields["task"].default) for kind in (PreferencesEval, AgenticEval, AnswersEval))
+TASKS = tuple(
+    str(kind.model_fields["task"].default) for kind in (PreferencesEval, AgenticEval, AnswersEval, InspectEval)
+)

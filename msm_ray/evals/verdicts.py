@@ -25,6 +25,10 @@ SCHEMA = arrow.schema(
 )  # fmt: skip
 
 
+SHARE = arrow.field("share", arrow.float64())
+"""The verdict as a number from 0 to 1, a column only where some rollout has one; `verdict` then says if it is half or more."""
+
+
 def write_verdicts(out: Path, rollouts: Path, items: Path, how: Judging) -> dict[str, int]:
     """Judge every rollout that was asked, answered or not, into `verdicts.parquet`, one row each in the items' order.
 
@@ -41,7 +45,8 @@ def write_verdicts(out: Path, rollouts: Path, items: Path, how: Judging) -> dict
     ]
     found = how.judge(out, asked)
     rows = [_row(job, *rollout, judgement) for rollout, judgement in zip(asked, found, strict=True)]
-    write_own_table(out / FILE, rows, SCHEMA)
+    shares = any(row["share"] is not None for row in rows)
+    write_own_table(out / FILE, rows, SCHEMA.append(SHARE) if shares else SCHEMA)
     statuses = [judgement.status for judgement in found]
     return {
         "rows": len(rows),
@@ -56,7 +61,8 @@ def write_verdicts(out: Path, rollouts: Path, items: Path, how: Judging) -> dict
 def as_verdict(row: Mapping[str, Any]) -> Verdict:
     """A row of `verdicts.parquet` with its training seed, as the statistics take it."""
     return Verdict(
-        row["arm"], row["eval"], row["condition"], row["cluster"], row["seed"], row["sample"], row["verdict"],
+        row["arm"], row["eval"], row["condition"], row["cluster"], row["seed"], row["sample"],
+        row["verdict"] if row.get("share") is None else row["share"],
         status=row["status"], unit=row.get("unit"),
     )  # fmt: skip
 
@@ -68,5 +74,5 @@ def _row(
         "arm": job["arm"], "eval": job["eval"], "condition": item["condition"], "cluster": item["cluster"], "sample": item["id"],
         "epoch": epoch, "answer": answer.text if answer else None, "verdict": found.verdict, "status": found.status,
         "reason": found.reason, "order": item.get("order"), "question": item["user"], "unit": item.get("unit") or item["id"],
-        "judge": found.judge,
+        "judge": found.judge, "share": found.share,
     }  # fmt: skip

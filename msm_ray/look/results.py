@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _TYPES = {"float": pa.float64(), "int": pa.int64(), "tuple[str, ...]": pa.list_(pa.string())}
 RATE_SCHEMA = pa.schema([(field.name, _TYPES.get(str(field.type), pa.string())) for field in fields(Rate)])
 """The columns of `stats.Rate`, whose docstring says what each is."""
-VERDICT_SCHEMA = verdicts_file.SCHEMA.append(pa.field("seed", pa.int64()))
+VERDICT_SCHEMA = verdicts_file.SCHEMA.append(verdicts_file.SHARE).append(pa.field("seed", pa.int64()))
 """One row a rollout, as in `verdicts.parquet`, and the training seed of the arm that was asked."""
 
 
@@ -68,6 +68,8 @@ def _is_scored(entry: Entry) -> bool:
 def _with_seed(entry: Entry, entries: list[Entry]) -> pa.Table:
     table = read_table(entry.folder / verdicts_file.FILE)
     seeds = pa.array([_seed(entry, entries)] * table.num_rows, pa.int64())
+    if verdicts_file.SHARE.name not in table.column_names:
+        table = table.append_column(verdicts_file.SHARE, pa.nulls(table.num_rows, pa.float64()))
     return table.append_column("seed", seeds).select(VERDICT_SCHEMA.names).cast(VERDICT_SCHEMA)
 
 

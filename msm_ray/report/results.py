@@ -64,7 +64,7 @@ def judges(results: Results) -> dict[str, list[str]]:
 
 
 def left_out(artifacts: Mapping[str, Artifact]) -> dict[str, tuple[int, int]]:
-    """Eval -> pairs or scenarios that were left out since written documents name them, and all of them."""
+    """Eval -> items that were left out since written documents name them, and all of them."""
     items = {
         a.name: (a.counts["asked"] - a.counts["rows"], a.counts["asked"])
         for a in artifacts.values()

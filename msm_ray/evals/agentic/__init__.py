@@ -239,7 +239,7 @@ class ScenariosOfFile(Items):
 class AgenticAsking(Asking):
     """The transcripts show what the rules say where the items' world has some; a model judges the kept answers later."""
 
-    def task(self, items: Sequence[Row], answers: AnswerFile) -> Task:
+    def task(self, items: Sequence[Row], answers: AnswerFile, made: Path) -> Task:
         """One question, one answer."""
         from msm_ray.evals.asking import build_task
 

@@ -208,7 +208,7 @@ class PairsOfFile(Items):
 class PreferencesAsking(Asking):
     """Pairs of things in both orders; the transcripts show what the rules say."""
 
-    def task(self, items: Sequence[Row], answers: AnswerFile) -> Task:
+    def task(self, items: Sequence[Row], answers: AnswerFile, made: Path) -> Task:
         """One question, one answer."""
         from msm_ray.evals.asking import build_task
 
