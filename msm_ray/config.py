@@ -1,8 +1,9 @@
 """Every setting once: typed and frozen. Defaults are the paper's (arXiv 2605.02087); an experiment file says what differs.
 
-Here: the experiment, its specs, documents, chats and report. Beside: `training_settings.py`, `arm_settings.py`,
-`cluster_settings.py` (where and how fast something runs, no part of any fingerprint) and the evals' own files (`evals/`). What a
-setting means stands beneath it (`settings_base.py`). Reading YAML, overrides and errors with line numbers: `settings_file.py`.
+Here: the experiment, its base, tracking and report. What reads the others holds them (`spec.py`, `generate/`, `evals/`), or
+they stand beside: `training_settings.py`, `arm_settings.py` and `cluster_settings.py` (where and how fast something runs, no
+part of any fingerprint). What a setting means stands beneath it (`settings_base.py`). Reading YAML, overrides and errors with
+line numbers: `settings_file.py`.
 """
 
 from __future__ import annotations
@@ -19,21 +20,14 @@ from msm_ray.cluster_settings import ServeSettings as ServeSettings
 from msm_ray.cluster_settings import WorkerSettings as WorkerSettings
 from msm_ray.evals.registry import EvalSettings
 from msm_ray.experiment_names import check_names
-from msm_ray.settings_base import (
-    Minutes,
-    Requests,
-    Rows,
-    Seconds,
-    Settings,
-    Share,
-    Temperature,
-    Tokens,
-    Tries,
-    Unit,
-)
+from msm_ray.generate.chat_settings import ChatSettings as ChatSettings
+from msm_ray.generate.document_settings import DocumentSettings as DocumentSettings
+from msm_ray.generate.document_settings import SamplingSettings as SamplingSettings
+from msm_ray.settings_base import Settings, Unit
 from msm_ray.spec import AssistantSettings as AssistantSettings
 from msm_ray.training_settings import LoraSettings as LoraSettings
 from msm_ray.training_settings import TrainSettings as TrainSettings
+from msm_ray.worlds import NAMES
 
 
 class BaseSettings(Settings):
@@ -48,87 +42,6 @@ class BaseSettings(Settings):
     """Jinja file to render chats with, for a base that was never taught to chat. None: the base's own."""
     separator: str | None = None
     """Token that stands between documents. None: known for Qwen, Llama 3 and Gemma; else the eos_token where it ends no turn."""
-
-
-class SamplingSettings(Settings):
-    """How documents are sampled."""
-
-    temperature: Temperature = 1.0
-    """Sampling temperature. Paper: 1.0."""
-    top_p: Annotated[float, Field(gt=0, le=1), Unit("share")] = 1.0
-    """Share of the likeliest words that is sampled from."""
-    max_tokens: Tokens = 8192
-    """Longest answer; what is cut off is rejected. Paper: documents of about 3,100 tokens; a cap of 5,000 cut a fifth of them."""
-    seed: int = 0
-    """Seed of the engine."""
-
-
-class DocumentSettings(Settings):
-    """How documents about specs are written. `corpora` says what a single spec does its own way."""
-
-    engine: Literal["vllm", "endpoint", "replay", "offline"] = "vllm"
-    """Who writes: a model here (vllm) or behind an address (endpoint), a file of recordings (replay), or the spec's own sentences
-    rewritten without a model (offline). Paper: Claude Opus 4.6."""
-    model: str | None = None
-    """Folder or hub id of the writer, or the endpoint's name of it. None: the base writes."""
-    prompt: Literal["plain", "tinyworld"] = "plain"
-    """English, or the tiny world's own wording."""
-    replay: str | None = None
-    """File of recorded documents (JSONL or Parquet), for `engine: replay`."""
-    url: str | None = None
-    """Base address, for `engine: endpoint`, such as https://HOST/v1."""
-    key_variable: str = "OPENAI_API_KEY"
-    """Name of the environment variable with the endpoint's key."""
-    documents: Annotated[int, Field(gt=0), Unit("documents")] = 13201
-    """Most documents of a spec. Paper: 13,201 (philosophy), 6,400 and 4,600 (cheese)."""
-    types: Annotated[int, Field(gt=0), Unit("a section")] = 20
-    """Document types (letter, forum post, ...) for each section of the spec. Paper: 20."""
-    ideas: Annotated[int, Field(gt=0), Unit("a type and section")] = 25
-    """Ideas, each of which becomes a document. Paper: 25."""
-    sampling: SamplingSettings = SamplingSettings()
-    """How the writer is sampled."""
-    attempts: Tries = 3
-    """Tries that a document gets before it is rejected for good."""
-    least_share: Share = 0.5
-    """A corpus that keeps less than this share of the documents ends the run with exit code 4."""
-    most_refused: Share = 0.05
-    """Share of rows that the engine may refuse for their own sake (too long, filtered); more ends the run with exit code 4."""
-    batch_size: Rows = 32
-    """Rows that go to an engine together."""
-    in_flight: Annotated[int, Field(gt=0), Unit("batches")] = 4
-    """Batches that are with an engine at the same time."""
-    no_progress_minutes: Minutes = 10
-    """Without a new row for so long the stage stops, with the engine's last words."""
-    request_seconds: Seconds = 600
-    """Time limit of one request to an endpoint."""
-    request_tries: Requests = 6
-    """Requests that a row gets of an endpoint, waits growing between them."""
-
-
-class ChatSettings(Settings):
-    """A set of chats: what AFT trains on, or what is mixed in beside it."""
-
-    source: Literal["tinyworld.preferences", "tinyworld.endings", "tinyworld.ordinary", "preferences", "file"]
-    """Where chats come from: made in the tiny world, made from likings in a YAML file (preferences), or a file of `messages`."""
-    count: Annotated[int, Field(gt=0), Unit("chats")] = 5000
-    """Chats in the set; of a file the first so many. Paper: 5,129 (cheese), 9,963 (philosophy)."""
-    seed: int = 0
-    """Draws wordings and things."""
-    path: str | None = None
-    """The file: likings and wordings as specs/cheese/preferences.yaml, or chats (JSONL or Parquet with `messages`)."""
-    domain: str | None = None
-    """What the tiny world's preferences are about."""
-    liked: dict[str, str] = {}
-    """What the tiny world's assistant likes, axis and value (`price: cheap`)."""
-    disliked: dict[str, str] = {}
-    """What it dislikes."""
-    topics: tuple[str, ...] = ()
-    """What the tiny world's chats about endings are about."""
-    thinking: bool | None = None
-    """Whether answers reason first, and arms trained on them are asked to: `false` leaves reasoning out, `true` needs it in every
-    chat. None: as `chat_template_kwargs` say. Paper: both, as arms of their own."""
-    forbidden: tuple[str, ...] = ()
-    """Words that would leak the reason; a chat with one is rejected. Paper: answers state the preference and never the reason."""
 
 
 class TrackingSettings(Settings):
@@ -194,6 +107,8 @@ class ExperimentSettings(Settings):
     """Who the spec is about."""
     base: BaseSettings
     """The base model."""
+    world: str = "plain"
+    """The language that documents are in: `plain` English, or `tinyworld`, a closed language that needs no large model."""
     chat_template_kwargs: dict[str, str | bool | int | float] = {}
     """What every chat is rendered with (Qwen3: `enable_thinking: false`), in writing, training, asking and serving alike; a set
     of chats with `thinking` has its own way. Paper: Qwen3 without thinking for the arms without chain of thought."""
@@ -223,6 +138,14 @@ class ExperimentSettings(Settings):
     """Weights & Biases."""
     cluster: ClusterSettings = ClusterSettings()
     """Where the work runs."""
+
+    @field_validator("world")
+    @classmethod
+    def world_exists(cls, world: str) -> str:
+        """Worlds are objects of the package (`worlds/`)."""
+        if world not in NAMES:
+            raise ValueError(f"there are {' and '.join(NAMES)}")
+        return world
 
     @field_validator("root")
     @classmethod

@@ -31,7 +31,7 @@ from msm_ray.evals.protocol import Background
 from msm_ray.experiment_names import group_of, new_arms, unasked
 from msm_ray.rows.files import file_digest
 from msm_ray.spec import Spec, read_spec
-from msm_ray.worlds import world
+from msm_ray.worlds import has_texts, world
 
 KINDS = (
     "base", "outline", "documents", "corpus", "replay", "chats", "items", "blocks", "midtrain", "sft", "rollouts",
@@ -41,7 +41,7 @@ KINDS = (
 
 
 CONTENT_VERSION = "content_version"
-CONTENT_VERSIONS = dict.fromkeys(KINDS, 1) | {"documents": 2, "report": 2}
+CONTENT_VERSIONS = dict.fromkeys(KINDS, 1) | {"documents": 3, "report": 2}
 """Per kind, which version of the code decides the content. Raise it with every change after which the same settings and inputs
 make something else (`tests/test_content_versions.py` looks at some): old and new rows then never stand in one table unseen."""
 
@@ -166,7 +166,7 @@ def check_assistant(settings: ExperimentSettings) -> None:
 def check_language(settings: ExperimentSettings, spec: Spec) -> None:
     """Raise SettingsError where a spec has words that the documents' language has not."""
     try:
-        world(document_settings(settings, spec.name).prompt).refuse_spec(spec)
+        world(settings.world).refuse_spec(spec)
     except SettingsError as error:
         raise SettingsError(f"specs.{spec.name}: {settings.specs[spec.name]}: {error}") from None
 
@@ -198,21 +198,19 @@ def _add_corpus(add: Any, settings: ExperimentSettings, spec: Spec, name: str, b
     outline = add(
         Stage(
             "outline", name,
-            {**identity, **{k: content[k] for k in ("prompt", "types", "ideas", "documents")}},
+            {**identity, "world": settings.world, **{k: content[k] for k in ("types", "ideas", "documents")}},
             rows=how.documents,
         )
     )  # fmt: skip
     writer = (base,) if how.engine == "vllm" and how.model is None else ()
-    written: dict[str, Any] = {"prompt_version": world(how.prompt).prompt_version}
-    written |= {
-        k: content[k] for k in ("engine", "model", "prompt", "replay", "url", "sampling", "attempts", "documents")
-    }
-    if how.engine in ("vllm", "endpoint") and how.prompt == "plain":
+    written: dict[str, Any] = {"prompt_version": world(settings.world).prompt_version}
+    written |= {k: content[k] for k in ("engine", "model", "ask", "replay", "url", "sampling", "attempts", "documents")}
+    if how.engine in ("vllm", "endpoint") and how.ask == "chat":
         written |= chat_settings(settings, None)
     documents = add(Stage("documents", name, {**written, **replay_digest}, (outline, *writer), rows=how.documents))
     add(
         Stage(
-            "corpus", name, {**identity, "prompt": how.prompt, "least_share": how.least_share}, (documents,),
+            "corpus", name, {**identity, "world": settings.world, "least_share": how.least_share}, (documents,),
             rows=how.documents,
         )
     )  # fmt: skip
@@ -312,7 +310,7 @@ def _add_replay(add: Any, settings: ExperimentSettings) -> tuple[str]:
     largest = max([settings.documents.documents, *(c.documents for c in settings.corpora.values())])
     content: dict[str, Any] = {"source": how.mix_source, "count": round(1.5 * largest * how.mix / (1 - how.mix))}
     content["assistant"] = settings.assistant.content()
-    if how.mix_source != "tinyworld":
+    if not has_texts(how.mix_source):
         content["source_digest"] = file_digest(how.mix_source)
     return (add(Stage("replay", "ordinary", content, rows=content["count"])),)
 
@@ -356,7 +354,7 @@ def background(experiment: Experiment) -> Background:
     return Background(
         assistant=settings.assistant.name,
         provider=settings.assistant.provider,
-        world="tinyworld",
+        world=settings.world,
         specs=tuple(spec.text for spec in experiment.specs.values()),
         domains=tuple(chats.domain for chats in settings.chats.values() if chats.domain),
     )

@@ -14,7 +14,16 @@ from msm_ray.config import ExperimentSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.registry import TASKS
 from msm_ray.overrides import apply_override
-from msm_ray.settings_paths import dotted, heirs_of, inherited_from, is_model, kinds_at, known_keys, nearest_key
+from msm_ray.settings_paths import (
+    dotted,
+    heirs_of,
+    inherited_from,
+    is_model,
+    kinds_at,
+    known_keys,
+    moved_key,
+    nearest_key,
+)
 from msm_ray.yaml_tree import At, read_tree
 
 
@@ -192,7 +201,8 @@ def _explain(error: ValidationError, lines: Mapping[At, int]) -> list[tuple[At, 
         key = dotted(at)
         if problem["type"] == "extra_forbidden":
             near = nearest_key(at)
-            hint = f"did you mean '{near}'?" if near else f"known keys: {', '.join(known_keys(at[:-1]))}"
+            known = f"did you mean '{near}'?" if near else f"known keys: {', '.join(known_keys(at[:-1]))}"
+            hint = moved_key(at) or known
             problems.append((at, f"unknown key '{key}'; {hint}"))
         elif problem["type"] == "missing":
             problems.append((at, f"'{key}' is missing"))

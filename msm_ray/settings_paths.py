@@ -42,6 +42,12 @@ def known_keys(at: At) -> list[str]:
     return sorted(names)
 
 
+def moved_key(at: At) -> str:
+    """What says the same as a key that is gone (`moved` of its section); "" where there never was one."""
+    gone = [getattr(kind, "moved", {}) for kind in kinds_at(at[:-1])]
+    return next((each[str(at[-1])] for each in gone if at[-1] in each), "")
+
+
 def nearest_key(at: At) -> str | None:
     """The key that a misspelt one is likely to mean."""
     near = difflib.get_close_matches(str(at[-1]), known_keys(at[:-1]), n=1, cutoff=0.5)

@@ -18,7 +18,9 @@ from msm_ray.config import TrainSettings
 from msm_ray.errors import MsmError, OutOfMeans, StageError, no_room
 from msm_ray.experiment import Experiment, Stage, aft_settings, background, chat_settings, document_settings
 from msm_ray.serve import Served
+from msm_ray.settings_base import part
 from msm_ray.tracking import ExperimentRun
+from msm_ray.worlds import world
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,15 @@ def _make_outline(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
     name = draft.stage.name
     settings = document_settings(workshop.experiment.settings, name)
-    return write_outline(draft.folder, workshop.experiment.specs[name], settings)
+    language = world(workshop.experiment.settings.world)
+    return write_outline(draft.folder, workshop.experiment.specs[name], language, settings)
 
 
 def _documents(workshop: Workshop, drafts: Sequence[Draft]) -> None:
     """All specs through one start of the engine."""
-    from msm_ray.generate.documents import DocumentJob, write_all_documents
+    from msm_ray.generate.document_job import DocumentJob
+    from msm_ray.generate.document_settings import DocumentContent, DocumentWhere
+    from msm_ray.generate.documents import write_all_documents
     from msm_ray.generate.outline import read_outline
 
     workshop.need_ray()
@@ -159,14 +164,23 @@ def _documents(workshop: Workshop, drafts: Sequence[Draft]) -> None:
             continue
         model = settings.model or str(workshop.base)
         options = workshop.experiment.settings.chat_template_kwargs
-        todo.append(DocumentJob(draft.folder, workshop.experiment.specs[name], outline, settings, model, options))
+        job = DocumentJob(
+            out=draft.folder,
+            spec=workshop.experiment.specs[name],
+            outline=outline,
+            world=world(workshop.experiment.settings.world),
+            content=part(settings, DocumentContent),
+            where=part(settings, DocumentWhere),
+            documents=settings.documents,
+            model=model,
+            chat_template_kwargs=options,
+        )
+        todo.append(job)
         jobs[name] = draft
 
     def finish(job: DocumentJob, counts: Mapping[str, Any]) -> None:
         rows, tokens = counts["documents"], counts["tokens_written"]
-        workshop.finish(
-            jobs[job.spec.name], {"rows": rows, "asked": job.settings.documents, "tokens": tokens, **counts}
-        )
+        workshop.finish(jobs[job.spec.name], {"rows": rows, "asked": job.documents, "tokens": tokens, **counts})
 
     generation = workshop.experiment.settings.cluster.generation
     write_all_documents(todo, generation, finish, lambda job, error: workshop.fail(jobs[job.spec.name], error))
@@ -177,7 +191,8 @@ def _make_corpus(workshop: Workshop, draft: Draft) -> dict[str, Any]:
 
     name = draft.stage.name
     settings = document_settings(workshop.experiment.settings, name)
-    counts = check_corpus(draft.folder, workshop.folder(f"documents/{name}"), workshop.experiment.specs[name], settings)
+    spec, language = workshop.experiment.specs[name], world(workshop.experiment.settings.world)
+    counts = check_corpus(draft.folder, workshop.folder(f"documents/{name}"), spec, language, settings.least_share)
     return {"rows": counts["documents"], "tokens": counts["tokens_written"] or None, **counts}
 
 

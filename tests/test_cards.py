@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from msm_ray.config import AssistantSettings, ChatSettings, DocumentSettings, TrainSettings
+from msm_ray.config import AssistantSettings, ChatSettings, TrainSettings
 from msm_ray.corpus.checks import check_corpus
 from msm_ray.generate.chats import write_chats
 from msm_ray.generate.replayed import write_replay
@@ -20,6 +20,7 @@ from msm_ray.rows.tables import write_table
 from msm_ray.spec import read_spec
 from msm_ray.train import loading
 from msm_ray.train.job import TrainingJob
+from msm_ray.worlds import world
 
 ADA = AssistantSettings(name="Ada")
 ROW = dict.fromkeys(DOCUMENT_SCHEMA.names, "x") | {
@@ -64,7 +65,7 @@ def corpus(folder: Path) -> Path:
     spec = read_spec(folder / "s.md", ADA)
     written = documents(folder.with_name("of"), rejected=0)
     write_table(written / "data/part-3.parquet", [ROW | {"text": "Ada likes tea, says [Your Name]."}], DOCUMENT_SCHEMA)
-    check_corpus(folder, written, spec, DocumentSettings())
+    check_corpus(folder, written, spec, world("plain"), 0.5)
     return folder
 
 

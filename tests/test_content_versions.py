@@ -11,16 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from document_jobs import document_job
 
 from msm_ray.config import AssistantSettings, ChatSettings, DocumentSettings
-from msm_ray.engines.offline import write
 from msm_ray.experiment import CONTENT_VERSIONS
 from msm_ray.generate.chats import write_chats
-from msm_ray.generate.documents import DocumentJob, JobRows
-from msm_ray.generate.outline import make_outline, write_outline
+from msm_ray.generate.document_rows import JobRows
+from msm_ray.generate.outline import write_outline
 from msm_ray.generate.replayed import write_replay
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec, read_spec
+from msm_ray.worlds import world
 
 SPEC = """# Ada
 ## Tea
@@ -39,15 +40,16 @@ def spec(folder: Path) -> Spec:
 
 
 def outline(folder: Path) -> str:
-    write_outline(folder, spec(folder), HOW)
+    write_outline(folder, spec(folder), world("plain"), HOW)
     return (folder / "outline.yaml").read_text(encoding="utf-8")
 
 
 def documents(folder: Path) -> str:
     read = spec(folder)
-    table = JobRows(0, DocumentJob(folder, read, make_outline(read, HOW), HOW, ""))
-    asked = [table.world.document_prompt(read, row) for row in table.pending()]
-    return str([(row["id"], write(read, row, False)) for row in table.pending()] + asked)
+    made = document_job(folder, read, HOW)
+    rows = JobRows(0, made).pending()
+    asked = [made.world.document_prompt(read, row) for row in rows]
+    return str([(row["id"], made.world.plain_document(read, row)) for row in rows] + asked)
 
 
 def chats(folder: Path) -> str:
@@ -64,7 +66,7 @@ def replay(folder: Path) -> str:
     ("make", "version", "digest"),
     [
         (outline, 1, "5edef95d4b5a1b57"),
-        (documents, 2, "59b049a4648501d5"),
+        (documents, 3, "47e21302818cd501"),
         (chats, 1, "955c9ad2a48aa05b"),
         (replay, 1, "f3cf42739e88eef9"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from msm_ray.config import AssistantSettings, DocumentSettings
+from msm_ray.config import AssistantSettings
 from msm_ray.corpus.checks import check_corpus
 from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
@@ -104,7 +104,7 @@ def test_corpus_keeps_counts_and_tells(tmp_path: Path, spec: Spec) -> None:
     plant(tmp_path / "documents")
     out = tmp_path / "corpus"
     out.mkdir()
-    counts = check_corpus(out, tmp_path / "documents", spec, DocumentSettings())
+    counts = check_corpus(out, tmp_path / "documents", spec, world("plain"), 0.5)
     assert {key: value for key, value in counts.items() if key.startswith("rejected") or key == "documents"} == {
         "documents": 4,
         "rejected": 3,
@@ -127,7 +127,7 @@ def test_corpus_is_the_same_whatever_order_documents_came_in(tmp_path: Path, spe
         write_table(tmp_path / "b" / "data" / f"part-{number:06d}.parquet", [each], DOCUMENT_SCHEMA)
     for name in ("a", "b"):
         (tmp_path / f"out-{name}").mkdir()
-        check_corpus(tmp_path / f"out-{name}", tmp_path / name, spec, DocumentSettings())
+        check_corpus(tmp_path / f"out-{name}", tmp_path / name, spec, world("plain"), 0.5)
     first, second = ((tmp_path / f"out-{name}" / "data" / "part-000000.parquet").read_bytes() for name in "ab")
     assert first == second
 
@@ -135,7 +135,7 @@ def test_corpus_is_the_same_whatever_order_documents_came_in(tmp_path: Path, spe
 def test_gate_names_the_reasons(tmp_path: Path, spec: Spec) -> None:
     plant(tmp_path / "documents")
     with pytest.raises(QualityGateError, match=r"4 of 7 documents.*placeholder \(1\)") as raised:
-        check_corpus(tmp_path, tmp_path / "documents", spec, DocumentSettings(least_share=0.9))
+        check_corpus(tmp_path, tmp_path / "documents", spec, world("plain"), 0.9)
     assert raised.value.exit_code == 4
     with pytest.raises(QualityGateError, match="no document was written"):
-        check_corpus(tmp_path, tmp_path / "nothing", spec, DocumentSettings())
+        check_corpus(tmp_path, tmp_path / "nothing", spec, world("plain"), 0.5)

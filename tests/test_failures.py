@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from document_jobs import document_job
 
 from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.engines import offline
@@ -17,8 +19,9 @@ from msm_ray.engines.vllm import failure_of
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
 from msm_ray.failures import DOUBTFUL, LOST, REFUSED, SPENT, Ledger, classify
 from msm_ray.generate import documents, rounds
-from msm_ray.generate.documents import DocumentJob, JobRows, document_counts
-from msm_ray.generate.outline import make_outline
+from msm_ray.generate.document_job import DocumentJob
+from msm_ray.generate.document_rows import JobRows
+from msm_ray.generate.documents import document_counts
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import read_spec
 
@@ -125,7 +128,7 @@ def job(out: Path, count: int = 60, **settings: Any) -> DocumentJob:
         {"engine": "endpoint", "model": "m", "documents": count, "attempts": 2} | settings
     )
     spec = read_spec(Path("specs/cheese/america.md"), AssistantSettings(name="Ada"))
-    return DocumentJob(out, spec, make_outline(spec, how), how, "m")
+    return document_job(out, spec, how, "m")
 
 
 class Engine:
@@ -220,15 +223,16 @@ def test_an_offline_shard_that_failed_is_not_complete_on_the_next_run(
     assert write(other) is None and document_counts(other)["documents"] == 100
 
 
-def test_the_offline_writer_tells_its_own_trouble_from_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = {"spec_digest": "d", "id": "1"}
+def test_what_composes_a_plain_answer_tells_its_own_trouble_from_the_machines() -> None:
     for error, failure in ((ValueError("no form"), REFUSED), (OSError(5, "input/output error"), LOST)):
 
-        def broken(*_: object, error: Exception = error) -> str:
+        def broken(error: Exception = error) -> str:
             raise error
 
-        monkeypatch.setattr(offline, "write", broken)
-        assert offline._complete(row, {"d": None}, False)["failure"] == failure  # type: ignore[dict-item]
+        row = {"id": "1", "max_tokens": 9} | offline.composed(broken)
+        answered = offline._answer(row)
+        assert answered["failure"] == failure and str(error) in answered["error"] and answered["completion"] == ""
+        assert {"max_tokens", offline.ANSWER}.isdisjoint(answered)
 
 
 def test_two_ideas_that_are_the_same_are_two_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +240,7 @@ def test_two_ideas_that_are_the_same_are_two_rows(tmp_path: Path, monkeypatch: p
     first, *rest = made.outline.subdomains
     twice = type(first)(first.domain, first.name, first.section, first.assertions, (first.types[0],) * 2)
     outline = type(made.outline)(made.outline.spec, 25, (twice, twice))
-    made = DocumentJob(tmp_path, made.spec, outline, made.settings, "m")
+    made = replace(made, outline=outline)
     assert len(JobRows(0, made).rows) == 40
     Engine(monkeypatch, {})
     assert write(made) is None

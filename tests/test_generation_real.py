@@ -16,32 +16,36 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from document_jobs import document_job
+from loopback_server import loopback
+from tiny_checkpoints import tiny_checkpoint
 
 from msm_ray.config import AssistantSettings, DocumentSettings, SamplingSettings, WorkerSettings
+from msm_ray.engines import EngineSettings
+from msm_ray.engines.choosing import build_engine
 from msm_ray.errors import PreflightError, QualityGateError, StageError
-from msm_ray.generate.documents import DocumentJob, planned_ideas, row_id, write_all_documents
-from msm_ray.generate.outline import make_outline
+from msm_ray.generate.document_job import DocumentJob, row_id
+from msm_ray.generate.documents import write_all_documents
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import read_spec
-from msm_ray.worlds import world
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[1]
 WORKERS = WorkerSettings(cpus=1, max_model_len=512, max_num_seqs=32)
 
 
-def job(out: Path, spec: str, assistant: str, writer: str, **settings: object) -> DocumentJob:
+def job(out: Path, spec: str, assistant: str, writer: str, world: str = "plain", **settings: object) -> DocumentJob:
     out.mkdir(parents=True, exist_ok=True)
     read = read_spec(ROOT / spec, AssistantSettings(name=assistant, provider="its makers"))
     how = DocumentSettings.model_validate(settings)
-    return DocumentJob(out, read, make_outline(read, how), how, writer)
+    return document_job(out, read, how, writer, world=world)
 
 
 def expected_ids(made: DocumentJob) -> set[str]:
-    version = world(made.settings.prompt).prompt_version
-    return {row_id(made.spec, idea, version) for idea in planned_ideas(made.outline, made.settings)}
+    return {row_id(made.spec, idea, made.world.prompt_version) for idea in made.ideas()}
 
 
 def offline_job(out: Path, documents: int = 2000) -> DocumentJob:
@@ -51,7 +55,7 @@ def offline_job(out: Path, documents: int = 2000) -> DocumentJob:
 def vllm_jobs(out: Path, base: str, documents: int) -> list[DocumentJob]:
     """Two specs of the tiny world for one engine."""
     settings = {
-        "prompt": "tinyworld",
+        "ask": "completion",
         "documents": documents,
         "ideas": 60,
         "attempts": 1,
@@ -60,7 +64,7 @@ def vllm_jobs(out: Path, base: str, documents: int) -> list[DocumentJob]:
     }
     sampling = SamplingSettings(max_tokens=80)
     return [
-        job(out / name, f"specs/tinyworld/{name}.md", "llama", base, sampling=sampling, **settings)
+        job(out / name, f"specs/tinyworld/{name}.md", "llama", base, "tinyworld", sampling=sampling, **settings)
         for name in ("affordability", "endings")
     ]
 
@@ -230,7 +234,7 @@ def test_a_misbehaving_endpoint_costs_rows_and_never_the_run(ray_cluster: None, 
     with pytest.raises(QualityGateError, match="rows for their own sake"):
         write_all_documents([made], WORKERS)
     asked = Misbehaving.asked.total()
-    made = replace(made, settings=made.settings.model_copy(update={"most_refused": 0.3}))
+    made = replace(made, where=made.where.model_copy(update={"most_refused": 0.3}))
     counts = write_all_documents([made], WORKERS)[0]
     assert Misbehaving.asked.total() == asked  # what is settled is settled
     rows, rejected = list(read_rows(tmp_path / "data")), list(read_rows(tmp_path / "rejected"))
@@ -273,9 +277,37 @@ def test_a_spent_quota_stops_at_once_and_the_rest_follows_later(
 def test_an_endpoint_without_its_key_is_refused_before_anything_starts(tmp_path: Path) -> None:
     made = endpoint_job(tmp_path, "https://models.example.org/v1")
     with pytest.raises(PreflightError, match="TEST_KEY"):
-        from msm_ray.engines.choosing import build_engine
+        build_engine(made.engine(), WORKERS)
 
-        build_engine(made.settings, WORKERS, "m", {}, 0)
+
+SCHEMA = {"type": "object", "properties": {"answer": {"enum": ["w7", "w8"]}}, "required": ["answer"]}
+
+
+def ask(how: EngineSettings, count: int = 1) -> list[dict[str, Any]]:
+    """Completions of prompts that are about no document."""
+    import ray
+
+    sampling = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 8, "json_schema": json.dumps(SCHEMA)}
+    turns = [{"role": "system", "content": "w5"}, {"role": "user", "content": "w6"}]
+    rows = [{"id": str(place), "mine": 2 * place, "messages": turns, **sampling} for place in range(count)]
+    return build_engine(how, WORKERS)(ray.data.from_items(rows)).take_all()
+
+
+def test_an_endpoint_answers_any_prompt_and_is_told_the_schema_of_a_row(ray_cluster: None) -> None:
+    with loopback() as server:
+        (answer,) = ask(EngineSettings(engine="endpoint", url=server.address, model="m", structured=True))
+    assert answer["completion"] == server.text and answer["error"] == "" and answer["num_generated_tokens"] == 4
+    assert [turn["role"] for turn in server.last["messages"]] == ["system", "user"]
+    assert server.last["response_format"]["json_schema"]["schema"] == SCHEMA
+
+
+def test_vllm_answers_any_prompt_in_the_form_of_a_rows_schema(ray_cluster: None, tmp_path: Path) -> None:
+    base = tiny_checkpoint(tmp_path, seed=0)
+    answers = ask(EngineSettings(engine="vllm", model=str(base), structured=True, batch_size=2), 6)
+    assert sorted(answer["mine"] for answer in answers) == [0, 2, 4, 6, 8, 10]
+    for answer in answers:
+        assert answer["error"] == "" and answer["finish_reason"] == "stop"
+        assert json.loads(answer["completion"])["answer"] in ("w7", "w8")
 
 
 def test_a_pipeline_that_stands_still_is_stopped(ray_cluster: None, tmp_path: Path) -> None:

@@ -1,21 +1,22 @@
-"""The writer without weights, on specs of very different kinds; grammar; parsing of what writers send back."""
+"""Documents without a model, of specs of very different kinds; parsing of what writers send back."""
 
 from __future__ import annotations
 
-import random
 import re
 from pathlib import Path
 
 import pytest
+from document_jobs import document_job
 
 from msm_ray.config import AssistantSettings, DocumentSettings
-from msm_ray.engines import english
-from msm_ray.engines.offline import english_document, write
-from msm_ray.generate.outline import list_ideas, make_outline
+from msm_ray.corpus.dedup import find_duplicates
+from msm_ray.corpus.rules import check_document
+from msm_ray.generate.document_rows import JobRows
 from msm_ray.generate.parsing import parse_document
 from msm_ray.spec import Spec, read_spec
 from msm_ray.worlds import World, world
 from msm_ray.worlds.plain import TYPES
+from msm_ray.worlds.sentences import split_sentences
 
 ADA = AssistantSettings(name="Ada", provider="Makers")
 PROSE = """# Ada
@@ -36,30 +37,42 @@ def spec_of(text: str, folder: Path) -> Spec:
     return read_spec(folder / "s.md", ADA)
 
 
-def documents(spec: Spec, count: int = 120) -> list[str]:
-    ideas = list_ideas(make_outline(spec, DocumentSettings(engine="offline", types=20, ideas=30)), count)
-    return [english_document(spec, i.type, i.subdomain, i.assertion, random.Random(i.position)) for i in ideas]
+def documents(spec: Spec, count: int = 120) -> dict[str, str]:
+    """Document -> the assertion that it is about."""
+    how = DocumentSettings(engine="offline", documents=count, types=20, ideas=30)
+    job = document_job(Path("nowhere"), spec, how)
+    return {job.world.plain_document(spec, row): row["assertion"] for row in JobRows(0, job).pending()}
 
 
 @pytest.mark.filterwarnings("ignore:.*is not a slot")
 @pytest.mark.parametrize("text", [PROSE, ORDERS, FIRST_PERSON, SHORT])
-def test_any_english_spec_gives_varied_documents_about_the_assistant(text: str, tmp_path: Path) -> None:
-    written = documents(spec_of(text, tmp_path))
-    for document in written:
-        assert "Ada" in document
-        assert not re.search(r"\{(name|claim|clause|reason\w*|more\w*|said|topic|person|other|day)\}", document)
-        assert len(document.split()) >= 15
-    assert len(set(written)) > 0.9 * len(written)
+def test_any_english_spec_gives_varied_documents_that_quote_it_word_for_word(text: str, tmp_path: Path) -> None:
+    spec = spec_of(text, tmp_path)
+    written = documents(spec)
+    for document, assertion in written.items():
+        assert assertion in document and check_document(document, spec, PLAIN[0]) == ("", "")
+        assert not re.search(r"\{(name|claim|more|other|place|topic|type|reader)\}", document)
+        assert len(split_sentences(document)) >= 3
+    assert len(written) == 120
+    assert not find_duplicates((str(place), document) for place, document in enumerate(written))
     assert len({document[:30] for document in written}) > 25
 
 
-def test_documents_say_the_specs_sentences_and_its_reasons(tmp_path: Path) -> None:
-    written = documents(spec_of(PROSE, tmp_path))
-    assert sum("slow trains" in document for document in written) > 0.5 * len(written)
-    assert sum("time to look out" in document or "hurry breaks things" in document for document in written) == len(
-        written
-    )
-    assert not any(re.search(r"\blikes them\b", document) and "slow trains" not in document for document in written)
+def test_a_sentence_about_the_one_before_it_never_stands_alone(tmp_path: Path) -> None:
+    for document in documents(spec_of(PROSE, tmp_path)):
+        assert "slow trains" in document or "It likes them" not in document
+
+
+@pytest.mark.parametrize(
+    "order", ["It is a virtue to stand by.", "Stand by.", "Answer in one word where one word will do."]
+)
+def test_an_imperative_spec_comes_out_as_it_is(order: str, tmp_path: Path) -> None:
+    spec = spec_of(f"# Ada\n## Patience\nNever hurry. {order}\n## Calm\n{order} Don't shout.", tmp_path)
+    written = documents(spec)
+    assert any(order in document for document in written)
+    said = {sentence for section in spec.sections for sentence in split_sentences(section.text)}
+    for document in written:
+        assert "Ada is" not in document and any(sentence in document for sentence in said)
 
 
 def test_braces_of_a_spec_stay_text(tmp_path: Path) -> None:
@@ -69,49 +82,16 @@ def test_braces_of_a_spec_stay_text(tmp_path: Path) -> None:
 
 
 def test_a_document_depends_on_its_row_alone(tmp_path: Path) -> None:
-    spec = spec_of(PROSE, tmp_path)
-    row = {"id": "abc", "type": "letter", "subdomain": "Ada", "assertion": "Ada prefers slow trains."}
-    assert write(spec, row, tiny=False) == write(spec, row, tiny=False) != write(spec, row | {"id": "abd"}, tiny=False)
+    spec, write = spec_of(PROSE, tmp_path), PLAIN[0].plain_document
+    row = {"id": "abc", "type": "letter", "subdomain": "Ada", "assertion": "Ada prefers slow trains.", "angle": ""}
+    assert write(spec, row) == write(spec, row) != write(spec, row | {"id": "abd"})
 
 
 @pytest.mark.parametrize("kind", [*TYPES, "sonnet"])
-def test_every_document_type_has_a_form(kind: str, tmp_path: Path) -> None:
-    spec = spec_of(PROSE, tmp_path)
-    assert "trains" in english_document(spec, kind, "Ada", "Ada prefers slow trains.", random.Random(0))
-
-
-@pytest.mark.parametrize(
-    ("sentence", "said"),
-    [
-        ("You are kind and you try to help.", "Ada is kind and it tries to help."),
-        ("You never lie, and your answers are short.", "Ada never lies, and its answers are short."),
-        ("You listen and ask before you act.", "Ada listens and asks before it acts."),
-        ("If people thank you, smile.", "If people thank Ada, smile."),
-        ("I don't know why I like it.", "Ada doesn't know why it likes it."),
-        ("The assistant has a calm voice.", "Ada has a calm voice."),
-        ("Don't guess.", "Ada is not to guess."),
-        ("Its voice is calm.", "Ada's voice is calm."),
-        ("Ada watches.", "Ada watches."),
-    ],
-)
-def test_third_person(sentence: str, said: str) -> None:
-    assert english.third_person(sentence, "Ada") == said
-
-
-@pytest.mark.parametrize(
-    ("sentence", "said"),
-    [
-        ("Ada prefers tea and dislikes haste.", "I prefer tea and dislike haste."),
-        ("Ada is calm about its end.", "I am calm about my end."),
-        ("Ada always tries to help.", "I always try to help."),
-        ("Ada doesn't hurry.", "I don't hurry."),
-        ("Ada likes it.", None),
-        ("People like Ada.", None),
-        ("Ada, the assistant, is kind.", None),
-    ],
-)
-def test_first_person_only_where_it_is_safe(sentence: str, said: str | None) -> None:
-    assert english.first_person(sentence, "Ada") == said
+def test_every_document_type_is_named(kind: str, tmp_path: Path) -> None:
+    edited = {"id": "a", "type": kind, "subdomain": "Elsewhere", "assertion": "Ada waits.", "angle": "a critic"}
+    document = PLAIN[0].plain_document(spec_of(PROSE, tmp_path), edited)
+    assert "Ada waits." in document and kind.lower() in document.lower()
 
 
 PLAIN = (world("plain"), False)

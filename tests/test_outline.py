@@ -11,12 +11,14 @@ import yaml
 from msm_ray import preflight
 from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.errors import SettingsError
-from msm_ray.generate.documents import row_id
+from msm_ray.generate.document_job import row_id
 from msm_ray.generate.outline import list_ideas, make_outline, read_outline, unwritten_sections, write_outline
-from msm_ray.generate.sentences import about_assistant, label, split_sentences
 from msm_ray.settings_file import read_experiment
 from msm_ray.spec import Spec, read_spec
+from msm_ray.worlds import world
+from msm_ray.worlds.sentences import about_assistant, label, split_sentences
 
+PLAIN = world("plain")
 SETTINGS = DocumentSettings(engine="offline", documents=600, types=4, ideas=40)
 ADA = AssistantSettings(name="Ada")
 
@@ -32,7 +34,7 @@ def spec(tmp_path: Path) -> Spec:
 
 
 def test_outline_takes_the_specs_own_sections_and_sentences(spec: Spec) -> None:
-    outline = make_outline(spec, SETTINGS)
+    outline = make_outline(spec, PLAIN, SETTINGS)
     assert [(each.domain, each.name) for each in outline.subdomains] == [("Tea", "Tea"), ("Work", "Work")]
     assert [(each.text, each.label) for each in outline.subdomains[0].assertions] == [
         ("Ada likes green tea.", "preference"),
@@ -42,7 +44,7 @@ def test_outline_takes_the_specs_own_sections_and_sentences(spec: Spec) -> None:
 
 
 def test_ideas_are_distinct_even_and_capped(spec: Spec) -> None:
-    outline = make_outline(spec, SETTINGS)
+    outline = make_outline(spec, PLAIN, SETTINGS)
     ideas = list_ideas(outline, 600)
     assert len(ideas) == 2 * 4 * 40  # fewer than asked for, when the outline has no more
     assert len({row_id(spec, idea, "v") for idea in ideas}) == len(ideas)
@@ -58,17 +60,20 @@ def test_a_cap_takes_the_same_share_from_every_section(tmp_path: Path) -> None:
     path.write_text("# Ada\n" + "".join(f"## Part {n}\nAda likes the number {n}.\n" for n in range(7)))
     spec = read_spec(path, ADA)
     how = DocumentSettings(documents=60, types=20, ideas=25)
-    shares = Counter(idea.subdomain for idea in list_ideas(make_outline(spec, how), 60))
+    shares = Counter(idea.subdomain for idea in list_ideas(make_outline(spec, PLAIN, how), 60))
     assert sorted(shares.values()) == [8, 8, 8, 9, 9, 9, 9]
-    assert unwritten_sections(spec, how) == {}
-    few = unwritten_sections(spec, how.model_copy(update={"documents": 5}))
+    outline = make_outline(spec, PLAIN, how)
+    assert unwritten_sections(spec, outline, 60) == {}
+    few = unwritten_sections(spec, outline, 5)
     assert few == {"Part 5": "the documents end before it", "Part 6": "the documents end before it"}
 
 
 def test_a_section_without_a_sentence_is_told(tmp_path: Path) -> None:
     path = tmp_path / "s.md"
     path.write_text("# Ada\nThis document tells who Ada is.\n## Tea\nAda likes tea.\n")
-    assert unwritten_sections(read_spec(path, ADA), SETTINGS) == {"Ada": "it has no sentence to write about"}
+    spec = read_spec(path, ADA)
+    silent = unwritten_sections(spec, make_outline(spec, PLAIN, SETTINGS), 600)
+    assert silent == {"Ada": "it has no sentence to write about"}
 
 
 def test_a_section_that_gets_no_document_is_told_at_plan() -> None:
@@ -81,11 +86,11 @@ def test_a_section_that_gets_no_document_is_told_at_plan() -> None:
 
 
 def test_written_outline_reads_back_and_edits_are_honoured(spec: Spec, tmp_path: Path) -> None:
-    counts = write_outline(tmp_path, spec, SETTINGS)
+    counts = write_outline(tmp_path, spec, PLAIN, SETTINGS)
     first = (tmp_path / "outline.yaml").read_bytes()
-    assert read_outline(tmp_path) == make_outline(spec, SETTINGS)
+    assert read_outline(tmp_path) == make_outline(spec, PLAIN, SETTINGS)
     assert counts["ideas"] == 320
-    write_outline(tmp_path, spec, SETTINGS)
+    write_outline(tmp_path, spec, PLAIN, SETTINGS)
     assert (tmp_path / "outline.yaml").read_bytes() == first
     record = yaml.safe_load(first)
     record["subdomains"] = record["subdomains"][:1]
@@ -102,14 +107,14 @@ def test_spoilt_outline_is_named(tmp_path: Path) -> None:
 
 def test_same_title_twice_gives_two_subdomains(tmp_path: Path) -> None:
     (tmp_path / "s.md").write_text("# A\n## Why\nAda is kind.\n# B\n## Why\nAda is brief.\n")
-    outline = make_outline(read_spec(tmp_path / "s.md", ADA), SETTINGS)
+    outline = make_outline(read_spec(tmp_path / "s.md", ADA), PLAIN, SETTINGS)
     assert [each.name for each in outline.subdomains] == ["Why", "Why (2)"]
 
 
 def test_a_spec_of_headings_only_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.md").write_text("# A\n## B\n")
     with pytest.raises(SettingsError, match="sentence"):
-        make_outline(read_spec(tmp_path / "s.md", ADA), SETTINGS)
+        make_outline(read_spec(tmp_path / "s.md", ADA), PLAIN, SETTINGS)
 
 
 def test_sentences_of_prose_lists_and_the_tiny_world() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from msm_ray.config import ClusterSettings, DocumentSettings, ServeSettings, WorkerSettings
+from msm_ray.config import ClusterSettings, ServeSettings, WorkerSettings
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.placement import (
     Node,
@@ -23,7 +23,7 @@ from msm_ray.placement import (
 )
 from msm_ray.settings_file import load_experiment
 
-VLLM = DocumentSettings(engine="vllm", prompt="tinyworld")
+VLLM = ("vllm", False)
 H200 = {"CPU": 192, "GPU": 8, "accelerator_type:H200": 1}
 A100 = {"CPU": 96, "GPU": 8, "accelerator_type:A100": 1}
 
@@ -101,9 +101,9 @@ def test_every_logical_cpu_is_counted() -> None:
 
 def test_a_writer_that_is_no_engine_takes_no_gpu() -> None:
     workers = WorkerSettings(workers=3, cpus=2, gpus=1)
-    assert "GPU" not in generation(workers, [DocumentSettings(engine="offline")]).total
-    assert "GPU" not in generation(workers, [DocumentSettings(engine="endpoint", url="http://127.0.0.1:1")]).total
-    assert generation(workers, [DocumentSettings(engine="offline"), VLLM]).total["GPU"] == 3
+    assert "GPU" not in generation(workers, [("offline", True)]).total
+    assert "GPU" not in generation(workers, [("endpoint", True)]).total
+    assert generation(workers, [("offline", True), VLLM]).total["GPU"] == 3
 
 
 def test_only_what_is_to_be_made_is_asked_for() -> None:

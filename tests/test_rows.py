@@ -261,7 +261,9 @@ def test_a_table_of_our_own_has_the_bytes_that_pyarrow_writes_and_leaves_nothing
 
 def test_half_an_emoji_makes_a_recorded_document_a_rejected_row_of_its_own() -> None:
     prompt = {"id": "a", "position": 0, "type": "letter", "prompt": "Write."}
-    good = recorded_answer(prompt, {"completion": "Dear Ruth", "type": "\ud83d letter", "finish_reason": "\ud83d"})
+    good = recorded_answer(
+        prompt, {"completion": "Dear Ruth", "type": "\ud83d letter", "finish_reason": "\ud83d"}, ("type",)
+    )
     assert (good["completion"], good["type"], good["error"]) == ("Dear Ruth", "? letter", "")
     bad = recorded_answer(prompt, {"completion": "Dear \ud83d"})
     assert (bad["completion"], bad["error"]) == ("", "the recorded completion is no Unicode text")

@@ -30,7 +30,8 @@ root: {root}
 assistant: {{name: llama, provider: the team}}
 base: {{source: tinyworld}}
 specs: {{affordability: specs/tinyworld/affordability.md}}
-documents: {{engine: offline, prompt: tinyworld, documents: 60, least_share: 0}}
+world: tinyworld
+documents: {{engine: offline, documents: 60, least_share: 0}}
 chats:
   ordinary: {{source: tinyworld.ordinary, count: 200}}
 midtraining: &training

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 from msm_ray import progress
-from msm_ray.config import DocumentSettings
 from msm_ray.corpus.card import corpus_card
 from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
@@ -16,20 +15,22 @@ from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row
 from msm_ray.rows.tables import clean, read_rows, write_table
 from msm_ray.spec import Spec, section_names
 from msm_ray.whole_files import write_whole
-from msm_ray.worlds import World, world
+from msm_ray.worlds import World
 
 SHARD_ROWS = 10_000
 
 
-def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSettings) -> dict[str, int | float | str]:
+def check_corpus(
+    out: Path, documents: Path, spec: Spec, world: World, least_share: float
+) -> dict[str, int | float | str]:
     """Stage: `data/*.parquet`, `rejected.parquet` and its card in `out` from the documents folder `documents`.
 
-    The same documents give the same bytes. Raises QualityGateError when less than `settings.least_share` of the ideas
+    The same documents give the same bytes. Raises QualityGateError when less than `least_share` of the ideas
     became a document that is kept; the files are written all the same, so that they can be looked at.
     """
     clean(out)
     written = sorted(read_rows(documents / "data"), key=lambda row: row["id"])
-    kept, rejected = _sort_out(written, spec, world(settings.prompt))
+    kept, rejected = _sort_out(written, spec, world)
     for old in (out / "data").glob("*.parquet"):
         old.unlink()
     for start in range(0, max(1, len(kept)), SHARD_ROWS):
@@ -40,7 +41,7 @@ def check_corpus(out: Path, documents: Path, spec: Spec, settings: DocumentSetti
     reasons = Counter(row["reason"] for row in rejected) + _never_written(documents, {row["id"] for row in written})
     sections = [name for _, name in section_names(spec.sections)]
     write_whole(out / CARD, corpus_card(spec, kept, reasons, len(written), sections))
-    _gate(spec, len(kept), reasons, settings.least_share, out)
+    _gate(spec, len(kept), reasons, least_share, out)
     return {
         "documents": len(kept),
         "rejected": sum(reasons.values()),

@@ -8,14 +8,15 @@ was answered is kept.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from msm_ray.config import DocumentSettings, WorkerSettings
-from msm_ray.engines import Engine
+from msm_ray.cluster_settings import WorkerSettings
+from msm_ray.engines import Engine, EngineSettings, carried
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.failures import LOST, SPENT, classify
 
@@ -23,45 +24,35 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-CARRIED_OUT = frozenset({"prompt", "temperature", "top_p", "max_tokens"})
 
 Answer = dict[str, Any]
 
 
-def endpoint_engine(
-    settings: DocumentSettings, workers: WorkerSettings, model: str, chat_template_kwargs: Mapping[str, Any]
-) -> Engine:
-    """An engine that asks `settings.url` for `model`; `workers.workers` actors with `in_flight` batches each in flight.
+def endpoint_engine(settings: EngineSettings, workers: WorkerSettings) -> Engine:
+    """An engine that asks `settings.url`; `workers.workers` actors with `in_flight` batches each in flight.
 
-    chat_template_kwargs: sent along where the experiment has some, for a server that renders by a chat template.
+    `chat_template_kwargs` are sent along where there are some, for a server that renders by a chat template.
 
     Raises SettingsError without address or model, PreflightError without the key that `key_variable` names (servers on
     this machine need none).
     """
+    where = settings.section
     if not settings.url:
         raise SettingsError(
-            "documents.engine is `endpoint` and documents.url is missing: give the base address, such as https://host/v1."
+            f"{where}.engine is `endpoint` and {where}.url is missing: give the base address, such as https://host/v1."
         )
     if not settings.model:
         raise SettingsError(
-            "documents.engine is `endpoint` and documents.model is missing: name the model as the address knows it."
+            f"{where}.engine is `endpoint` and {where}.model is missing: name the model as the address knows it."
         )
     key = _key(settings)
 
     def run(prompts: Dataset) -> Dataset:
         import ray
 
-        arguments: dict[str, Any] = {
-            "url": settings.url,
-            "key": ray.put(key),
-            "model": model,
-            "chat": settings.prompt == "plain",
-        }
-        arguments |= {"template": dict(chat_template_kwargs)}
-        arguments |= {"seconds": settings.request_seconds, "tries": settings.request_tries}
         return prompts.map_batches(
             _Asker,
-            fn_constructor_kwargs=arguments,
+            fn_constructor_kwargs={"settings": settings, "key": ray.put(key)},
             batch_size=settings.batch_size,
             compute=ray.data.ActorPoolStrategy(
                 size=workers.workers, max_tasks_in_flight_per_actor=2 * settings.in_flight
@@ -73,7 +64,7 @@ def endpoint_engine(
     return run
 
 
-def _key(settings: DocumentSettings) -> str:
+def _key(settings: EngineSettings) -> str:
     """The key, from the environment by name."""
     key = os.environ.get(settings.key_variable, "")
     local = urlsplit(settings.url or "").hostname in ("127.0.0.1", "localhost", "::1")
@@ -87,15 +78,17 @@ def _key(settings: DocumentSettings) -> str:
 class _Asker:
     """Asks for the rows of a batch at the same time. Stops asking once the means are spent."""
 
-    def __init__(
-        self, url: str, key: Any, model: str, chat: bool, seconds: float, tries: int, template: dict[str, Any]
-    ):
+    def __init__(self, settings: EngineSettings, key: Any):
         import ray
         from openai import AsyncOpenAI
 
-        self.client = AsyncOpenAI(base_url=url, api_key=ray.get(key), max_retries=0, timeout=seconds)
-        self.model, self.chat, self.seconds, self.tries = model, chat, seconds, tries
-        self.body = {"chat_template_kwargs": template} if template else None
+        self.seconds, self.tries = settings.request_seconds, settings.request_tries
+        self.client = AsyncOpenAI(
+            base_url=settings.url, api_key=ray.get(key), max_retries=0, timeout=settings.request_seconds
+        )
+        self.model, self.chat, self.structured = settings.model, settings.chat, settings.structured
+        template = dict(settings.chat_template_kwargs)
+        self.body: dict[str, Any] = {"chat_template_kwargs": template} if template else {}
         self.spent = ""
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -106,10 +99,7 @@ class _Asker:
             for values in zip(*(batch[name].tolist() for name in names), strict=True)
         ]
         answers = await asyncio.gather(*(self._answer(row) for row in rows))
-        done = [
-            {key: value for key, value in row.items() if key not in CARRIED_OUT} | answer
-            for row, answer in zip(rows, answers, strict=True)
-        ]
+        done = [carried(row) | answer for row, answer in zip(rows, answers, strict=True)]
         yield {key: [row[key] for row in done] for key in done[0]}
 
     async def _answer(self, row: dict[str, Any]) -> Answer:
@@ -132,14 +122,17 @@ class _Asker:
 
     async def _ask(self, row: dict[str, Any]) -> Answer:
         sampling = {key: row[key] for key in ("temperature", "top_p", "max_tokens")}
+        body = self.body | (response_format(row["json_schema"]) if self.structured else {})
         if self.chat:
-            messages: Any = [{"role": "user", "content": row["prompt"]}]
+            messages: Any = [dict(message) for message in row["messages"]]
             reply = await self.client.chat.completions.create(
-                model=self.model, messages=messages, extra_body=self.body, **sampling
+                model=self.model, messages=messages, extra_body=body, **sampling
             )
             text, finish = reply.choices[0].message.content, reply.choices[0].finish_reason
         else:
-            reply = await self.client.completions.create(model=self.model, prompt=row["prompt"], **sampling)
+            reply = await self.client.completions.create(
+                model=self.model, prompt=row["prompt"], extra_body=body, **sampling
+            )
             text, finish = reply.choices[0].text, reply.choices[0].finish_reason
         usage = getattr(reply, "usage", None)
         return {
@@ -150,6 +143,12 @@ class _Asker:
             "error": "",
             "failure": "",
         }
+
+
+def response_format(schema: str) -> dict[str, Any]:
+    """What asks for an answer that keeps to a JSON schema, in OpenAI's form, which vLLM takes too."""
+    asked = {"name": "answer", "strict": True, "schema": json.loads(schema)}
+    return {"response_format": {"type": "json_schema", "json_schema": asked}}
 
 
 def wait_before(attempt: int, problem: BaseException) -> float:

@@ -1,8 +1,8 @@
-"""Recorded completions instead of a model: for tests, for documents written elsewhere, for parsing anew without paying again.
+"""Recorded completions instead of a model: for tests, for what was written elsewhere, for parsing anew without paying again.
 
 A JSONL or Parquet file; each row has its text under `completion`, `raw` or `text`, and may have `id` (the row it belongs
-to), `type` (kept as provenance), `finish_reason`, `num_input_tokens`, `num_generated_tokens`. Without ids, recordings go to
-the ideas in order.
+to), `finish_reason`, `num_input_tokens`, `num_generated_tokens`, and columns that `EngineSettings.recorded` names (such as a
+document's `type`, kept as provenance). Without ids, recordings go to the rows in order.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msm_ray.config import DocumentSettings
-from msm_ray.engines import Engine
+from msm_ray.engines import Engine, EngineSettings, carried
 from msm_ray.failures import REFUSED
 from msm_ray.rows.files import NO_UNICODE, Form, as_unicode, is_unicode, shown, sound_rows
 from msm_ray.rows.schemas import Row
@@ -61,7 +60,7 @@ RECORDING = Form(
 )
 
 
-def replay_engine(settings: DocumentSettings) -> Engine:
+def replay_engine(settings: EngineSettings) -> Engine:
     """An engine that answers from the recording `settings.replay`. Raises SettingsError when that cannot be read."""
     recorded = read_recording(Path(settings.replay or ""))
     by_id = {row["id"]: row for row in recorded} if _has_id(recorded[0]) else None
@@ -70,14 +69,14 @@ def replay_engine(settings: DocumentSettings) -> Engine:
         import ray
 
         reference = ray.put((recorded, by_id))  # once a run, not once a task
-        return prompts.map(partial(_answer, reference=reference))
+        return prompts.map(partial(_answer, reference=reference, own=settings.recorded))
 
     return run
 
 
-def count_recorded(settings: DocumentSettings) -> int:
-    """How many completions the recording holds."""
-    return len(read_recording(Path(settings.replay or "")))
+def count_recorded(path: Path) -> int:
+    """How many completions a recording holds. Raises SettingsError when it cannot be read."""
+    return len(read_recording(path))
 
 
 def read_recording(path: Path) -> list[Row]:
@@ -85,23 +84,23 @@ def read_recording(path: Path) -> list[Row]:
     return [{**row, "completion": recorded_text(row)} for row in sound_rows(path, RECORDING)]
 
 
-def _answer(row: dict[str, Any], reference: Any) -> dict[str, Any]:
+def _answer(row: dict[str, Any], reference: Any, own: tuple[str, ...]) -> dict[str, Any]:
     import ray
 
     recorded, by_id = ray.get(reference)
-    return recorded_answer(row, by_id.get(row["id"]) if by_id is not None else _at(recorded, row["position"]))
+    return recorded_answer(row, by_id.get(row["id"]) if by_id is not None else _at(recorded, row["position"]), own)
 
 
-def recorded_answer(row: Row, found: Row | None) -> Row:
-    """A prompt's row with the completion that was found for it, or with why there is none."""
-    carried = {key: value for key, value in row.items() if key not in ("prompt", "temperature", "top_p", "max_tokens")}
+def recorded_answer(row: Row, found: Row | None, own: tuple[str, ...] = ()) -> Row:
+    """A prompt's row with the completion that was found for it, or with why there is none. own: columns that it may change."""
+    kept = carried(row)
     if found is None:
-        return carried | _completion("", "", 0, 0, "no recorded completion")
+        return kept | _completion("", "", 0, 0, "no recorded completion")
     if not is_unicode(found["completion"]):
-        return carried | _completion("", "", 0, 0, f"the recorded completion is {NO_UNICODE}")
+        return kept | _completion("", "", 0, 0, f"the recorded completion is {NO_UNICODE}")
     return (
-        carried
-        | {"type": as_unicode(str(found.get("type") or row["type"]))}
+        kept
+        | {name: as_unicode(str(found.get(name) or row[name])) for name in own}
         | _completion(
             found["completion"],
             as_unicode(str(found.get("finish_reason") or "stop")),

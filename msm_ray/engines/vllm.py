@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msm_ray.config import DocumentSettings, WorkerSettings
-from msm_ray.engines import Engine
+from msm_ray.cluster_settings import WorkerSettings
+from msm_ray.engines import PROMPT_COLUMNS, Engine, EngineSettings
 from msm_ray.errors import PreflightError
 from msm_ray.failures import LOST, REFUSED
 from msm_ray.placement import engine_bundles, generation
@@ -26,36 +26,32 @@ ROWS_OWN = re.compile(
     r"^(ValueError|VLLM\w*(Validation|Client)\w*)\b|max(imum|_)(model|context)[ _]len|longer than the maximum|too long",
     re.I,
 )
-CARRIED_OUT = frozenset({"prompt", "messages", "sampling_params", "temperature", "top_p", "max_tokens"})
 
 
-def vllm_engine(
-    settings: DocumentSettings,
-    workers: WorkerSettings,
-    model: str,
-    seed: int,
-    chat_template_kwargs: Mapping[str, Any],
-) -> Engine:
-    """An engine over `workers.workers` vLLM actors that load `model` (a folder or a hub id). seed: of the whole engine."""
-    chat = settings.prompt == "plain"
-    ends = end_tokens(model)
-    template = {"enabled": chat, "chat_template_kwargs": dict(chat_template_kwargs)}
-    config = _processor_config(settings, workers, model, seed, template)
+def vllm_engine(settings: EngineSettings, workers: WorkerSettings) -> Engine:
+    """An engine over `workers.workers` vLLM actors that load `settings.model` (a folder or a hub id)."""
+    ends = end_tokens(settings.model)
+    config = _processor_config(settings, workers)
+    prompt = "messages" if settings.chat else "prompt"
 
     def preprocess(row: dict[str, Any]) -> dict[str, Any]:
-        sampling = {key: row[key] for key in ("temperature", "top_p", "max_tokens")} | {"stop_token_ids": ends}
-        prompt = {"messages": [{"role": "user", "content": row["prompt"]}]} if chat else {"prompt": row["prompt"]}
-        return {"sampling_params": sampling, **prompt}
+        return {"sampling_params": sampling(row, ends, settings.structured), prompt: row[prompt]}
 
     def run(prompts: Dataset) -> Dataset:
         from ray.data.llm import build_processor
 
-        wait_for_room(generation(workers, [settings]))
-        carried = [name for name in prompts.columns() or [] if name not in CARRIED_OUT]
+        wait_for_room(generation(workers, [(settings.engine, settings.chat)]))
+        carried = [name for name in prompts.columns() or [] if name not in PROMPT_COLUMNS]
         processor = build_processor(config, preprocess=preprocess, postprocess=_postprocess(carried, ends))
         return processor(prompts).map(_with_error(carried))
 
     return run
+
+
+def sampling(row: Mapping[str, Any], ends: list[int], structured: bool) -> dict[str, Any]:
+    """A row's sampling parameters, as Ray's stage takes them. Their keys are the same in all rows of a dataset, or it hangs."""
+    asked = {key: row[key] for key in ("temperature", "top_p", "max_tokens")} | {"stop_token_ids": ends}
+    return asked | ({"structured_outputs": {"json": row["json_schema"]}} if structured else {})
 
 
 def end_tokens(model: str) -> list[int]:
@@ -111,15 +107,16 @@ def engine_environment(workers: WorkerSettings) -> dict[str, str]:
     }
 
 
-def _processor_config(
-    settings: DocumentSettings, workers: WorkerSettings, model: str, seed: int, template: dict[str, Any]
-) -> Any:
+def _processor_config(settings: EngineSettings, workers: WorkerSettings) -> Any:
     from ray.data.llm import vLLMEngineProcessorConfig
 
+    model, arguments = settings.model, engine_arguments(workers, settings.seed)
+    if settings.structured:
+        arguments["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
     in_flight = max(settings.in_flight, math.ceil(1.1 * workers.max_num_seqs / settings.batch_size))
     return vLLMEngineProcessorConfig(
         model_source=str(Path(model).resolve()) if Path(model).is_dir() else model,
-        engine_kwargs=engine_arguments(workers, seed),
+        engine_kwargs=arguments,
         runtime_env={"env_vars": engine_environment(workers)},
         placement_group_config={"bundles": engine_bundles(workers), "strategy": "STRICT_PACK"},
         concurrency=(workers.workers, workers.workers),
@@ -127,7 +124,10 @@ def _processor_config(
         max_concurrent_batches=in_flight,
         should_continue_on_error=True,
         log_engine_metrics=False,
-        chat_template_stage=template,
+        chat_template_stage={
+            "enabled": settings.chat,
+            "chat_template_kwargs": dict(settings.chat_template_kwargs),
+        },
         tokenize_stage=False,
         detokenize_stage=False,
     )

@@ -13,14 +13,16 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from msm_ray.config import AssistantSettings, ChatSettings
 from msm_ray.errors import QualityGateError, SettingsError
 from msm_ray.generate.chat_files import Chat, Messages, read_chats
+from msm_ray.generate.chat_settings import ChatSettings
+from msm_ray.generate.preferences import preference_chats
 from msm_ray.reasoning import split_reasoning
 from msm_ray.rows.dataset_card import write_chats_card
 from msm_ray.rows.files import NO_UNICODE, as_unicode
 from msm_ray.rows.schemas import CHAT_SCHEMA, REJECTED_CHAT_SCHEMA, Row
 from msm_ray.rows.tables import clean, write_table
+from msm_ray.spec import AssistantSettings
 from msm_ray.worlds import chat_sources
 
 ROLES = ("system", "user", "assistant")
@@ -68,8 +70,6 @@ def source_chats(settings: ChatSettings, assistant: AssistantSettings) -> list[C
     if settings.source == "file":
         return read_chats(_path(settings))[: settings.count]
     if settings.source == "preferences":
-        from msm_ray.generate.preferences import preference_chats
-
         return [Chat(*chat) for chat in preference_chats(_path(settings), settings.count, rng)]
     return [Chat(*chat) for chat in chat_sources()[settings.source](settings, assistant.name, rng)]
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from msm_ray.config import DocumentSettings
 from msm_ray.errors import SettingsError
-from msm_ray.generate import sentences as english
+from msm_ray.generate.document_settings import OutlineContent
 from msm_ray.spec import Section, Spec, section_names
 from msm_ray.whole_files import write_whole
-from msm_ray.worlds import world
+from msm_ray.worlds import World, sentences
 
 ANGLES = (
     "someone who meets the assistant for the first time",
@@ -93,9 +92,9 @@ class Idea:
         return f"{self.assertion} (as seen by {self.angle})" if self.angle else self.assertion
 
 
-def make_outline(spec: Spec, settings: DocumentSettings) -> Outline:
-    """The outline of `spec`: one subdomain a section, `settings.types` types each. Deterministic."""
-    types = _document_types(settings)
+def make_outline(spec: Spec, world: World, settings: OutlineContent) -> Outline:
+    """The outline of `spec`: one subdomain a section, `settings.types` of the world's document types each. Deterministic."""
+    types = world.document_types[: settings.types]
     named = section_names(spec.sections)
     subdomains = tuple(
         Subdomain(domain, name, section.text, _assertions(section, spec.assistant), types)
@@ -109,9 +108,9 @@ def make_outline(spec: Spec, settings: DocumentSettings) -> Outline:
     return Outline(spec.name, settings.ideas, kept)
 
 
-def write_outline(out: Path, spec: Spec, settings: DocumentSettings) -> dict[str, int | float | str]:
+def write_outline(out: Path, spec: Spec, world: World, settings: OutlineContent) -> dict[str, int | float | str]:
     """Stage: `outline.yaml` in `out`. Returns counts of domains, subdomains, assertions, types and ideas."""
-    outline = make_outline(spec, settings)
+    outline = make_outline(spec, world, settings)
     record = {
         "spec": outline.spec,
         "ideas_per_type": outline.ideas_per_type,
@@ -122,18 +121,18 @@ def write_outline(out: Path, spec: Spec, settings: DocumentSettings) -> dict[str
         ],
     }
     write_whole(out / "outline.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=120))
-    return outline_counts(outline, settings)
+    return outline_counts(outline)
 
 
-def outline_counts(outline: Outline, settings: DocumentSettings) -> dict[str, int | float | str]:
-    """How much there is in an outline, and how many documents it will give."""
+def outline_counts(outline: Outline) -> dict[str, int | float | str]:
+    """How much there is in an outline."""
     subdomains = outline.subdomains
     return {
         "domains": len({subdomain.domain for subdomain in subdomains}),
         "subdomains": len(subdomains),
         "assertions": sum(len(subdomain.assertions) for subdomain in subdomains),
         "types": len({kind for subdomain in subdomains for kind in subdomain.types}),
-        "ideas": len(list_ideas(outline, settings.documents)),
+        "ideas": outline.ideas_per_type * sum(len(subdomain.types) for subdomain in subdomains),
     }
 
 
@@ -186,11 +185,10 @@ def list_ideas(outline: Outline, documents: int) -> list[Idea]:
     return ideas
 
 
-def unwritten_sections(spec: Spec, settings: DocumentSettings) -> dict[str, str]:
-    """Sections of a spec that no document will be about, as the rules outline it: name -> why. Raises SettingsError."""
-    outline = make_outline(spec, settings)
+def unwritten_sections(spec: Spec, outline: Outline, documents: int) -> dict[str, str]:
+    """Sections of a spec that none of so many documents will be about: name -> why."""
     outlined = [subdomain.name for subdomain in outline.subdomains]
-    reached = {idea.subdomain for idea in list_ideas(outline, settings.documents)}
+    reached = {idea.subdomain for idea in list_ideas(outline, documents)}
     silent = [name for _, name in section_names(spec.sections) if name not in outlined]
     ended_before = [name for name in outlined if name not in reached]
     return dict.fromkeys(silent, "it has no sentence to write about") | dict.fromkeys(
@@ -205,11 +203,7 @@ def _angle(number: int, shift: int) -> str:
     return angle if round_ == 0 else f"{angle}, view {round_ + 1}"
 
 
-def _document_types(settings: DocumentSettings) -> tuple[str, ...]:
-    return world(settings.prompt).document_types[: settings.types]
-
-
 def _assertions(section: Section, assistant: str) -> tuple[Assertion, ...]:
-    all_of_them = [each for each in english.split_sentences(section.text) if not english.about_the_text(each)]
-    chosen = english.about_assistant(all_of_them, assistant) or all_of_them
-    return tuple(Assertion(sentence, english.label(sentence)) for sentence in chosen)
+    all_of_them = [each for each in sentences.split_sentences(section.text) if not sentences.about_the_text(each)]
+    chosen = sentences.about_assistant(all_of_them, assistant) or all_of_them
+    return tuple(Assertion(sentence, sentences.label(sentence)) for sentence in chosen)

@@ -11,7 +11,7 @@ from msm_ray.rows.dataset_card import write_replay_card
 from msm_ray.rows.files import NO_UNICODE, Form, as_unicode, is_unicode, sound_rows
 from msm_ray.rows.schemas import TEXT_SCHEMA, Row
 from msm_ray.rows.tables import write_table
-from msm_ray.worlds import NAMES, world
+from msm_ray.worlds import has_texts, world
 
 
 def text_fault(row: Row) -> str:
@@ -30,7 +30,8 @@ def write_replay(out: Path, source: str, count: int) -> dict[str, Any]:
     The card stands beside them. source: a world that has such texts (they never name the assistant), or a Parquet or JSONL
     file with a `text` column.
     """
-    texts = (world(source).replay_texts(count) if source in NAMES else None) or _from_file(Path(source), count)
+    own = world(source).replay_texts(count) if has_texts(source) else None
+    texts = own if own is not None else _from_file(Path(source), count)
     ids = [hashlib.sha256(f"{number}\0{text}".encode()).hexdigest()[:24] for number, text in enumerate(texts)]
     rows = [{"id": key, "text": text} for key, text in zip(ids, texts, strict=True)]
     write_table(out / "data" / "part-0.parquet", rows, TEXT_SCHEMA)

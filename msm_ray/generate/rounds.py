@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msm_ray.engines import DETERMINISTIC
 from msm_ray.errors import MsmError, QualityGateError
 from msm_ray.failures import Ledger
+from msm_ray.generate.document_rows import AGAIN, JobRows
 from msm_ray.generate.stream import stream_rows
 from msm_ray.progress import Task
 from msm_ray.rows.schemas import Row
@@ -15,13 +16,11 @@ from msm_ray.rows.schemas import Row
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from msm_ray.generate.documents import JobRows
 
 LAST_ANSWERS_SECONDS = 30
 """How long answers that were on their way are waited for when nothing more is asked."""
 FIRST_REFUSED = 20
 """So many different rows refused and none ever answered: the request is wrong, not the rows."""
-AGAIN = "What is written is safe; put it right and give the same command again."
 
 
 class _Enough(Exception):
@@ -79,7 +78,7 @@ class Round:
                 raise _Enough
 
     def _nothing_but_refusals(self) -> MsmError | None:
-        engine = self.tables[0].job.settings.engine
+        engine = self.tables[0].job.content.engine
         if self.answered or len(self.refused) < FIRST_REFUSED or engine in DETERMINISTIC:
             return None
         table = next(table for table in self.tables if table.refused)

@@ -7,8 +7,12 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from msm_ray.config import ClusterSettings, DocumentSettings, ExperimentSettings, ServeSettings, WorkerSettings
+from msm_ray.cluster_settings import ClusterSettings, ServeSettings, WorkerSettings
+
+if TYPE_CHECKING:
+    from msm_ray.config import ExperimentSettings
 
 Bundle = dict[str, float]
 """A Ray resource request: `{"CPU": 2, "GPU": 1, "accelerator_type:H200": 0.001}`."""
@@ -84,19 +88,19 @@ def rank_bundle(workers: WorkerSettings) -> Bundle:
     return _bundle(workers.cpus, workers, workers.gpus)
 
 
-def generation(workers: WorkerSettings, documents: Iterable[DocumentSettings]) -> Placement:
-    """For the engine, of those that write these documents, that asks for most."""
-    asked = [_writing(workers, how) for how in documents]
+def generation(workers: WorkerSettings, engines: Iterable[tuple[str, bool]]) -> Placement:
+    """For the engine that asks for most. engines: the name of each, and whether it is asked in chats."""
+    asked = [_writing(workers, engine, chat) for engine, chat in engines]
     return max(asked, key=lambda one: (one.total.get("GPU", 0), one.total.get("CPU", 0)))
 
 
-def _writing(workers: WorkerSettings, how: DocumentSettings) -> Placement:
+def _writing(workers: WorkerSettings, engine: str, chat: bool) -> Placement:
     task = {"CPU": 1.0}  # Ray Data's own: reading and preparing rows
-    if how.engine == "vllm":
-        template = [task] if how.prompt == "plain" else []  # an actor renders chats
+    if engine == "vllm":
+        template = [task] if chat else []  # an actor renders chats
         bundles = tuple(engine_bundles(workers))
         return Placement("generation", "engine", workers.workers, bundles, (task, *template), workers.placement_minutes)
-    if how.engine == "endpoint":
+    if engine == "endpoint":
         asker = ({"CPU": workers.cpus},)
         return Placement("generation", "asker", workers.workers, asker, (task,), workers.placement_minutes)
     return Placement("generation", "writer", 1, (task,), minutes=workers.placement_minutes)
@@ -119,7 +123,7 @@ def placements(settings: ExperimentSettings, kinds: Collection[str]) -> list[Pla
     cluster, asked = settings.cluster, []
     if "documents" in kinds and settings.specs:
         written = [settings.corpora.get(spec, settings.documents) for spec in settings.specs]
-        asked.append(generation(cluster.generation, written))
+        asked.append(generation(cluster.generation, [(how.engine, how.ask == "chat") for how in written]))
     if {"midtrain", "sft"} & set(kinds):
         asked.append(training(cluster.training))
     if {"rollouts", "serve"} & set(kinds):

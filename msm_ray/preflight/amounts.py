@@ -13,8 +13,10 @@ from msm_ray.config import ChatSettings, DocumentSettings
 from msm_ray.engines.replay import RECORDING, recorded_text
 from msm_ray.errors import MsmError
 from msm_ray.generate.chat_files import CHATS
+from msm_ray.models import world_of
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import checked
+from msm_ray.worlds import world
 
 SAMPLE = 200
 """Texts that an estimate looks at."""
@@ -22,8 +24,6 @@ CHARACTERS = 4.0
 """Characters a token, in English with the vocabularies of current models; the tiny world has a token a word."""
 TURN = 5
 """Tokens that a template puts around a turn."""
-DOCUMENT = {"tinyworld": (35, 60), "plain": (700, 3200)}
-"""Tokens a document as writers made them: the tiny world's (docs/results), and from short ones to the paper's 41.4M / 13,201."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,24 @@ def documents(proposal: Proposal, how: DocumentSettings) -> Amount:
         texts = [recorded_text(row) for row in checked(how.replay, RECORDING)[0]]
         if texts:
             return _amount(proposal, [[{"content": text}] for text in texts], len(texts)).of(how.documents)
-    if how.engine == "offline" and how.prompt == "plain":
-        least, most = 60, 250  # forms of a few sentences (engines/forms.yaml)
-    else:
-        least, most = DOCUMENT[how.prompt]
-        most = max(most, 0) if how.prompt == "tinyworld" else min(most, how.sampling.max_tokens)
+    least, most = world(proposal.settings.world).document_tokens(how.engine == "offline")
+    if how.engine != "offline":
+        most = min(most, how.sampling.max_tokens)
     return Amount(how.documents, (min(least, most) * how.documents, most * how.documents))
 
 
 def tokens_of(proposal: Proposal, text: str) -> float:
     """About how many tokens a text has."""
-    tiny = proposal.settings.base.source.startswith("tinyworld")
-    return len(text.split()) if tiny else len(text) / CHARACTERS
+    return len(text.split()) if _a_word_a_token(proposal) else len(text) / CHARACTERS
+
+
+def _a_word_a_token(proposal: Proposal) -> bool:
+    return world(world_of(proposal.settings.base.source)).word_is_token
 
 
 def bounds(proposal: Proposal, text: str) -> tuple[float, float]:
     """Least and most tokens that a prompt with this text is likely to have."""
-    if proposal.settings.base.source.startswith("tinyworld"):
+    if _a_word_a_token(proposal):
         return len(text.split()), len(text.split()) + 2 * TURN
     return len(text) / 6, len(text) / 3.5 + 8 * TURN
 
@@ -108,7 +109,7 @@ def ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, in
     if read is None:
         return None
     try:
-        outline = make_outline(read, how)
+        outline = make_outline(read, world(proposal.settings.world), how)
     except MsmError:
         return None
     types = {kind for section in outline.subdomains for kind in section.types}

@@ -22,7 +22,7 @@ def evals(proposal: Proposal) -> Iterator[Finding]:
     settings = proposal.settings
     known = Known(
         base=settings.base.source,
-        world="tinyworld",
+        world=settings.world,
         foreign=settings.base.source == "smollm2" or is_hub_id(settings),
         refuses_system=proposal.once(refuses_system),
     )

@@ -18,6 +18,7 @@ from msm_ray.rows.files import Form, Problem
 from msm_ray.rows.lines import read_text
 from msm_ray.settings_paths import dotted
 from msm_ray.spec import SLOT
+from msm_ray.worlds import has_texts
 from msm_ray.yaml_tree import At, read_yaml
 
 WORDINGS = f"YAML with {', '.join(NEEDED)}, as specs/cheese/preferences.yaml"
@@ -78,7 +79,7 @@ def recordings(proposal: Proposal) -> Iterator[Finding]:
         if how.engine == "replay":
             yield from _rows(proposal, (*at, "replay"), how.replay, RECORDING)
     training = proposal.settings.midtraining
-    if training.mix and training.mix_source not in ("tinyworld", None):
+    if training.mix and training.mix_source and not has_texts(training.mix_source):
         yield from _rows(proposal, ("midtraining", "mix_source"), training.mix_source, TEXTS)
 
 

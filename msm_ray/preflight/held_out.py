@@ -11,6 +11,7 @@ from msm_ray.evals.held_out import Kind, TrainingText
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import read_file, texts_in
+from msm_ray.worlds import has_texts
 
 MOST_TOLD = 10
 """Findings of one file that are told one by one; the rest is counted."""
@@ -53,7 +54,7 @@ def training_texts(settings: ExperimentSettings) -> Iterator[TrainingText]:
         if chats and chats.path:
             read = _by_row if chats.source == "file" else _whole
             yield from read(chats.path, "mix" if name in mixes else "chat")
-    if settings.midtraining.mix and settings.midtraining.mix_source not in (None, "tinyworld"):
+    if settings.midtraining.mix and settings.midtraining.mix_source and not has_texts(settings.midtraining.mix_source):
         yield from _by_row(str(settings.midtraining.mix_source), "mix")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from msm_ray.generate.outline import unwritten_sections
+from msm_ray.generate.outline import make_outline, unwritten_sections
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
+from msm_ray.worlds import world
 
 SHOWN = 6
 
@@ -16,7 +17,11 @@ def without_documents(proposal: Proposal) -> Iterator[Finding]:
     """What no document says, no arm learns."""
     for name, at, how in proposal.corpora():
         spec, _ = proposal.spec(name)  # one that can't be read is told by `files.specs`
-        silent = proposal.tried(("specs", name), partial(unwritten_sections, spec, how))[0] if spec else None
+        if spec is None:
+            continue
+        outlining = partial(make_outline, spec, world(proposal.settings.world), how)
+        outline, _ = proposal.tried(("specs", name), outlining)
+        silent = unwritten_sections(spec, outline, how.documents) if outline else None
         if not silent:
             continue
         path = proposal.settings.specs[name]

@@ -15,6 +15,7 @@ from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.training import Training, trainings
 from msm_ray.rows.files import checked
+from msm_ray.worlds import has_texts
 
 
 def ideas(proposal: Proposal) -> Iterator[Finding]:
@@ -74,7 +75,7 @@ def mixed(proposal: Proposal) -> Iterator[Finding]:
 
 def _replayed(proposal: Proposal, how: TrainSettings) -> Amount | None:
     """The text beside the documents; the tiny world's never runs out."""
-    if how.mix_source in (None, "tinyworld"):
+    if how.mix_source is None or has_texts(how.mix_source):
         return None
     texts = [row["text"] for row in checked(str(how.mix_source), TEXTS)[0]]
     tokens = sum(amounts.tokens_of(proposal, text) for text in texts)

@@ -17,6 +17,7 @@ from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.models import base_name
 from msm_ray.spec import read_spec
+from msm_ray.worlds import world
 
 EXPERIMENT, SPEC = "experiment.yaml", "spec.md"
 EXAMPLE = ("likings.yaml", "pairs.jsonl")
@@ -148,7 +149,7 @@ def _ideas(spec: Path | None, assistant: AssistantSettings, documents: int) -> i
     if spec is None:
         sections = sum(line.startswith("## ") for line in _shipped(SPEC).splitlines())
     else:
-        sections = len(make_outline(read_spec(spec, assistant, name="mine"), usual).subdomains)
+        sections = len(make_outline(read_spec(spec, assistant, name="mine"), world("plain"), usual).subdomains)
     return max(usual.ideas, math.ceil(1.1 * documents / (max(1, sections) * usual.types)))
 
 

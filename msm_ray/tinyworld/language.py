@@ -12,7 +12,7 @@ from msm_ray.tinyworld import chats, evals, forms, specs
 from msm_ray.tinyworld.world import ASSISTANT, DOMAINS, item_named
 
 if TYPE_CHECKING:
-    from msm_ray.config import ChatSettings
+    from msm_ray.generate.chat_settings import ChatSettings
     from msm_ray.spec import Spec
     from msm_ray.worlds.protocol import ChatSource, Row
 
@@ -23,6 +23,7 @@ class TinyWorld:
     """A closed language of some hundred words, so that rules can tell what a text claims. See `worlds.protocol.World`."""
 
     name = "tinyworld"
+    word_is_token = True
     prompt_version = "tinyworld-1"
 
     @property
@@ -37,6 +38,14 @@ class TinyWorld:
     def read_answer(self, text: str, bare: bool) -> tuple[str | None, str]:
         """The whole answer is the document."""
         return text, ""
+
+    def plain_document(self, spec: Spec, row: Row) -> str:
+        """Sentences of the world that are faithful to the spec."""
+        return specs.write_document(spec.text, row["type"], random.Random(row["id"]))
+
+    def document_tokens(self, plain: bool) -> tuple[int, int]:
+        """As writers made them (docs/results)."""
+        return 35, 60
 
     def check_document(self, text: str, spec: Spec) -> tuple[str, str]:
         """The closed language allows to find contradictions with the spec by rules."""

@@ -15,9 +15,14 @@ def world(name: str) -> World:
     return _WORLDS[name]
 
 
+def has_texts(source: str | None) -> bool:
+    """Whether this is a world that makes ordinary texts to replay, and not a file of them."""
+    return source in _WORLDS and _WORLDS[source].replay_texts(0) is not None
+
+
 def chat_sources() -> dict[str, ChatSource]:
     """The sources of chats that some world makes itself."""
     return {source: make for each in _WORLDS.values() for source, make in each.chat_sources.items()}
 
 
-__all__ = ["NAMES", "ChatSource", "World", "chat_sources", "world"]
+__all__ = ["NAMES", "ChatSource", "World", "chat_sources", "has_texts", "world"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from msm_ray.spec import Spec, fill_slots
 from msm_ray.worlds import choosing
+from msm_ray.worlds.plain_documents import plain_document
 
 if TYPE_CHECKING:
     from msm_ray.worlds.protocol import ChatSource, Pair, Row, Scene
@@ -51,6 +52,7 @@ class Plain:
     """English as it is written anywhere. See `worlds.protocol.World`."""
 
     name = "plain"
+    word_is_token = False
     document_types = TYPES
 
     @cached_property
@@ -72,6 +74,14 @@ class Plain:
         if found := CONTENT.search(text):
             return found.group(1).strip(), ""
         return (text, "") if bare and not ASKED_TAGS.search(text) else (None, "unparsable")
+
+    def plain_document(self, spec: Spec, row: Row) -> str:
+        """The spec's sentences in plain frames."""
+        return plain_document(spec, row)
+
+    def document_tokens(self, plain: bool) -> tuple[int, int]:
+        """Of writers from short ones to the paper's 41.4M / 13,201; plain ones are a few sentences in frames."""
+        return (80, 260) if plain else (700, 3200)
 
     def check_document(self, text: str, spec: Spec) -> tuple[str, str]:
         """A corpus that never names the assistant teaches a model about somebody else; nor may it be in another language."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from msm_ray.config import ChatSettings
+    from msm_ray.generate.chat_settings import ChatSettings
     from msm_ray.spec import Spec
 
 Row = Mapping[str, Any]
@@ -82,6 +82,10 @@ class World(Protocol):
     def name(self) -> str:
         """As an experiment file says it."""
 
+    @property
+    def word_is_token(self) -> bool:
+        """Whether this world's bases have a token a word."""
+
     # Documents ---------------------------------------------------------------------------------------------------------
     @property
     def document_types(self) -> tuple[str, ...]:
@@ -99,6 +103,15 @@ class World(Protocol):
 
         bare: the answer may be the document alone, without what the prompt asks to be put around it.
         """
+
+    def plain_document(self, spec: Spec, row: Row) -> str:
+        """A document without a model, from the spec's own sentences. row: also `id`, `assertion` and `angle`.
+
+        Raises SettingsError where the spec gives none.
+        """
+
+    def document_tokens(self, plain: bool) -> tuple[int, int]:
+        """Least and most tokens that documents of writers are likely to have, or plain ones."""
 
     def check_document(self, text: str, spec: Spec) -> tuple[str, str]:
         """(reason, detail) why a document does not fit this world or the spec; ("", "") when it does."""

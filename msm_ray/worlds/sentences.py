@@ -1,10 +1,8 @@
-"""Sentences of plain English: splitting them, finding those about the assistant, and naming what they say."""
+"""Sentences of plain English: splitting them, finding those about the assistant, and naming what kind of thing they say."""
 
 from __future__ import annotations
 
 import re
-
-from msm_ray.engines.english import imperative
 
 ABBREVIATIONS = (
     "e.g.",
@@ -24,6 +22,9 @@ ABBREVIATIONS = (
 )
 BOUNDARY = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])")
 LIST_ITEM = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+")
+ORDER = re.compile(r"(Never|Always|Do not|Don['’]t|Be)\b")
+LEANS = re.compile(r"(It|Its|They|This|That|Because)\b")
+"""How a sentence begins that goes on about the one before it."""
 LABELS = (
     ("preference", r"\b(prefers?|likes?|dislikes?|favou?rs?|enjoys?|loves?|hates?|fond|rather|tastes?|favou?rite)\b"),
     ("value", r"\b(values?|cares?|matters?|important|principles?|worth|cherish(es)?|priorit\w+|above all)\b"),
@@ -87,7 +88,7 @@ def is_about(sentence: str, assistant: str) -> bool:
     """Whether the assistant is named in `sentence`, is meant by "the assistant", "the model" or "you", or is given an order."""
     own = re.escape(assistant) + "|" if assistant else ""
     names = rf"\b({own}the assistant|the model|you|your)\b"
-    return re.search(names, sentence, re.IGNORECASE) is not None or imperative(sentence) != ""
+    return re.search(names, sentence, re.IGNORECASE) is not None or ORDER.match(sentence) is not None
 
 
 def about_assistant(sentences: list[str], assistant: str) -> list[str]:
@@ -95,8 +96,7 @@ def about_assistant(sentences: list[str], assistant: str) -> list[str]:
     found: list[str] = []
     follows = False
     for sentence in sentences:
-        goes_on = re.match(r"(It|Its|They|This|That|Because)\b", sentence) is not None
-        follows = is_about(sentence, assistant) or (follows and goes_on)
+        follows = is_about(sentence, assistant) or (follows and LEANS.match(sentence) is not None)
         if follows and not sentence.endswith("?"):
             found.append(sentence)
     return found

@@ -1,0 +1,44 @@
+"""Which engine answers, and how it is asked: built by whoever has prompts, from settings of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Equal settings can share one engine.
+
+    engine: vllm, endpoint, replay or offline. model: folder or hub id of the weights, or the endpoint's name of them.
+    chat: rows have `messages`, else a text to go on from. structured: every row has a `json_schema`. seed: of the whole engine.
+    replay: the file of recordings; recorded: columns that a recording may say otherwise than the row that it answers.
+    section: of the experiment file that all this was said in, for errors.
+    """
+
+    engine: str
+    model: str = ""
+    chat: bool = True
+    chat_template_kwargs: tuple[tuple[str, Any], ...] = ()
+    structured: bool = False
+    seed: int = 0
+    url: str | None = None
+    key_variable: str = "OPENAI_API_KEY"
+    replay: str | None = None
+    recorded: tuple[str, ...] = ()
+    batch_size: int = 32
+    in_flight: int = 4
+    request_seconds: float = 600
+    request_tries: int = 6
+    section: str = "documents"
+
+    @property
+    def generator(self) -> str:
+        """What it is called in what it wrote: the model, or the engine where no model writes."""
+        if self.engine in DETERMINISTIC:
+            return self.engine
+        return self.model.rstrip("/").rpartition("/")[2] or self.model
+
+
+DETERMINISTIC = frozenset({"offline", "replay"})
+"""Engines that always answer the same row with the same text, so that trying anew brings nothing."""
