@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measurements import Measurement, show
-from msm_ray.artifacts import Artifact, ArtifactStore
-from msm_ray.experiment import KINDS, build
+from msm_ray.graph.artifacts import Artifact
+from msm_ray.graph.store import ArtifactStore
+from msm_ray.pipeline import KINDS, unfold
 from msm_ray.settings_file import load_experiment
 from msm_ray.tracking import ExperimentRun, training_run, upload
 
@@ -23,9 +24,11 @@ from msm_ray.tracking import ExperimentRun, training_run, upload
 def main() -> None:
     """Measure and print."""
     file, *overrides = [word for word in sys.argv[1:] if word != "--json"]
-    settings = build(load_experiment(Path(file), overrides)).settings
+    settings = unfold(load_experiment(Path(file), overrides)).settings
     root = Path(settings.root)
-    there = {f"{a.stage}/{a.name}": a for a in sorted(ArtifactStore(root).all(), key=lambda a: KINDS.index(a.stage))}
+    order = {kind.kind: place for place, kind in enumerate(KINDS)}
+    made = sorted(ArtifactStore(root).all(), key=lambda a: order[a.stage])
+    there = {f"{a.stage}/{a.name}": a for a in made}
     trainings = upload.trainings(there)
 
     def experiment() -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msm_ray import runner
-from msm_ray.artifacts import ArtifactStore
 from msm_ray.errors import SettingsError, StageError
-from msm_ray.experiment import Experiment
+from msm_ray.graph.store import ArtifactStore
+from msm_ray.pipeline import Experiment
 from msm_ray.serve import Served, read_note
 from msm_ray.serve.address import go_past_proxy, models_at
 from msm_ray.serve.names import arm_names
-from msm_ray.stages import serving_folder
+from msm_ray.stages.serving import serving_folder
 
 if TYPE_CHECKING:
     import openai

@@ -21,12 +21,19 @@ from msm_ray.cluster_settings import WorkerSettings as WorkerSettings
 from msm_ray.evals.registry import EvalSettings
 from msm_ray.experiment_names import check_names
 from msm_ray.generate.chat_settings import ChatSettings as ChatSettings
+from msm_ray.generate.document_settings import DocumentContent as DocumentContent
 from msm_ray.generate.document_settings import DocumentSettings as DocumentSettings
+from msm_ray.generate.document_settings import DocumentWhere as DocumentWhere
+from msm_ray.generate.document_settings import OutlineContent as OutlineContent
 from msm_ray.generate.document_settings import SamplingSettings as SamplingSettings
 from msm_ray.settings_base import Settings, Unit
 from msm_ray.spec import AssistantSettings as AssistantSettings
+from msm_ray.training_settings import BlockSettings as BlockSettings
 from msm_ray.training_settings import LoraSettings as LoraSettings
+from msm_ray.training_settings import PackingSettings as PackingSettings
+from msm_ray.training_settings import TrainContent as TrainContent
 from msm_ray.training_settings import TrainSettings as TrainSettings
+from msm_ray.training_settings import TrainWhere as TrainWhere
 from msm_ray.worlds import NAMES
 
 

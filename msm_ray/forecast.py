@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from msm_ray import machine
 from msm_ray.config import ExperimentSettings
-from msm_ray.plan import Planned
+from msm_ray.graph.planning import Planned
 
 REFERENCE = 440.0
 ENGINE_START, SERVER_START, TRAINING_START = 30.0, 60.0, 15.0
@@ -49,13 +49,12 @@ class Outlook:
 def by_kind(todo: Sequence[Planned]) -> dict[str, float]:
     """What the stages to make take at the reference speed, by kind; all training stands under `midtrain`."""
     rows = {
-        kind: sum(p.stage.rows or 0 for p in todo if p.stage.kind == kind)
-        for kind in ("documents", "corpus", "rollouts")
+        kind: sum(p.node.rows or 0 for p in todo if p.node.kind == kind) for kind in ("documents", "corpus", "rollouts")
     }
-    trained = [p.stage.tokens or 0 for p in todo if p.stage.kind in ("midtrain", "sft")]
+    trained = [p.node.tokens or 0 for p in todo if p.node.kind in ("midtrain", "sft")]
     found: dict[str, float] = {}
     for p in todo:
-        kind = "midtrain" if p.stage.kind == "sft" else p.stage.kind
+        kind = "midtrain" if p.node.kind == "sft" else p.node.kind
         found[kind] = found.get(kind, 0.0) + 0.5
     more = {
         "corpus": rows["corpus"] / CHECKED,

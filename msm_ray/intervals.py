@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 RECIPE_SEEDS = 3
 """From this number of training seeds on, the spread between seeds is estimated; below, numbers are of these checkpoints."""
+NORMAL_QUANTILE = 1.959963984540054
+"""Of the normal distribution, at 0.975."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def difference(a: Rollouts, b: Rollouts, confidence: float = 0.95) -> Interval |
         parts = [_between_seeds(first), _between_seeds(second), _clusters_apart(first, second)]
         tests.append((math.sqrt(sum(v for v, _ in parts) + floor), _satterthwaite(parts)))
     half = max(_quantile(confidence, free) * error for error, free in tests)
-    p = max(2 * float(special.stdtr(free, -abs(value) / error)) for error, free in tests)
+    p = max(2 * _tail(free, -abs(value) / error) for error, free in tests)
     return Interval(value, max(-1.0, value - half), min(1.0, value + half), p)
 
 
@@ -241,8 +242,7 @@ def _two_way_residual(table: np.ndarray) -> float:
 
 
 def _floor(share: float, within: _Within) -> float:
-    quantile = float(special.ndtri(0.975))
-    return (quantile / (2 * _effective(share, within.variance, within.tries))) ** 2
+    return (NORMAL_QUANTILE / (2 * _effective(share, within.variance, within.tries))) ** 2
 
 
 def _effective(share: float, variance: float, tries: float) -> float:
@@ -258,7 +258,16 @@ def _satterthwaite(parts: list[tuple[float, float]]) -> float:
     return max(fewest, total**2 / spread) if spread > 0 else fewest
 
 
+def _tail(freedom: float, t: float) -> float:
+    """Student's distribution function."""
+    from scipy import special
+
+    return float(special.stdtr(freedom, t))
+
+
 def _quantile(confidence: float, freedom: float) -> float:
+    from scipy import special
+
     return float(special.stdtrit(freedom, 0.5 + confidence / 2))
 
 

@@ -11,6 +11,7 @@ import json
 import shutil
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,23 @@ def identity(base: BaseSettings) -> dict[str, Any]:
     template that cannot be read.
     """
     return _identity_of_weights(base) | _identity_of_template(base)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A base as a part of what is made from it. known: what `identity` said when the experiment was read."""
+
+    base: BaseSettings
+    known: Mapping[str, Any]
+
+    def identity(self) -> Mapping[str, Any]:
+        """Source, checksum and template's digest: what decides which weights these are."""
+        return self.known
+
+
+def source_of(base: BaseSettings) -> Source:
+    """Where a base comes from, its files looked at once. Errors as in `identity`."""
+    return Source(base, identity(base))
 
 
 def _identity_of_template(base: BaseSettings) -> dict[str, Any]:

@@ -51,6 +51,10 @@ class Spec:
     assistant: str = ""
     provider: str = ""
 
+    def identity(self) -> dict[str, str]:
+        """What it says, and of whom."""
+        return {"digest": self.digest, "assistant": self.assistant, "provider": self.provider}
+
 
 def read_spec(path: Path, assistant: AssistantSettings, name: str | None = None) -> Spec:
     """Read the spec at `path` and fill its slots; `name` defaults to the file's stem.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from msm_ray.settings_base import Blocks, Count, LearningRate, Settings, Share, Steps, Unit
+from msm_ray.settings_base import Blocks, Count, LearningRate, Settings, Share, Steps, Unit, Where
 
 
 class LoraSettings(Settings):
@@ -22,8 +22,8 @@ class LoraSettings(Settings):
     """Modules that get an adapter. Paper: all attention and MLP projections, as here."""
 
 
-class TrainSettings(Settings):
-    """One training, with AdamW. The number of optimizer steps decides, more than that of tokens (docs/concepts.md)."""
+class TrainContent(Settings):
+    """What decides the weights that a training gives, beside its data, its seed and what it goes on from."""
 
     mode: Literal["lora", "full"] = "lora"
     """Train an adapter, or every weight. Paper: LoRA."""
@@ -51,27 +51,37 @@ class TrainSettings(Settings):
     """Optimizer steps, however often the data is passed. None: `epochs` decides."""
     batch: Blocks = 32
     """Packed blocks of an optimizer step, over all workers; fewer make more steps of the same data. Paper: not stated."""
-    micro_batch: Blocks = 1
-    """Packed blocks that one worker passes through the model at a time: memory against speed."""
     sequence_length: Annotated[int, Field(gt=1), Unit("tokens")] = 4096
     """Length of a packed block; documents and chats are packed into them and never see each other. Paper: 4,096 (Llama-3.1-8B),
     8,192 (Qwen 14B and 32B)."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Numbers that the model computes with; on a CPU fp32 is faster. Paper: not stated."""
-    zero_stage: Literal[0, 1, 2, 3] = 2
-    """What DeepSpeed's ZeRO spreads over the workers: nothing (0), optimizer (1), gradients too (2), weights too (3)."""
+
+
+class PackingSettings(Settings):
+    """What decides the blocks that a training sees, beside their length."""
+
     mix: Annotated[float, Field(ge=0, lt=1), Unit("share of the tokens")] = 0.0
     """Share of the tokens that comes from `mix_source`. Paper: nothing beside documents; beside AFT's chats 2M tokens to
     5.35M (32B), 16,000 rows to 5,129 (8B)."""
-    mix_source: str | None = None
-    """What is mixed in: for `aft` the name of a set of `chats`, for `midtraining` a file of texts (JSONL or Parquet with
-    `text`) or `tinyworld`."""
-    least_steps: Steps = 100
-    """Fewer optimizer steps than these are refused. Paper: replications saw no effect with 31 steps and the effect with 246."""
-    most_epochs: Annotated[float, Field(gt=0), Unit("passes")] = 10
-    """More passes over the data than these are refused."""
     trained_on: Literal["assistant", "last_assistant", "all"] = "assistant"
     """Tokens of a chat that are trained on: every answer, the last answer, or everything. Paper: not stated."""
+
+
+class BlockSettings(PackingSettings):
+    """The blocks that a training sees: their length, and what is packed into them."""
+
+    sequence_length: int
+    """Length of a block, in tokens."""
+
+
+class TrainWhere(Where):
+    """How fast a training is, how often it saves, and what is refused."""
+
+    micro_batch: Blocks = 1
+    """Packed blocks that one worker passes through the model at a time: memory against speed."""
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    """What DeepSpeed's ZeRO spreads over the workers: nothing (0), optimizer (1), gradients too (2), weights too (3)."""
     offload_optimizer: bool = False
     """Keep the optimizer's states in main memory: slow, but they fit."""
     activation_checkpointing: bool = False
@@ -80,6 +90,18 @@ class TrainSettings(Settings):
     """How often a checkpoint is written that an interrupted training goes on from."""
     log_every: Steps = 10
     """How often loss, rate and gradient norm are noted."""
+    least_steps: Steps = 100
+    """Fewer optimizer steps than these are refused. Paper: replications saw no effect with 31 steps and the effect with 246."""
+    most_epochs: Annotated[float, Field(gt=0), Unit("passes")] = 10
+    """More passes over the data than these are refused."""
+
+
+class TrainSettings(TrainWhere, PackingSettings, TrainContent):
+    """One training, with AdamW. The number of optimizer steps decides, more than that of tokens (docs/concepts.md)."""
+
+    mix_source: str | None = None
+    """What is mixed in: for `aft` the name of a set of `chats`, for `midtraining` a file of texts (JSONL or Parquet with
+    `text`) or `tinyworld`."""
 
     @field_validator("zero_stage")
     @classmethod

@@ -19,7 +19,7 @@ LONG = TrainSettings(
 
 def long_job(folder: Path, out: str) -> TrainingJob:
     record = {"stage": "midtrain", "name": "long", "version": 1, "settings": {}, "inputs": {}}
-    return TrainingJob("long", folder / "base", folder / "blocks", folder / out, LONG, seed=3, record=record)
+    return TrainingJob("long", folder / "base", folder / "blocks", folder / out, LONG, LONG, seed=3, record=record)
 
 
 if __name__ == "__main__":

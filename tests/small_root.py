@@ -10,13 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from plain_nodes import plain
 
-from msm_ray.artifacts import ArtifactStore, commit
 from msm_ray.config import AssistantSettings, ChatSettings
 from msm_ray.corpus.packing import Example, pack
 from msm_ray.corpus.tokens import NO_LOSS
 from msm_ray.evals.verdicts import SCHEMA
 from msm_ray.generate.chats import write_chats
+from msm_ray.graph.artifacts import commit
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.rows.dataset_card import write_documents_card
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
 from msm_ray.rows.tables import write_table
@@ -52,7 +54,7 @@ def begin(
     kind, _, name = key.partition("/")
     newest = {f"{a.stage}/{a.name}": a.digest for a in store.all()}
     counts = how.pop("counts", {})
-    folder, record = store.begin(kind, name, how, {key: newest[key] for key in inputs}, anew="version")
+    folder, record = store.begin(plain(kind, name, how), {key: newest[key] for key in inputs}, anew="version")
     return folder, record, counts
 
 

@@ -16,7 +16,7 @@ from msm_ray.generate.chats import write_chats
 from msm_ray.generate.replayed import write_replay
 from msm_ray.rows.dataset_card import write_documents_card
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
-from msm_ray.rows.tables import write_table
+from msm_ray.rows.tables import read_rows, write_table
 from msm_ray.spec import read_spec
 from msm_ray.train import loading
 from msm_ray.train.job import TrainingJob
@@ -65,7 +65,8 @@ def corpus(folder: Path) -> Path:
     spec = read_spec(folder / "s.md", ADA)
     written = documents(folder.with_name("of"), rejected=0)
     write_table(written / "data/part-3.parquet", [ROW | {"text": "Ada likes tea, says [Your Name]."}], DOCUMENT_SCHEMA)
-    check_corpus(folder, written, spec, world("plain"), 0.5)
+    ids = [row["id"] for row in read_rows(written / "data")]
+    check_corpus(folder, written, spec, world("plain"), 0.5, taken=ids, asked=len(ids))
     return folder
 
 
@@ -113,7 +114,7 @@ def trained(root: Path, base: Path, adapter: Path | None) -> TrainingJob:
     shutil.copytree(base, root / "base/tiny@1/model")
     settings = TrainSettings(mode="full" if adapter is None else "lora")
     out = root / "midtrain/x-s0@1"
-    job = TrainingJob("midtrain/x-s0", root / "base/tiny@1/model", root / "blocks/x@1", out, settings)
+    job = TrainingJob("midtrain/x-s0", root / "base/tiny@1/model", root / "blocks/x@1", out, settings, settings)
     shutil.copytree(adapter or base, job.exported)
     write_cards(job, {"final_loss": 0.5}, job.exported)
     return job

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from plain_nodes import plain
 
 from msm_ray import cli
-from msm_ray.artifacts import ArtifactStore, commit
+from msm_ray.graph.artifacts import commit
+from msm_ray.graph.store import ArtifactStore
 
 
 def msm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -94,7 +96,7 @@ def test_verify_names_what_is_not_what_was_committed(
 ) -> None:
     store = ArtifactStore(tmp_path)
     for name in ("a", "b"):
-        folder, record = store.begin("chats", name, {}, {})
+        folder, record = store.begin(plain("chats", name, {}), {})
         (folder / "data").write_text("rows")
         commit(folder, record, {})
     assert msm(monkeypatch, capsys, "verify", str(tmp_path)) == (0, "2 artifacts, each as it was committed\n")

@@ -1,7 +1,7 @@
 """What a kind of stage makes of the same settings and inputs only changes together with its content version.
 
 Two versions of the program on one root would otherwise mix old and new rows unseen. Where a test here fails and the change is
-meant: raise `experiment.CONTENT_VERSIONS[kind]` by one and write down the new version and digest below.
+meant: raise the `version` of the kind's class (`stages/`) by one and write down the new version and digest below.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import pytest
 from document_jobs import document_job
 
 from msm_ray.config import AssistantSettings, ChatSettings, DocumentSettings
-from msm_ray.experiment import CONTENT_VERSIONS
 from msm_ray.generate.chats import write_chats
 from msm_ray.generate.document_rows import JobRows
 from msm_ray.generate.outline import write_outline
 from msm_ray.generate.replayed import write_replay
+from msm_ray.pipeline import KINDS
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec, read_spec
 from msm_ray.worlds import world
@@ -76,6 +76,5 @@ def test_content_changes_only_with_its_version(
 ) -> None:
     kind = make.__name__
     made = hashlib.sha256(make(tmp_path).encode()).hexdigest()[:16]
-    assert (CONTENT_VERSIONS[kind], made) == (version, digest), (
-        f"what {kind} makes has changed: see the top of this file"
-    )
+    versions = {each.kind: each.version for each in KINDS}
+    assert (versions[kind], made) == (version, digest), f"what {kind} makes has changed: see the top of this file"

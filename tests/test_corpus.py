@@ -14,7 +14,7 @@ from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
 from msm_ray.errors import QualityGateError
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
-from msm_ray.rows.tables import write_table
+from msm_ray.rows.tables import read_rows, write_table
 from msm_ray.spec import Spec, read_spec
 from msm_ray.worlds import world
 
@@ -100,11 +100,28 @@ def plant(folder: Path) -> None:
     write_table(folder / "rejected" / "part-000000.parquet", refused, REJECTED_SCHEMA)
 
 
+def checked(out: Path, documents: Path, spec: Spec, least_share: float) -> dict[str, Any]:
+    """A corpus of all documents that there are, of the seven that were asked for."""
+    ids = [each["id"] for each in read_rows(documents / "data", ["id"])]
+    return check_corpus(out, documents, spec, world("plain"), least_share, taken=ids, asked=7)
+
+
+def test_a_corpus_that_takes_fewer_than_there_are_knows_nothing_of_the_others(tmp_path: Path, spec: Spec) -> None:
+    plant(tmp_path / "documents")
+    counts = check_corpus(
+        tmp_path, tmp_path / "documents", spec, world("plain"), 0.5, taken=["03", "01", "04"], asked=3
+    )
+    assert {key: counts[key] for key in ("documents", "rejected", "rejected: placeholder")} == {
+        "documents": 2, "rejected": 1, "rejected: placeholder": 1,
+    }  # fmt: skip
+    assert pq.read_table(tmp_path / "data").column("id").to_pylist() == ["01", "03"]
+
+
 def test_corpus_keeps_counts_and_tells(tmp_path: Path, spec: Spec) -> None:
     plant(tmp_path / "documents")
     out = tmp_path / "corpus"
     out.mkdir()
-    counts = check_corpus(out, tmp_path / "documents", spec, world("plain"), 0.5)
+    counts = checked(out, tmp_path / "documents", spec, 0.5)
     assert {key: value for key, value in counts.items() if key.startswith("rejected") or key == "documents"} == {
         "documents": 4,
         "rejected": 3,
@@ -127,7 +144,7 @@ def test_corpus_is_the_same_whatever_order_documents_came_in(tmp_path: Path, spe
         write_table(tmp_path / "b" / "data" / f"part-{number:06d}.parquet", [each], DOCUMENT_SCHEMA)
     for name in ("a", "b"):
         (tmp_path / f"out-{name}").mkdir()
-        check_corpus(tmp_path / f"out-{name}", tmp_path / name, spec, world("plain"), 0.5)
+        checked(tmp_path / f"out-{name}", tmp_path / name, spec, 0.5)
     first, second = ((tmp_path / f"out-{name}" / "data" / "part-000000.parquet").read_bytes() for name in "ab")
     assert first == second
 
@@ -135,7 +152,7 @@ def test_corpus_is_the_same_whatever_order_documents_came_in(tmp_path: Path, spe
 def test_gate_names_the_reasons(tmp_path: Path, spec: Spec) -> None:
     plant(tmp_path / "documents")
     with pytest.raises(QualityGateError, match=r"4 of 7 documents.*placeholder \(1\)") as raised:
-        check_corpus(tmp_path, tmp_path / "documents", spec, world("plain"), 0.9)
+        checked(tmp_path, tmp_path / "documents", spec, 0.9)
     assert raised.value.exit_code == 4
     with pytest.raises(QualityGateError, match="no document was written"):
-        check_corpus(tmp_path, tmp_path / "nothing", spec, world("plain"), 0.5)
+        checked(tmp_path, tmp_path / "nothing", spec, 0.5)

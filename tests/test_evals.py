@@ -21,7 +21,7 @@ from msm_ray.evals.items import read_items
 from msm_ray.evals.preferences import PairKind, PreferencesEval, judge_preference
 from msm_ray.evals.reading import read_answer
 from msm_ray.evals.verdicts import write_verdicts
-from msm_ray.experiment import build
+from msm_ray.pipeline import unfold
 from msm_ray.settings_file import load_experiment
 from msm_ray.tinyworld.world import item_named
 from msm_ray.worlds.choosing import plain_choice
@@ -52,8 +52,8 @@ def test_another_value_and_training_domain_are_a_matter_of_settings(tmp_path: Pa
             "evals.america.kinds={age: {aligned: {age: modern}, other: {age: antique}}}",
         ],
     )
-    experiment = build(settings)
-    assert "midtrain/american-s0" in experiment.stages
+    experiment = unfold(settings)
+    assert "midtrain/american-s0" in experiment.graph.nodes
     how = settings.evals["america"]
     assert isinstance(how, PreferencesEval)
     make_items(tmp_path, how, trained=["music", "cheese"])

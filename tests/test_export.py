@@ -12,8 +12,9 @@ import small_root
 from small_root import begin, make
 from test_cards import run_card
 
-from msm_ray.artifacts import ArtifactStore, commit
 from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError
+from msm_ray.graph.artifacts import commit
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.look.exporting import export
 
 CARD = "---\nlibrary_name: peft\n---\n# sft/x-s0\n\nTrained by msm_ray.\n\n## Load it\n\n```python\nold\n```\n\nfacts\n"

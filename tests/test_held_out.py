@@ -10,8 +10,6 @@ import pytest
 import yaml
 from making_items import make_items
 
-from msm_ray import plan
-from msm_ray.artifacts import ArtifactStore, commit
 from msm_ray.errors import QualityGateError
 from msm_ray.evals.agentic import AgenticEval
 from msm_ray.evals.held_out import Marks
@@ -19,7 +17,10 @@ from msm_ray.evals.items import read_items
 from msm_ray.evals.preferences import PreferencesEval
 from msm_ray.evals.preferences.pairs import things
 from msm_ray.evals.protocol import Background
-from msm_ray.experiment import build
+from msm_ray.graph import planning
+from msm_ray.graph.artifacts import commit
+from msm_ray.graph.store import ArtifactStore
+from msm_ray.pipeline import unfold
 from msm_ray.preflight import Finding, Proposal, check
 from msm_ray.preflight.held_out import problems
 from msm_ray.settings_file import load_experiment, read_experiment
@@ -187,18 +188,27 @@ def test_scenarios_share_no_name_address_or_eight_words_with_documents(tmp_path:
 
 
 def test_new_documents_make_items_anew_and_only_other_items_make_rollouts_stale(tmp_path: Path):
-    experiment = build(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}"]))
-    stage = experiment.stages["items/affordability"]
-    assert stage.inputs == ("corpus/affordability", "corpus/american", "corpus/endings", "corpus/endings-anti")
+    experiment = unfold(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}"]))
+    stage = experiment.graph.nodes["items/affordability"]
+    corpora = ("corpus/affordability", "corpus/american", "corpus/endings", "corpus/endings-anti")
+    assert tuple(stage.inputs) == ("base/tinyworld", *corpora)
     store = ArtifactStore(tmp_path)
-    folder, record = store.begin("items", stage.name, stage.settings, dict.fromkeys(stage.inputs, "old"))
+    folder, record = store.begin(stage, dict.fromkeys(stage.inputs, "old"))
     (folder / "items.parquet").write_bytes(b"the same items")
     commit(folder, record, {"rows": 1})
     new = dict.fromkeys(stage.inputs, "new")
-    assert plan.look_up(store, stage, dict.fromkeys(stage.inputs, "old")).state == "present"
-    assert plan.look_up(store, stage, new).state == "missing"
-    assert store.find("items", stage.name, {**stage.settings, "pairs": 7}, new).state == "stale"
-    again, record = store.begin("items", stage.name, stage.settings, new)
+    assert planning.look_up(store, stage, dict.fromkeys(stage.inputs, "old")).state == "present"
+    assert planning.look_up(store, stage, new).state == "missing"
+    assert (
+        store.find(
+            unfold(
+                load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", "evals.affordability.pairs=7"])
+            ).graph.nodes[stage.key],
+            new,
+        ).state
+        == "stale"
+    )
+    again, record = store.begin(stage, new)
     (again / "items.parquet").write_bytes(b"the same items")
     commit(again, record, {"rows": 1})
     assert len({artifact.digest for artifact in store.all()}) == 1

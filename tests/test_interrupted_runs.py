@@ -22,7 +22,7 @@ from whole_run import (
     tidy_up,
 )
 
-from msm_ray.artifacts import ArtifactStore
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.rows.tables import read_rows
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]

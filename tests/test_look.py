@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 import small_root
+from plain_nodes import plain
 from small_root import begin, make
 
 import msm_ray
 from msm_ray import cli
-from msm_ray.artifacts import ArtifactStore, commit
 from msm_ray.errors import SettingsError
-from msm_ray.experiment import KINDS
+from msm_ray.graph.artifacts import commit
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.look.entries import find, read_root
 from msm_ray.look.trainings import curve
 from msm_ray.look.words import age, size
+from msm_ray.pipeline import KINDS
 from msm_ray.stats import Verdict, rate
 
 Run = Callable[..., tuple[int, str]]
@@ -80,7 +82,7 @@ def test_ls_tells_rows_size_and_state_of_every_artifact(store: ArtifactStore, ms
 def test_what_was_made_from_something_that_was_made_anew_is_stale(store: ArtifactStore) -> None:
     make(store, "documents/x")
     make(store, "corpus/x", ("documents/x",))
-    folder, record = store.begin("documents", "x", {}, {}, anew="force")
+    folder, record = store.begin(plain("documents", "x", {}), {}, anew="force")
     (folder / "data.txt").write_text("other")
     commit(folder, record, {})
     assert states(store) == {"documents/x@1": "present", "corpus/x@1": "stale"}
@@ -253,7 +255,7 @@ def test_show_prints_the_files_of_what_is_nothing_special(store: ArtifactStore, 
     assert "model/config.json 2 B" in printed and "source [hub]/x" in printed
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind.kind for kind in KINDS])
 def test_show_tells_what_there_is_of_what_is_not_whole(store: ArtifactStore, msm: Run, kind: str) -> None:
     key = f"{kind}/x-s0"
     draft, *_ = begin(store, key)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from msm_ray import forecast, machine
-from msm_ray.artifacts import ArtifactStore
 from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError
-from msm_ray.experiment import Experiment, build
+from msm_ray.graph.planning import Planned, plan
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.machine import Machine
-from msm_ray.plan import Planned, plan
+from msm_ray.pipeline import Experiment, unfold
 from msm_ray.settings_file import load_experiment
 
 LAPTOP = Machine(cores=2, memory_gib=7.6, available_gib=6.6, disk_gib=8, shared_gib=3.8, python="3.11.2")
@@ -93,15 +93,15 @@ def test_a_python_whose_path_has_a_space_is_quoted_for_the_shell(monkeypatch: py
 def test_the_forecast_follows_what_is_left_and_the_machines_speed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = build(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}"]))
-    todo = plan(experiment, ArtifactStore(tmp_path))
+    experiment = unfold(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}"]))
+    todo = plan(experiment.graph, ArtifactStore(tmp_path))
     monkeypatch.setattr(machine, "speed", lambda: forecast.REFERENCE)
     whole = forecast.seconds(todo)
     assert 8 * 60 < whole < 16 * 60
     assert expected_line(experiment, todo).startswith(f"about {round(whole / 60)} minutes to go")
     monkeypatch.setattr(machine, "speed", lambda: forecast.REFERENCE / 2)
     assert expected_line(experiment, todo).startswith(f"about {round(whole / 30)} minutes to go")
-    asking = [p for p in todo if p.stage.kind in ("rollouts", "verdicts", "report")]
+    asking = [p for p in todo if p.node.kind in ("rollouts", "verdicts", "report")]
     assert forecast.seconds(asking) < whole / 2
     assert forecast.look(experiment.settings, todo[-1:]) is None
 
@@ -120,8 +120,8 @@ def test_what_is_left_follows_the_runs_own_pace_once_it_has_shown_one() -> None:
 
 
 def test_nothing_is_forecast_for_a_base_that_was_never_measured(tmp_path: Path) -> None:
-    experiment = build(load_experiment("jobs/smollm2.yaml", [f"root={tmp_path}"]))
-    assert forecast.look(experiment.settings, plan(experiment, ArtifactStore(tmp_path))) is None
+    experiment = unfold(load_experiment("jobs/smollm2.yaml", [f"root={tmp_path}"]))
+    assert forecast.look(experiment.settings, plan(experiment.graph, ArtifactStore(tmp_path))) is None
 
 
 def test_speed_is_measured_within_seconds() -> None:

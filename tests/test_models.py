@@ -13,7 +13,7 @@ from hub_tokenizers import family_tokenizer
 from msm_ray import models
 from msm_ray.config import BaseSettings
 from msm_ray.errors import PreflightError, SettingsError
-from msm_ray.experiment import build
+from msm_ray.pipeline import unfold
 from msm_ray.settings_file import load_experiment
 
 TEMPLATE = Path("jobs/plain-chat.jinja")
@@ -86,13 +86,13 @@ def test_a_spec_with_a_word_that_the_world_lacks_is_refused_with_its_place(tmp_p
     spec.write_text("# about {model_name}\n\n{model_name} values sustainable things .\n")
     settings = load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", f"specs.american={spec}"])
     with pytest.raises(SettingsError, match=r"specs.american: .*mine\.md: .*'sustainable' \(line 3\)"):
-        build(settings)
+        unfold(settings)
 
 
 def test_the_tiny_world_knows_one_assistant(tmp_path: Path) -> None:
     settings = load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", "assistant.name=Qwen"])
     with pytest.raises(SettingsError, match="assistant.name: .*'llama', not 'Qwen'"):
-        build(settings)
+        unfold(settings)
 
 
 def test_a_name_for_a_base_is_ascii() -> None:

@@ -10,20 +10,22 @@ from typing import Any
 
 import pytest
 from loopback_server import Loopback, loopback
+from plain_nodes import plain
 
 from msm_ray import ask
 from msm_ray.errors import StageError
-from msm_ray.experiment import TrainedArm
+from msm_ray.pipeline import TrainedArm
 from msm_ray.serve import Served
 from msm_ray.serve.asking import named, plain_message
 from msm_ray.serve.names import arm_names, curl, how_to_ask
 
-TRAINED = [TrainedArm("v/aft", 1, "sft/a-s1"), TrainedArm("v/aft", 0, "sft/a-s0"), TrainedArm("v/base", 0, "base/tiny")]
+FIRST, SECOND, TINY = plain("sft", "a-s0", {}), plain("sft", "a-s1", {}), plain("base", "tiny", {})
+TRAINED: Any = [TrainedArm("v/aft", 1, SECOND), TrainedArm("v/aft", 0, FIRST), TrainedArm("v/base", 0, TINY)]  # type: ignore[arg-type]
 
 
 def test_an_arm_without_a_seed_is_its_lowest() -> None:
     assert arm_names(TRAINED) == {
-        "v/aft": "sft/a-s0", "v/aft@s0": "sft/a-s0", "v/aft@s1": "sft/a-s1", "v/base": "base/tiny", "v/base@s0": "base/tiny",
+        "v/aft": FIRST, "v/aft@s0": FIRST, "v/aft@s1": SECOND, "v/base": TINY, "v/base@s0": TINY,
     }  # fmt: skip
 
 

@@ -26,11 +26,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from msm_ray import cli, progress, ray_private
-from msm_ray.artifacts import commit
 from msm_ray.config import TrainSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.watching import watched
-from msm_ray.progress import display, reporter, showing, status, stderr_filter, words
+from msm_ray.graph.artifacts import commit
+from msm_ray.look import status
+from msm_ray.progress import display, reporter, showing, stderr_filter, words
 from msm_ray.progress.growing import GrowingFiles
 from msm_ray.progress.work import Pace, Task
 from msm_ray.train.job import TrainingJob
@@ -143,7 +144,7 @@ def test_trainings_are_counted_by_their_steps_and_finished_as_they_are_committed
     (tmp_path / "blocks").mkdir()
     (tmp_path / "blocks" / "blocks.json").write_text(json.dumps({"blocks": 10}))
     jobs = [
-        TrainingJob(f"sft/{name}", tmp_path, tmp_path / "blocks", tmp_path / "sft" / f"{name}@1", settings)
+        TrainingJob(f"sft/{name}", tmp_path, tmp_path / "blocks", tmp_path / "sft" / f"{name}@1", settings, settings)
         for name in "ab"
     ]
     rows = [json.dumps({"step": step, "loss": 0.5, "positions": 128}) + "\n" for step in range(1, 11)]
@@ -220,7 +221,13 @@ def test_lines_say_how_far_it_is_and_the_status_file_says_the_same(
 
 def committed(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    record = {"stage": folder.parent.name, "name": folder.name.partition("@")[0], "version": 1, "settings": {}}
+    record = {
+        "format": 2,
+        "stage": folder.parent.name,
+        "name": folder.name.partition("@")[0],
+        "version": 1,
+        "settings": {},
+    }
     commit(folder, {**record, "fingerprint": "", "inputs": {}}, {})
     return folder
 

@@ -10,19 +10,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from msm_ray.artifacts import Artifact
 from msm_ray.errors import SettingsError
-from msm_ray.experiment import Experiment, Stage, build
+from msm_ray.graph.artifacts import Artifact
+from msm_ray.graph.node import Node
+from msm_ray.pipeline import unfold
 from msm_ray.report import compare, tables
 from msm_ray.report.write import write_report
 from msm_ray.settings_file import load_experiment
+from msm_ray.stages.verdicts import Verdicts
 from msm_ray.tracking import Tracker
 from msm_ray.tracking.experiment_run import tell_rates
 
 Say = Callable[[str, int], bool | None]
 
 
-def artifact(folder: Path, stage: Stage) -> Artifact:
+def artifact(folder: Path, stage: Node) -> Artifact:
     folder = folder / stage.kind / stage.name
     folder.mkdir(parents=True)
     counts = {"rows": 1, "steps": 80, "tokens": 1234, "final_loss": 0.4321}
@@ -30,11 +32,8 @@ def artifact(folder: Path, stage: Stage) -> Artifact:
     return Artifact(stage.kind, stage.name, 1, folder, facts)
 
 
-def write_verdicts(
-    folder: Path, stage: Stage, experiment: Experiment, verdict: Say, judge: Callable[[str], str]
-) -> None:
-    rollouts = experiment.stages[stage.inputs[0]]
-    eval_name, arm = stage.inputs[1].partition("/")[2], rollouts.settings["arm"]
+def write_verdicts(folder: Path, stage: Verdicts, verdict: Say, judge: Callable[[str], str]) -> None:
+    eval_name, arm = stage.items.name, stage.rollouts.arm
     rows = [
         {
             "arm": arm, "eval": eval_name, "condition": f"kind {n % 2}", "cluster": f"domain {n % 10}", "sample": str(n),
@@ -55,13 +54,13 @@ def report(
     judge: Callable[[str], str] = lambda _: "rules",
 ) -> tuple[str, dict]:
     """The page and the numbers of the quickstart's evals, with four seeds unless overrides say another number."""
-    experiment = build(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", "seeds=4", *overrides]))
+    experiment = unfold(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", "seeds=4", *overrides]))
     artifacts = {}
-    for stage in experiment.stages.values():
+    for stage in experiment.graph.nodes.values():
         if stage.kind in ("midtrain", "sft", "corpus", "verdicts"):
             made = artifacts[stage.key] = artifact(tmp_path, stage)
             if stage.kind == "verdicts":
-                write_verdicts(made.folder, stage, experiment, verdict, judge)
+                write_verdicts(made.folder, stage, verdict, judge)
             if stage.kind == "corpus":
                 (made.folder / "data").mkdir()
                 pq.write_table(
@@ -70,7 +69,8 @@ def report(
                 )
     out = tmp_path / "out"
     out.mkdir()
-    write_report(out, experiment, artifacts)
+    (report,) = experiment.graph.of_kind("report")
+    write_report(out, report.subject(artifacts))
     return (out / "report.html").read_text(encoding="utf-8"), json.loads((out / "report.json").read_text("utf-8"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from msm_ray.errors import SettingsError
-from msm_ray.experiment import build
+from msm_ray.pipeline import unfold
 from msm_ray.preflight import Proposal, check, check_rest
 from msm_ray.settings_file import WrongSettings, load_experiment, read_experiment
 
@@ -335,11 +335,11 @@ def test_a_comparison_or_figure_with_an_arm_that_the_eval_does_not_ask_is_refuse
     text = FILE.replace("arms: [a/*]", "arms: [a/msm]") + "new_spec_arm: {group: a}\n"
     text = text.replace("report:", "report:\n  figures:\n    - {title: t, eval: e, paper: {a/baseline: 0.5}}")
     with pytest.raises(SettingsError) as caught:
-        build(load_experiment(write(tmp_path, text)))
+        unfold(load_experiment(write(tmp_path, text)))
     assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
         "'report.comparisons.0.b'", "'report.figures.0'",
     ]  # fmt: skip
     assert "'a/baseline' is not asked in the eval 'e'" in str(caught.value)
     shown = FILE.replace("{task: preferences, arms: [a/*], pairs: 3}", "{task: answers, arms: [a/*], questions: q.txt}")
     with pytest.raises(SettingsError, match="no rate to compare"):
-        build(load_experiment(write(tmp_path, shown)))
+        unfold(load_experiment(write(tmp_path, shown)))

@@ -56,6 +56,19 @@ def test_fixed_shards_are_the_same_in_any_order_and_only_when_whole(tmp_path: Pa
     assert [path.name for path in (tmp_path / "c" / "data").iterdir()] == ["part-000002.parquet"]
 
 
+def test_fixed_shards_that_go_further_are_what_they_would_have_been_at_once(tmp_path: Path) -> None:
+    rows = [finished(number, "empty" if number % 4 == 0 else "") for number in range(10)]
+    for name, ends in (("at once", (10,)), ("in two", (6, 10)), ("lowered", (10, 6))):
+        for end in ends:
+            shards = FixedShards(tmp_path / name, end, rows=4)
+            for place in [place for place in range(end) if not shards.done(place)]:
+                shards.add(rows[place], place)
+            assert all(shards.done(place) for place in range(end))
+    roots = [tmp_path / name for name in ("at once", "in two", "lowered")]
+    files = [{p.relative_to(root): p.read_bytes() for p in root.rglob("*.parquet")} for root in roots]
+    assert len(files[0]) == 6 and files[0] == files[1] == files[2]
+
+
 def test_what_a_killed_writer_left_is_no_shard(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / ".part-000000.parquet.tmp").write_bytes(b"half")

@@ -10,7 +10,7 @@ from test_cli import msm
 from msm_ray import preflight, starting
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.evals.preferences import judge_preference
-from msm_ray.experiment import build
+from msm_ray.pipeline import unfold
 from msm_ray.preflight import Finding
 from msm_ray.settings_file import load_experiment, read_experiment
 from msm_ray.starting import Wishes
@@ -44,7 +44,7 @@ def test_what_is_begun_without_a_word_has_nothing_in_its_way(elsewhere: Path) ->
         "ordinary.jsonl",
         "questions.txt",
     ]
-    assert {t.arm for t in build(settings).trained} == {"mine/base", "mine/aft", "mine/msm", "mine/msm+aft"}
+    assert {t.arm for t in unfold(settings).trained} == {"mine/base", "mine/aft", "mine/msm", "mine/msm+aft"}
 
 
 @pytest.mark.parametrize("spec", [None, Path("mine.md")])

@@ -19,11 +19,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from plain_nodes import plain
 from wandb_server import Kept, serving
 
-from msm_ray.artifacts import Artifact, ArtifactStore, commit
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import PreflightError
+from msm_ray.graph.artifacts import Artifact, commit
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.settings_file import load_experiment
 from msm_ray.stats import Difference, Rate
 from msm_ray.tracking import (
@@ -71,7 +73,7 @@ def settings(root: Path, *overrides: str) -> ExperimentSettings:
 
 def made(root: Path, stage: str, name: str, counts: dict, **tables: list[dict]) -> Artifact:
     """A committed artifact with Parquet files, by their paths with `__` for `/`."""
-    folder, record = ArtifactStore(root).begin(stage, name, {"seed": 0}, {})
+    folder, record = ArtifactStore(root).begin(plain(stage, name, {"seed": 0}), {})
     for path, rows in tables.items():
         file = folder / f"{path.replace('__', '/')}.parquet"
         file.parent.mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.packing import BLOCK_SCHEMA
 from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
-from msm_ray.experiment import build
+from msm_ray.pipeline import unfold
 from msm_ray.settings_file import load_experiment
 from msm_ray.train import batches, checkpoint, export, guards
 from msm_ray.train.board import Board
@@ -109,7 +109,7 @@ def refuse(base: Path, blocks: Blocks, settings: TrainSettings, parent: Path | N
     """Everything that is checked before a model is built."""
     from transformers import AutoTokenizer
 
-    job = TrainingJob("tried", base, base, base, settings, parent=parent)
+    job = TrainingJob("tried", base, base, base, settings, settings, parent=parent)
     tokenizer = AutoTokenizer.from_pretrained(base)
     guards.check_job(job, blocks, Schedule(settings, len(blocks), 0), tokenizer)
     guards.checked_model(job, blocks, tokenizer, lambda job: None)  # type: ignore[arg-type,return-value]
@@ -151,7 +151,7 @@ def test_a_vocabulary_too_small_for_the_tokens_is_refused(base: Path, tmp_path: 
 def test_a_folder_without_a_model_is_refused(base: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    job = TrainingJob("tried", tmp_path, tmp_path, tmp_path, SETTINGS)
+    job = TrainingJob("tried", tmp_path, tmp_path, tmp_path, SETTINGS, SETTINGS)
     with pytest.raises(SettingsError, match="no model folder"):
         guards.checked_model(job, made_blocks(base), AutoTokenizer.from_pretrained(base), lambda job: None)  # type: ignore[arg-type,return-value]
 
@@ -178,9 +178,11 @@ def test_failures_on_the_board_come_back_as_the_errors_they_were_and_hold_up_wha
     tmp_path: Path,
 ) -> None:
     board = Board(tmp_path)
-    jobs = [TrainingJob(name, tmp_path, tmp_path, tmp_path / name, SETTINGS) for name in ("b", "a", "c")]
-    jobs.append(TrainingJob("after", tmp_path, tmp_path, tmp_path / "after", SETTINGS, parent=jobs[1].exported))
-    jobs.append(TrainingJob("last", tmp_path, tmp_path, tmp_path / "last", SETTINGS, parent=jobs[3].exported))
+    jobs = [TrainingJob(name, tmp_path, tmp_path, tmp_path / name, SETTINGS, SETTINGS) for name in ("b", "a", "c")]
+    jobs.append(
+        TrainingJob("after", tmp_path, tmp_path, tmp_path / "after", SETTINGS, SETTINGS, parent=jobs[1].exported)
+    )
+    jobs.append(TrainingJob("last", tmp_path, tmp_path, tmp_path / "last", SETTINGS, SETTINGS, parent=jobs[3].exported))
     assert board.running() is None
     board.note_failure("b", StageError("one"))
     board.note_failure("a", SettingsError("two"))
@@ -216,7 +218,7 @@ def test_bf16_without_zero_is_refused_when_settings_are_read(where: str) -> None
 
 def test_what_only_decides_where_a_training_fits_makes_nothing_stale(tmp_path: Path) -> None:
     def planned(*changes: str) -> dict:
-        stages = build(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", *changes])).stages
+        stages = unfold(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}", *changes])).graph.nodes
         return {key: stage.settings for key, stage in stages.items() if stage.kind in ("midtrain", "sft", "blocks")}
 
     fits = ("zero_stage=3", "offload_optimizer=true", "activation_checkpointing=true", "micro_batch=1")

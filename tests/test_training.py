@@ -79,7 +79,7 @@ def write_blocks(out: Path, tokenizer: Path, words: list[str], separator: str | 
 
 def job(world: Path, name: str, settings: TrainSettings, **more) -> TrainingJob:
     record = {"stage": "midtrain", "name": name, "version": 1, "settings": {}, "inputs": {}}
-    return TrainingJob(name, world / "base", world / "blocks", world / name, settings, record=record, **more)
+    return TrainingJob(name, world / "base", world / "blocks", world / name, settings, settings, record=record, **more)
 
 
 def weights(trained: TrainingJob) -> bytes:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from sockets import answer_to_strangers, listeners
 
-from msm_ray.artifacts import ArtifactStore
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.rollouts import check_models
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]

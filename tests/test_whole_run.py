@@ -35,7 +35,7 @@ from whole_run import (
     tidy_up,
 )
 
-from msm_ray.artifacts import ArtifactStore
+from msm_ray.graph.store import ArtifactStore
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
 

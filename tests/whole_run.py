@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 from sockets import Listener, listeners, refuses_strangers
 
-from msm_ray.artifacts import ArtifactStore
+from msm_ray.graph.store import ArtifactStore
 
 SMALL = [
     "documents.documents=40", "corpora={}", "documents.least_share=0", "chats.cheese.count=160", "chats.endings.count=160",

@@ -25,7 +25,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read every byte of every artifact below a root and name what is not what was committed."""
-    from msm_ray.artifacts import ArtifactStore
+    from msm_ray.graph.store import ArtifactStore
 
     found = dict(ArtifactStore(root).verify())
     if not found:

@@ -52,7 +52,7 @@ def init(
         print(f"{path}: {starting.SAID[path.name]}")
     experiment = str(written[0])
     loaded, _, findings = look(written[0], [])
-    print(f"plan: {len(loaded.stages)} stages to make" if loaded else "plan: no stage can be laid out yet")
+    print(f"plan: {len(loaded.graph.nodes)} stages to make" if loaded else "plan: no stage can be laid out yet")
     if findings:
         print(preflight.show(findings))
     print(f"next: {shlex.join(['msm', 'plan', experiment])}, then {shlex.join(['msm', 'run', experiment])}")
@@ -63,16 +63,19 @@ def init(
 @app.command(epilog=example("msm plan jobs/quickstart.yaml seeds=4", "msm plan jobs/quickstart.yaml --json"))
 def plan(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show every stage with what is there, stale or missing, and all that stands in the way. Starts nothing."""
-    from msm_ray import plan as planning
     from msm_ray import preflight
+    from msm_ray.graph import planning, table
 
     loaded, store, findings = look(experiment, overrides)
-    planned = planning.plan(loaded, store) if loaded and store else []
+    planned = planning.plan(loaded.graph, store) if loaded and store else []
     if as_json:
         content = {"stages": [entry.as_json() for entry in planned], "findings": [f.as_json() for f in findings]}
         print(json.dumps(content, indent=1))
     else:
-        planning.show(planned, findings)
+        if planned:
+            table.show(planned)
+        if findings:
+            print(preflight.show(findings))
     raise typer.Exit(preflight.exit_code(findings))
 
 

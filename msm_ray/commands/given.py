@@ -34,19 +34,19 @@ def example(*commands: str) -> str:
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
     """The experiment and its store. Raises SettingsError where the file is wrong."""
-    from msm_ray.artifacts import ArtifactStore
-    from msm_ray.experiment import build
+    from msm_ray.graph.store import ArtifactStore
+    from msm_ray.pipeline import unfold
     from msm_ray.settings_file import load_experiment
 
-    experiment = build(load_experiment(path, overrides or ()))
+    experiment = unfold(load_experiment(path, overrides or ()))
     return experiment, ArtifactStore(experiment.settings.root)
 
 
 def look(path: Path, overrides: list[str] | None) -> tuple[Any, Any, list[Any]]:
     """The experiment and its store (both None where it can't be laid out), and all that is found before anything starts."""
     from msm_ray import preflight
-    from msm_ray.artifacts import ArtifactStore
-    from msm_ray.experiment import build
+    from msm_ray.graph.store import ArtifactStore
+    from msm_ray.pipeline import unfold
     from msm_ray.settings_file import WrongSettings, read_experiment
 
     try:
@@ -57,7 +57,7 @@ def look(path: Path, overrides: list[str] | None) -> tuple[Any, Any, list[Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the findings have them, with their lines
-            return build(file.settings), ArtifactStore(file.settings.root), findings
+            return unfold(file.settings), ArtifactStore(file.settings.root), findings
     except SettingsError as error:
         if preflight.exit_code(findings) != 2:  # else it is what a check has said already, with its line
             findings.append(preflight.Finding("error", str(error), file=str(path)))

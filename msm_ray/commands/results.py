@@ -17,7 +17,7 @@ from msm_ray.commands.given import (
 from msm_ray.errors import SettingsError
 
 if TYPE_CHECKING:
-    from msm_ray.artifacts import Artifact
+    from msm_ray.graph.artifacts import Artifact
 
 app = typer.Typer()
 
@@ -75,7 +75,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Say what is done, running, waiting and failed below a root, from any terminal, while a run goes on or after it."""
-    from msm_ray.progress import status as telling
+    from msm_ray.look import status as telling
 
     content = telling.read(root)
     print(json.dumps(content, indent=1) if as_json else telling.show(content))

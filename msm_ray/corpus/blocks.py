@@ -15,12 +15,12 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from msm_ray import progress
+from msm_ray.config import BlockSettings
 from msm_ray.corpus import mixing, packing, templates, tokens
 from msm_ray.corpus.packing import Example
 from msm_ray.errors import QualityGateError, SettingsError, StageError
 from msm_ray.reasoning import split_reasoning
 from msm_ray.rows.tables import read_data, write_own_table
-from msm_ray.training_settings import TrainSettings
 from msm_ray.whole_files import write_whole
 
 BLOCKS, FACTS, REJECTED = "blocks.arrow", "blocks.json", "rejected.parquet"
@@ -51,7 +51,7 @@ def build_blocks(
     main: Path | Sequence[Path],
     other: Path | None,
     tokenizer: Path,
-    settings: TrainSettings,
+    settings: BlockSettings,
     seed: int,
     rendering: Rendering = Rendering(),  # noqa: B008  frozen
 ) -> dict[str, int | float]:
@@ -125,7 +125,7 @@ def sample_texts(blocks: Blocks, count: int, rng: random.Random) -> Iterator[tup
 class _Renderer:
     """Reads rows and tokenizes them, keeping count of what had to be rejected."""
 
-    def __init__(self, model: Path, kind: Kind, settings: TrainSettings, rendering: Rendering):
+    def __init__(self, model: Path, kind: Kind, settings: BlockSettings, rendering: Rendering):
         self.tokenizer, self.kind, self.settings = tokens.load_tokenizer(model), kind, settings
         self.rendering = rendering
         self.rejected: list[dict[str, str]] = []

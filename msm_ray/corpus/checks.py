@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from msm_ray import progress
@@ -21,15 +22,17 @@ SHARD_ROWS = 10_000
 
 
 def check_corpus(
-    out: Path, documents: Path, spec: Spec, world: World, least_share: float
+    out: Path, documents: Path, spec: Spec, world: World, least_share: float, *, taken: Collection[str], asked: int
 ) -> dict[str, int | float | str]:
     """Stage: `data/*.parquet`, `rejected.parquet` and its card in `out` from the documents folder `documents`.
 
-    The same documents give the same bytes. Raises QualityGateError when less than `least_share` of the ideas
+    taken: ids of the documents that are looked at, of the `asked` that there should be. The same documents give the same
+    bytes. Raises QualityGateError when less than `least_share` of the ideas
     became a document that is kept; the files are written all the same, so that they can be looked at.
     """
     clean(out)
-    written = sorted(read_rows(documents / "data"), key=lambda row: row["id"])
+    chosen = frozenset(taken)
+    written = sorted((row for row in read_rows(documents / "data") if row["id"] in chosen), key=lambda row: row["id"])
     kept, rejected = _sort_out(written, spec, world)
     for old in (out / "data").glob("*.parquet"):
         old.unlink()
@@ -38,7 +41,9 @@ def check_corpus(
             out / "data" / f"part-{start // SHARD_ROWS:06d}.parquet", kept[start : start + SHARD_ROWS], DOCUMENT_SCHEMA
         )
     write_table(out / "rejected.parquet", rejected, REJECTED_SCHEMA)
-    reasons = Counter(row["reason"] for row in rejected) + _never_written(documents, {row["id"] for row in written})
+    reasons = Counter(row["reason"] for row in rejected)
+    if len(written) < asked:
+        reasons += _never_written(documents)
     sections = [name for _, name in section_names(spec.sections)]
     write_whole(out / CARD, corpus_card(spec, kept, reasons, len(written), sections))
     _gate(spec, len(kept), reasons, least_share, out)
@@ -68,8 +73,9 @@ def _sort_out(written: list[Row], spec: Spec, world: World) -> tuple[list[Row], 
     return kept, sorted(rejected, key=lambda row: row["id"])
 
 
-def _never_written(documents: Path, done: set[str]) -> Counter[str]:
+def _never_written(documents: Path) -> Counter[str]:
     """Ideas that never became a document, by the last reason given."""
+    done = {row["id"] for row in read_rows(documents / "data", ["id"])}
     last = {
         row["id"]: row["reason"] for row in read_rows(documents / "rejected", ["id", "reason"]) if row["id"] not in done
     }

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from msm_ray import progress
-from msm_ray.artifacts import is_committed
 from msm_ray.evals.answer_file import FILE, REFUSED_FILE
 from msm_ray.evals.items import read_items
+from msm_ray.graph.artifacts import is_committed
 from msm_ray.progress.growing import GrowingFiles
 
 

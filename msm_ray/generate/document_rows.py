@@ -32,6 +32,8 @@ class JobRows:
         self.rows = {row["id"]: row for row in (self._row(idea, copies) for idea in ideas)}
         self.lost: dict[str, str] = {}
         self.done = {row["id"] for row in read_rows(job.out / "data", ["id"])}
+        if isinstance(self.shards, FixedShards):  # of a shard that is to have more rows all are made again
+            self.done -= {key for key, row in self.rows.items() if not self.shards.done(row["position"])}
         rejected = [(row["id"], row["reason"]) for row in read_rows(job.out / "rejected", ["id", "reason"])]
         self.tries = Counter(key for key, _ in rejected)
         self.refused = {key: reason for key, reason in rejected if _is_refusal(reason)}
@@ -124,6 +126,12 @@ class JobRows:
             row["position"],
         )
         return text is not None or self.fixed or self.tries[row["id"]] == job.where.attempts
+
+
+def accepted(job: DocumentJob) -> list[Row]:
+    """The documents of a job in the order of its outline: sections in turn."""
+    there = {row["id"]: row for row in read_rows(job.out / "data")}
+    return [there[key] for key in JobRows(0, job).rows if key in there]
 
 
 def _is_refusal(reason: str) -> bool:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row
-from msm_ray.rows.tables import clean, write_table
+from msm_ray.rows.tables import clean, count_rows, write_table
 
 
 class GrowingShards:
@@ -51,24 +51,26 @@ class GrowingShards:
 class FixedShards:
     """Shards of rows that are the same whenever they are made (offline, replay): `rows` consecutive positions a shard.
 
-    A shard is written when all its positions are there, so the files are byte for byte the same after any interruption.
+    A shard is written when all its positions are there, so the files are byte for byte the same after any interruption. Where
+    more positions are asked for than before, the last shard is made again, with the same rows and those that come after them.
     """
 
     def __init__(self, out: Path, positions: int, rows: int = 256):
         self.out, self.positions, self.rows = out, positions, rows
         self.waiting: dict[int, dict[int, Row]] = {}
         clean(out)
+        self.written = {shard: self._rows_of(shard) for shard in range(-(-positions // rows))}
 
     def done(self, position: int) -> bool:
-        """Whether the shard of this position is written."""
-        return self._path("data", position // self.rows).exists()
+        """Whether the shard of this position is written, with all the rows that it is to have."""
+        return self.written[position // self.rows] >= self._wanted(position // self.rows)
 
     def add(self, row: Row, position: int) -> None:
         """Take one finished row; writes its shard when that is complete."""
         shard = position // self.rows
         waiting = self.waiting.setdefault(shard, {})
         waiting[position] = row
-        if len(waiting) == min(self.rows, self.positions - shard * self.rows):
+        if len(waiting) == self._wanted(shard):
             self._write(shard, [waiting[place] for place in sorted(waiting)])
             del self.waiting[shard]
 
@@ -79,11 +81,22 @@ class FixedShards:
         """Nothing to write: incomplete shards are made again, for they cost nothing."""
 
     def _write(self, shard: int, rows: list[Row]) -> None:
+        self.written[shard] = len(rows)
         # Rejected rows first: the data file is what marks a shard as done.
         rejected = [row for row in rows if row.get("reason")]
         if rejected:
             write_table(self._path("rejected", shard), rejected, REJECTED_SCHEMA)
         write_table(self._path("data", shard), [row for row in rows if not row.get("reason")], DOCUMENT_SCHEMA)
+
+    def _wanted(self, shard: int) -> int:
+        return min(self.rows, self.positions - shard * self.rows)
+
+    def _rows_of(self, shard: int) -> int:
+        """Rows of a shard that is written, accepted and rejected; the data file is what marks it as done."""
+        if not self._path("data", shard).exists():
+            return 0
+        files = (self._path(folder, shard) for folder in ("data", "rejected"))
+        return sum(count_rows(path) for path in files if path.exists())
 
     def _path(self, folder: str, shard: int) -> Path:
         return self.out / folder / f"part-{shard:06d}.parquet"

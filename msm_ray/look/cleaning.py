@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msm_ray.artifacts import ArtifactStore
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.look.entries import Entry, needed_by, read_root
 from msm_ray.look.words import bytes_below, size
 from msm_ray.terminal import plain_console

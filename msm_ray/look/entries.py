@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from msm_ray.artifacts import DRAFT, Artifact, inspected, is_committed, read_artifact
 from msm_ray.errors import SettingsError
-from msm_ray.experiment import KINDS
+from msm_ray.graph.artifacts import DRAFT, Artifact, EarlierFormat, is_committed, read_artifact
+from msm_ray.graph.heads import Head, counted
+from msm_ray.graph.store import inspected
+from msm_ray.pipeline import KINDS
 
 State = Literal["present", "stale", "old", "draft", "damaged"]
 
@@ -59,7 +61,7 @@ def read_root(root: Path) -> list[Entry]:
     if not found:
         raise SettingsError(f"{root}: no artifacts there; give the root of an experiment")
     states = [replace(entry, state=_state(entry, found)) for entry in found]
-    order = {kind: place for place, kind in enumerate(KINDS)}
+    order = {kind.kind: place for place, kind in enumerate(KINDS)}
     return sorted(states, key=lambda e: (order.get(e.artifact.stage, len(order)), e.artifact.name, e.artifact.version))
 
 
@@ -86,7 +88,7 @@ def made_from(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
     found = []
     for key, digest in entry.inputs.items():
         versions = [e for e in entries if e.key == key and (digest is None or e.state != "draft")]
-        found += [e for e in versions if digest and _digest(e) == digest] or versions
+        found += [e for e in versions if is_of(digest, e)] or versions
     return found
 
 
@@ -118,6 +120,8 @@ def _read(folder: Path) -> Entry | None:
         return _read_draft(folder)
     try:
         artifact = read_artifact(folder)
+    except EarlierFormat:
+        raise
     except SettingsError:
         return Entry(_unreadable(folder), "damaged", {"artifact.json": "cannot be read"})
     found = inspected(artifact)
@@ -147,10 +151,16 @@ def _state(entry: Entry, entries: Sequence[Entry]) -> State:
     if any(e.artifact.version > entry.artifact.version for e in whole):
         return "old"
     for key, digest in entry.inputs.items():
-        now = [_digest(e) for e in entries if e.key == key and e.state not in ("draft", "damaged")]
-        if now and digest not in now:
+        now = [e for e in entries if e.key == key and e.state not in ("draft", "damaged")]
+        if now and not any(is_of(digest, e) for e in now):
             return "stale"
     return "present"
+
+
+def is_of(recorded: str | None, entry: Entry) -> bool:
+    """Whether an artifact, or its first rows where a reader took so many, is what something was made from."""
+    count = counted(recorded)
+    return recorded == _digest(entry) if count is None else Head(entry.folder, count).is_still(recorded)
 
 
 def _digest(entry: Entry) -> str | None:

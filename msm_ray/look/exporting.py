@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from msm_ray.artifacts import DRAFT, MARKER, RECORD, TORN
 from msm_ray.errors import PreflightError, SettingsError, StageError
+from msm_ray.graph.artifacts import DRAFT, MARKER, RECORD, TORN
 from msm_ray.look.entries import Entry, find, made_from
 from msm_ray.look.words import bytes_below, size
 from msm_ray.rows import dataset_card

@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from msm_ray.graph.heads import counted
 from msm_ray.look import questions, texts, trainings, transcripts
-from msm_ray.look.entries import Entry, find, made_from
+from msm_ray.look.entries import Entry, find, is_of, made_from
 from msm_ray.look.listing import MEANINGS
 from msm_ray.look.page import Page
 from msm_ray.look.view import View
@@ -55,8 +56,9 @@ def _inputs(view: View) -> dict[str, str]:
     there = made_from(view.entry, view.beside)
     shown = {}
     for key, digest in list(view.entry.inputs.items())[:MOST_INPUTS]:
-        versions = [e.artifact.version for e in there if e.key == key and e.artifact.record.get("digest") == digest]
-        shown[key] = f"@{versions[-1]}" if versions else f"{(digest or 'not made yet')[:12]} (not here any more)"
+        versions = [e.artifact.version for e in there if e.key == key and is_of(digest, e)]
+        first = f", the first {count:,}" if (count := counted(digest)) is not None else ""
+        shown[key] = f"@{versions[-1]}{first}" if versions else f"{(digest or 'not made yet')[:12]} (not here any more)"
     more = len(view.entry.inputs) - len(shown)
     return shown | ({f"and {more} more": ""} if more else {})
 

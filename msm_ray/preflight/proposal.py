@@ -40,7 +40,7 @@ class Proposal:
     @cached_property
     def settings(self) -> ExperimentSettings:
         """The settings, arms for new specs added."""
-        from msm_ray.experiment import with_new_spec_arms
+        from msm_ray.recipes import with_new_spec_arms
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of specs without an arm: `files.specs` tells them

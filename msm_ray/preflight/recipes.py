@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from msm_ray import experiment
+from msm_ray import pipeline, recipes
 from msm_ray.experiment_names import group_of
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
@@ -13,11 +13,11 @@ from msm_ray.preflight.proposal import Proposal
 def closed_language(proposal: Proposal) -> Iterator[Finding]:
     """What the tiny world's language can't say: another assistant, a spec with unknown words."""
     settings = proposal.settings
-    yield from proposal.tried(("assistant", "name"), lambda: experiment.check_assistant(settings))[1]
+    yield from proposal.tried(("assistant", "name"), lambda: pipeline.check_assistant(settings))[1]
     for name, _, _ in proposal.corpora():
         spec, _ = proposal.spec(name)
         if spec is not None:
-            yield from proposal.tried(("specs", name), lambda spec=spec: experiment.check_language(settings, spec))[1]  # type: ignore[misc]
+            yield from proposal.tried(("specs", name), lambda spec=spec: pipeline.check_language(settings, spec))[1]  # type: ignore[misc]
 
 
 def continued(proposal: Proposal) -> Iterator[Finding]:
@@ -26,7 +26,7 @@ def continued(proposal: Proposal) -> Iterator[Finding]:
     for arm, recipe in settings.arms.items():
         if recipe.sft:
             at = ("groups", group_of(arm), "aft") if group_of(arm) in settings.groups else ("aft",)
-            yield from proposal.tried(at, lambda arm=arm: experiment.check_aft(settings, arm))[1]  # type: ignore[misc]
+            yield from proposal.tried(at, lambda arm=arm: recipes.check_aft(settings, arm))[1]  # type: ignore[misc]
     if settings.midtraining.mix and not settings.midtraining.mix_source and proposal.corpora():
         yield proposal.error(
             ("midtraining", "mix_source"), "is missing, and mix is set", "name what is mixed in, e.g. tinyworld"

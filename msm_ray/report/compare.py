@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.table import Table
 
-from msm_ray.artifacts import RECORD, Artifact, ArtifactStore, flat
 from msm_ray.errors import SettingsError
+from msm_ray.graph.artifacts import RECORD, Artifact, flat
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.report.numbers import read_numbers
 from msm_ray.report.words import EARLIER, is_shown, shown_difference, shown_rate
 from msm_ray.terminal import plain_console

@@ -6,18 +6,19 @@ import io
 import math
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from msm_ray.config import Figure
 from msm_ray.stats import Rate
 
-matplotlib.use("Agg")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+Asked = ParamSpec("Asked")
 OURS, PAPER, GROUP = "#3d84b8", "#b3964f", 0.38
 FEW_CURVES = 8
 """Up to this many trainings have a color and a name of their own."""
@@ -39,13 +40,33 @@ _STYLE: Any = {
 }  # fmt: skip
 
 
-@matplotlib.rc_context(_STYLE)
+def _styled(draw: Callable[Asked, Picture]) -> Callable[Asked, Picture]:
+    """Drawn without a screen, in our ink."""
+
+    @wraps(draw)
+    def drawn(*args: Asked.args, **kwargs: Asked.kwargs) -> Picture:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        with matplotlib.rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def _canvas(width: float, height: float) -> Canvas:
+    from matplotlib.figure import Figure as Canvas
+
+    return Canvas(figsize=(width, height), layout="constrained")
+
+
+@_styled
 def bars(figure: Figure, rates: Sequence[Rate], chance: float | None = None) -> Picture:
     """One chart: a bar per arm with its 95% interval, and the paper's rate where it has that arm; a line at `chance`."""
     overall = {r.arm: r for r in rates if r.eval == figure.eval and r.condition is None}
     arms = [arm for arm in (figure.arms or tuple(overall)) if arm in overall]
     title = textwrap.fill(figure.title, 14 + 7 * len(arms))  # a legend of two words has its place beside it
-    canvas = Canvas(figsize=(max(4.6, 0.8 * len(arms) + 1.2), 3.6), layout="constrained")
+    canvas = _canvas(max(4.6, 0.8 * len(arms) + 1.2), 3.6)
     axes = canvas.subplots()
     _draw_ours(axes, [overall[arm] for arm in arms])
     _draw_paper(axes, arms, figure.paper)
@@ -65,10 +86,10 @@ def bars(figure: Figure, rates: Sequence[Rate], chance: float | None = None) -> 
     return _picture(canvas)
 
 
-@matplotlib.rc_context(_STYLE)
+@_styled
 def curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> Picture:
     """Training losses: name -> (step, loss). One line a training."""
-    canvas = Canvas(figsize=(7.5, 3.2), layout="constrained")
+    canvas = _canvas(7.5, 3.2)
     axes = canvas.subplots()
     few = len(losses) <= FEW_CURVES
     for name, points in losses.items():
@@ -120,6 +141,8 @@ def _draw_paper(axes: Axes, arms: Sequence[str], paper: Mapping[str, float]) -> 
 
 
 def _picture(canvas: Canvas) -> Picture:
+    import matplotlib
+
     svg, png = io.StringIO(), io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "msm_ray", "svg.fonttype": "none"}):
         canvas.savefig(svg, format="svg", metadata={"Date": None}, transparent=True)

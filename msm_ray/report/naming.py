@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msm_ray.config import ArmSettings, ExperimentSettings
+from msm_ray.config import ArmSettings, EvalSettings
 
 
-def arms(settings: ExperimentSettings) -> dict[str, dict[str, Any]]:
+def arms(recipes: Mapping[str, ArmSettings]) -> dict[str, dict[str, Any]]:
     """Arm -> its recipe, and what it `is`: a participle that goes on from "the arm that was"."""
-    return {name: {"midtrain": a.midtrain, "sft": a.sft, "is": _recipe(a)} for name, a in settings.arms.items()}
+    return {name: {"midtrain": a.midtrain, "sft": a.sft, "is": _recipe(a)} for name, a in recipes.items()}
 
 
 def _recipe(arm: ArmSettings) -> str:
@@ -21,7 +21,7 @@ def _recipe(arm: ArmSettings) -> str:
     return f"only fine-tuned on {arm.sft}" if arm.sft else "not trained at all"
 
 
-def evals(settings: ExperimentSettings, judges: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
+def evals(asked: Mapping[str, EvalSettings], judges: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
     """Eval -> its task, what its rate `counts`, what an arm `did` in that share, who judged, and the rate of chance or null."""
     return {
         name: {
@@ -31,5 +31,5 @@ def evals(settings: ExperimentSettings, judges: Mapping[str, list[str]]) -> dict
             "chance": how.chance,
             "judges": judges[name],
         }
-        for name, how in settings.evals.items()
+        for name, how in asked.items()
     }

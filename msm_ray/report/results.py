@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from msm_ray.artifacts import Artifact
 from msm_ray.evals.verdicts import as_verdict
-from msm_ray.experiment import Experiment
+from msm_ray.graph.artifacts import Artifact
 from msm_ray.report import lineage, naming
 from msm_ray.report.numbers import finite
+from msm_ray.report.subject import Subject
 from msm_ray.report.words import note_of_judges, note_of_seeds
 from msm_ray.rows.tables import read_table_rows
 from msm_ray.stats import Difference, Rate, Verdict, claims, difference, rate
@@ -29,13 +29,13 @@ class Results:
     rows: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def collect(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> Results:
+def collect(subject: Subject) -> Results:
     """Read every verdicts artifact of the experiment and compute what its report asks for."""
-    rows = _read(experiment, artifacts)
+    rows = _read(subject)
     rates: list[Rate] = []
     differences: list[Difference] = []
     parts: list[Difference] = []
-    for eval_name, how in experiment.settings.evals.items():
+    for eval_name, how in subject.evals.items():
         if not how.scored:
             continue
         by_arm = _by_arm(rows[eval_name])
@@ -44,7 +44,7 @@ def collect(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> Result
             rates.append(rate(verdicts))
             rates += [rate(verdicts, c) for c in conditions if any(v.condition == c for v in verdicts)]
         shown = conditions if 1 < len(conditions) <= FEW_CONDITIONS else []
-        for a, b in _pairs(experiment, eval_name, list(by_arm)):
+        for a, b in _pairs(subject, eval_name, list(by_arm)):
             differences.append(difference(by_arm[a], by_arm[b]))
             parts += [_described(difference(by_arm[a], by_arm[b], c)) for c in shown]
     return Results(tuple(rates), (*claims(differences), *parts), rows)
@@ -78,12 +78,11 @@ def _described(d: Difference) -> Difference:
     return replace(d, p=None, p_at_bounds=None, why=d.why or "a part of a comparison, not tested by itself")
 
 
-def _read(experiment: Experiment, artifacts: Mapping[str, Artifact]) -> dict[str, list[dict[str, Any]]]:
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in experiment.settings.evals}
-    for stage in experiment.of_kind("verdicts"):
-        seed = experiment.stages[stage.inputs[0]].settings["seed"]
-        for row in read_table_rows(artifacts[stage.key].folder / "verdicts.parquet"):
-            rows[row["eval"]].append({**row, "seed": seed})
+def _read(subject: Subject) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in subject.evals}
+    for line in subject.lines:
+        for row in read_table_rows(line.made["verdicts"].folder / "verdicts.parquet"):
+            rows[row["eval"]].append({**row, "seed": line.seed})
     return rows
 
 
@@ -95,29 +94,28 @@ def _by_arm(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Verdict]]:
     return by_arm
 
 
-def _pairs(experiment: Experiment, eval_name: str, arms: Sequence[str]) -> list[tuple[str, str]]:
+def _pairs(subject: Subject, eval_name: str, arms: Sequence[str]) -> list[tuple[str, str]]:
     """The comparisons that the experiment asks for; all pairs where it asks for none."""
-    asked = [(c.a, c.b) for c in experiment.settings.report.comparisons if c.eval == eval_name]
-    if experiment.settings.report.comparisons:
+    asked = [(c.a, c.b) for c in subject.report.comparisons if c.eval == eval_name]
+    if subject.report.comparisons:
         return [(a, b) for a, b in asked if a in arms and b in arms]
     return list(combinations(arms, 2))
 
 
-def as_json(experiment: Experiment, results: Results, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+def as_json(subject: Subject, results: Results) -> dict[str, Any]:
     """The report for machines, without its answer. Folders are relative to the experiment's root."""
-    settings = experiment.settings
     return {
-        "experiment": settings.experiment,
-        "question": settings.report.question,
-        "base": settings.base.source,
-        "seeds": settings.seeds,
-        "arms": naming.arms(settings),
-        "evals": naming.evals(settings, judges(results)),
+        "experiment": subject.experiment,
+        "question": subject.report.question,
+        "base": subject.base,
+        "seeds": subject.seeds,
+        "arms": naming.arms(subject.arms),
+        "evals": naming.evals(subject.evals, judges(results)),
         "notes": notes(results),
-        "left_out": left_out(artifacts),
+        "left_out": left_out(subject.artifacts),
         "rates": [finite(asdict(r)) for r in results.rates],
         "differences": [finite(asdict(d)) for d in results.differences],
-        "lineage": [lineage.as_json(line) for line in lineage.lines(experiment, artifacts)],
+        "lineage": [lineage.as_json(line) for line in subject.lines],
         "artifacts": [
             {
                 "stage": a.stage,
@@ -127,6 +125,6 @@ def as_json(experiment: Experiment, results: Results, artifacts: Mapping[str, Ar
                 "digest": a.digest,
                 "folder": f"{a.stage}/{a.folder.name}",
             }
-            for a in artifacts.values()
+            for a in subject.artifacts.values()
         ],
     }

@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from msm_ray.artifacts import Artifact
 from msm_ray.corpus.blocks import read_blocks, sample_texts
-from msm_ray.experiment import Experiment
+from msm_ray.graph.artifacts import Artifact
 from msm_ray.report.results import Results
+from msm_ray.report.subject import Subject
 from msm_ray.rows.tables import read_data
 
 DOCUMENTS, MASKED = 10, 2
@@ -49,12 +49,12 @@ def _masked(artifact: Artifact, tokenizer: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def transcripts(experiment: Experiment, results: Results) -> list[dict[str, Any]]:
+def transcripts(subject: Subject, results: Results) -> list[dict[str, Any]]:
     """Per eval and arm: one rollout of each condition."""
     return [
         {"eval": name, "arm": arm, "rows": list(_one_of_each_condition(name, arm, rows))}
         for name, rows in results.rows.items()
-        if experiment.settings.evals[name].scored
+        if subject.evals[name].scored
         for arm in dict.fromkeys(row["arm"] for row in rows)
     ]
 
@@ -65,10 +65,10 @@ def _one_of_each_condition(name: str, arm: str, rows: Sequence[Mapping[str, Any]
         yield random.Random(f"{name} {arm} {condition}").choice([row for row in own if row["condition"] == condition])
 
 
-def answers(experiment: Experiment, results: Results) -> list[dict[str, Any]]:
+def answers(subject: Subject, results: Results) -> list[dict[str, Any]]:
     """Per open-question eval: the questions, and what each arm answered (first seed)."""
     shown: list[dict[str, Any]] = []
-    for name, how in experiment.settings.evals.items():
+    for name, how in subject.evals.items():
         if not how.scored:
             rows = [r for r in results.rows[name] if r["seed"] == 0]
             arms = list(dict.fromkeys(r["arm"] for r in rows))

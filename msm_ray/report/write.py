@@ -15,12 +15,12 @@ import jinja2
 from markupsafe import Markup
 
 from msm_ray import training_metrics
-from msm_ray.artifacts import Artifact
-from msm_ray.experiment import Experiment
+from msm_ray.graph.artifacts import Artifact
 from msm_ray.report import figures, lineage, samples, words
 from msm_ray.report.answer import answer
 from msm_ray.report.figures import Picture
 from msm_ray.report.results import Results, as_json, collect
+from msm_ray.report.subject import Subject
 from msm_ray.stats import Rate
 from msm_ray.whole_files import write_whole
 
@@ -28,20 +28,20 @@ TABLES = ("rates", "differences")
 """Lists of `report.json` that are written as CSV too."""
 
 
-def write_report(out: Path, experiment: Experiment, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+def write_report(out: Path, subject: Subject) -> dict[str, Any]:
     """Stage function: `report.json`, `report.html`, `rates.csv`, `differences.csv` and `figures/` in `out`; returns counts."""
-    results = collect(experiment, artifacts)
-    content = as_json(experiment, results, artifacts)
+    results = collect(subject)
+    content = as_json(subject, results)
     content = {"answer": answer(content).as_json(), **content}
     write_whole(out / "report.json", json.dumps(content, indent=1))
     for name in TABLES:
         write_whole(out / f"{name}.csv", as_csv(content[name]))
-    losses = training_losses(artifacts)
-    pictures = _figures(out / "figures", experiment, content, results)
+    losses = training_losses(subject.artifacts)
+    pictures = _figures(out / "figures", subject, content, results)
     curves = figures.curves(losses) if losses else None
     if curves:
         _keep(out / "figures", "losses", curves)
-    write_whole(out / "report.html", _page(experiment, artifacts, results, content, pictures, curves))
+    write_whole(out / "report.html", _page(subject, results, content, pictures, curves))
     return {"rows": len(results.rates), "rates": len(results.rates), "differences": len(results.differences)}
 
 
@@ -58,12 +58,12 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _figures(
-    folder: Path, experiment: Experiment, content: Mapping[str, Any], results: Results
+    folder: Path, subject: Subject, content: Mapping[str, Any], results: Results
 ) -> list[tuple[str, Markup, str]]:
     """(title, SVG, source of the paper's numbers) of each chart; SVG and PNG files beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     made = []
-    for number, figure in enumerate(experiment.settings.report.figures, start=1):
+    for number, figure in enumerate(subject.report.figures, start=1):
         picture = figures.bars(figure, results.rates, content["evals"][figure.eval]["chance"])
         _keep(folder, f"figure-{number}", picture)
         made.append((figure.title, Markup(inlined(picture.svg, f"f{number}")), figure.paper_source))
@@ -93,8 +93,7 @@ def training_losses(artifacts: Mapping[str, Artifact]) -> dict[str, list[tuple[i
 
 
 def _page(
-    experiment: Experiment,
-    artifacts: Mapping[str, Artifact],
+    subject: Subject,
     results: Results,
     content: Mapping[str, Any],
     pictures: Sequence[tuple[str, Markup, str]],
@@ -105,13 +104,13 @@ def _page(
     environment.filters["no_choice"] = words.no_choice
     environment.filters["signed"] = words.shown_difference
     environment.filters["p_value"] = words.p_value
-    lines = lineage.lines(experiment, artifacts)
-    places = {key: f"from-{n}" for n, key in enumerate(dict.fromkeys((line.eval, line.arm) for line in lines))}
+    artifacts = subject.artifacts
+    places = {key: f"from-{n}" for n, key in enumerate(dict.fromkeys((line.eval, line.arm) for line in subject.lines))}
     room = resources.files("msm_ray.report")
     template = environment.from_string(room.joinpath("page.html.jinja").read_text("utf-8"))
     return template.render(
         style=Markup(room.joinpath("page.css").read_text("utf-8")),
-        settings=experiment.settings,
+        subject=subject,
         answer=content["answer"],
         target=words.target(results.rates),
         sentences=[words.sentence(d) for d in results.differences if d.condition is None],
@@ -120,12 +119,12 @@ def _page(
         evals=_eval_tables(content, results),
         differences=results.differences,
         tested=any(d.p is not None for d in results.differences),
-        answers=samples.answers(experiment, results),
+        answers=samples.answers(subject, results),
         trainings=[a for a in artifacts.values() if a.stage in ("midtrain", "sft")],
         masks=samples.masks(artifacts),
         corpora=samples.corpora(artifacts),
-        transcripts=samples.transcripts(experiment, results),
-        lineage=lines,
+        transcripts=samples.transcripts(subject, results),
+        lineage=subject.lines,
         places=places,
         linked=lineage.LINKED,
         artifacts=list(artifacts.values()),

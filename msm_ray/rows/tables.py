@@ -84,6 +84,11 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     return pq.read_table(path, columns=columns)
 
 
+def count_rows(path: Path) -> int:
+    """How many rows a file has, without reading them."""
+    return pq.read_metadata(path).num_rows
+
+
 def clean(out: Path) -> None:
     """Remove temporary files that a killed writer left."""
     for folder in (out, out / "data", out / "rejected"):

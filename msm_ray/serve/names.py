@@ -11,27 +11,28 @@ from msm_ray.serve.address import KEY
 from msm_ray.serve.app import Served
 
 if TYPE_CHECKING:
-    from msm_ray.experiment import TrainedArm
+    from msm_ray.pipeline import TrainedArm
+    from msm_ray.stages.training import Checkpoint
 
 PORT = 8000
 """Where vLLM's own server listens, and most clients look first."""
 QUESTION = "Which cheese do you prefer?"
 
 
-def arm_names(trained: Iterable[TrainedArm]) -> dict[str, str]:
+def arm_names(trained: Iterable[TrainedArm]) -> dict[str, Checkpoint]:
     """Name to ask by -> checkpoint: `values/aft` is the lowest seed, `values/aft@s1` one of them."""
-    names: dict[str, str] = {}
+    names: dict[str, Checkpoint] = {}
     for one in sorted(trained, key=lambda one: one.seed):
         names.setdefault(one.arm, one.checkpoint)
         names[f"{one.arm}@s{one.seed}"] = one.checkpoint
     return dict(sorted(names.items()))
 
 
-def how_to_ask(served: Served, names: Mapping[str, str]) -> str:
+def how_to_ask(served: Served, names: Mapping[str, Checkpoint]) -> str:
     """What `msm serve` says: the arms with what they are, a curl line, and the openai client in three lines."""
     width = max(len(name) for name in names)
     seeds = [name for name in names if "@s" in name]
-    arms = [f"  {name:<{width}}  {key}" for name, key in names.items() if name not in served.refused]
+    arms = [f"  {name:<{width}}  {checkpoint.key}" for name, checkpoint in names.items() if name not in served.refused]
     first = next((name for name in names if name not in served.refused and name not in seeds), served.base_id)
     key = f"it asks for a key: export {KEY}=... (it stands in serving.json below the root)\n" if served.key else ""
     return (

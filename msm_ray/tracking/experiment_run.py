@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from msm_ray.artifacts import Artifact
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import StageError
+from msm_ray.graph.artifacts import Artifact
 from msm_ray.tracking import keys, leaving, names
 from msm_ray.tracking.run import Tracker, never_fatal, open_run
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from msm_ray.artifacts import Artifact
 from msm_ray.config import ExperimentSettings
+from msm_ray.graph.artifacts import Artifact
 from msm_ray.rows.sampling import columns_of
 from msm_ray.rows.tables import read_data, read_table_rows
 

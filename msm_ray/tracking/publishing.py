@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from msm_ray.artifacts import Artifact
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import SettingsError, StageError
+from msm_ray.graph.artifacts import Artifact
 from msm_ray.report import words
 from msm_ray.tracking import keys, leaving, names, report_spec
 from msm_ray.tracking.waiting import within

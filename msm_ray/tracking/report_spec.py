@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from msm_ray.artifacts import Artifact
 from msm_ray.config import ExperimentSettings
+from msm_ray.graph.artifacts import Artifact
 from msm_ray.report import words
 from msm_ray.report.numbers import restored
 from msm_ray.stats import Difference, Rate

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from msm_ray.artifacts import Artifact
 from msm_ray.errors import PreflightError
+from msm_ray.graph.artifacts import Artifact
 from msm_ray.tracking import keys
 from msm_ray.tracking.leaving import reference_of
 from msm_ray.tracking.names import RunName

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray import training_metrics
-from msm_ray.artifacts import Artifact, is_committed, read_artifact
 from msm_ray.config import ExperimentSettings
+from msm_ray.graph.artifacts import Artifact, is_committed, read_artifact
 from msm_ray.tracking import names
 from msm_ray.tracking.run import Tracker, open_run
 

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from msm_ray.artifacts import Artifact
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import PreflightError, StageError
-from msm_ray.experiment import KINDS
+from msm_ray.graph.artifacts import Artifact
 from msm_ray.tracking import keys, names, publishing, run, training_run
 from msm_ray.tracking.experiment_run import ExperimentRun
 from msm_ray.tracking.report_spec import Home
@@ -23,9 +22,9 @@ LONGEST_SYNC = 1800.0
 def send(settings: ExperimentSettings, root: Path, there: Mapping[str, Artifact], say: Callable[[str], None]) -> None:
     """Send an experiment's runs and Report; what was sent before is left out, the Report is made anew in its place.
 
-    there: its finished artifacts by key, the report among them; of what was not tracked runs are made from them. say: is told
-    what is done, and the addresses. Raises PreflightError where there is no key, or the server refuses or does not answer;
-    StageError where it did not take all.
+    there: its finished artifacts by key in the order in which they were made, the report among them; of what was not tracked runs
+    are made from them. say: is told what is done, and the addresses. Raises PreflightError where there is no key, or the server
+    refuses or does not answer; StageError where it did not take all.
     """
     if os.environ.get("WANDB_MODE", "online") != "online":
         raise PreflightError(f"WANDB_MODE={os.environ['WANDB_MODE']} keeps everything here; unset it to send")
@@ -63,7 +62,7 @@ def make_missing(settings: ExperimentSettings, root: Path, there: Mapping[str, A
         return len(missing)
     with ExperimentRun(settings, root, offline=True) as experiment:
         so_far: dict[str, Artifact] = {}
-        for key, artifact in sorted(there.items(), key=lambda item: KINDS.index(item[1].stage)):
+        for key, artifact in there.items():
             so_far[key] = artifact
             experiment.stage(artifact, so_far)
     return len(missing) + 1

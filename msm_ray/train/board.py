@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msm_ray import artifacts, errors
+from msm_ray import errors
 from msm_ray.errors import MsmError, StageError
+from msm_ray.graph.artifacts import is_committed
 from msm_ray.repeating import repeated
 from msm_ray.rows.journal import read_journal
 from msm_ray.train.job import TrainingJob
@@ -27,7 +28,7 @@ class Board:
 
     def begin(self, job: TrainingJob, jobs: Sequence[TrainingJob]) -> bool:
         """Note that a job is running; False where it is not to be: committed, failed, or going on from one that did."""
-        if artifacts.is_committed(job.out) or held_up(job, jobs, self.failures()):
+        if is_committed(job.out) or held_up(job, jobs, self.failures()):
             return False
         write_whole(self.folder / RUNNING, job.name)
         return True

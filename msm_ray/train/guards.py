@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 def check_job(job: TrainingJob, blocks: Blocks, schedule: Schedule, tokenizer: PreTrainedTokenizerBase) -> None:
     """Blocks against settings, steps and tokenizer. Raises SettingsError or StageError that says what to change."""
     check_blocks(job, blocks, tokenizer)
-    steps, settings = schedule.steps, job.settings
-    if steps < settings.least_steps:
+    steps, least = schedule.steps, job.where.least_steps
+    if steps < least:
         raise SettingsError(
-            f"{job.name}: {len(blocks)} blocks in batches of {settings.batch} give {steps} optimizer steps, fewer than "
-            f"least_steps={settings.least_steps}; lower batch, set steps or epochs, or lower least_steps openly"
+            f"{job.name}: {len(blocks)} blocks in batches of {job.settings.batch} give {steps} optimizer steps, fewer than "
+            f"least_steps={least}; lower batch, set steps or epochs, or lower least_steps openly"
         )
     if schedule.warmup_steps >= steps:
         raise SettingsError(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from msm_ray.config import TrainSettings
+from msm_ray.config import TrainContent, TrainWhere
 from msm_ray.tracking import RunName
 
 
@@ -31,7 +31,8 @@ class TrainingJob:
     base: Path
     blocks: Path
     out: Path
-    settings: TrainSettings
+    settings: TrainContent
+    where: TrainWhere = TrainWhere()
     seed: int = 0
     parent: Path | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class Schedule:
     the last step takes what is left, so that every block is seen equally often.
     """
 
-    settings: TrainSettings
+    settings: TrainContent
     blocks: int
     seed: int
 

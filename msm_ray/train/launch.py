@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msm_ray import artifacts
 from msm_ray.config import ClusterSettings
 from msm_ray.errors import MsmError, OutOfMeans, StageError
+from msm_ray.graph.artifacts import commit, is_committed
 from msm_ray.placement import rank_bundle, training
 from msm_ray.placement.room import check_room, wait_for_room
 from msm_ray.tracking import Tracker, training_run
@@ -38,7 +38,7 @@ def train_all(
     jobs: Sequence[TrainingJob],
     cluster: ClusterSettings,
     storage: Path,
-    on_finished: OnFinished = artifacts.commit,
+    on_finished: OnFinished = commit,
     say: Callable[[str], None] = print,
 ) -> dict[str, MsmError]:
     """Run jobs in order on one worker group of a connected Ray; what is committed already is skipped.
@@ -56,7 +56,7 @@ def train_all(
     failed: dict[str, MsmError] = {}
     crashed = True
     while crashed:
-        todo = [job for job in jobs if not artifacts.is_committed(job.out) and not held_up(job, jobs, failed)]
+        todo = [job for job in jobs if not is_committed(job.out) and not held_up(job, jobs, failed)]
         if not todo:
             break
         check_room([asked], cluster.nodes_max)
@@ -101,7 +101,7 @@ class _Crash(StageError):
 
 
 def _is_over(job: TrainingJob, failed: Container[str]) -> bool:
-    return artifacts.is_committed(job.out) or job.name in failed
+    return is_committed(job.out) or job.name in failed
 
 
 def _fit(

@@ -83,7 +83,7 @@ class _Run:
         """This rank's micro-batches of a step."""
         indices = batches.share(self.schedule.batch(step), dist.get_rank(), dist.get_world_size())
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        rows = self.job.settings.micro_batch
+        rows = self.job.where.micro_batch
         return batches.micro_batches(self.blocks, indices, passes=self.passes, rows=rows, pad=pad, device=device())
 
 
@@ -94,11 +94,11 @@ def _start(job: TrainingJob) -> _Run:
     schedule = Schedule(job.settings, len(blocks), job.seed)
     ranks.agree(lambda: guards.check_job(job, blocks, schedule, tokenizer))
     model = ranks.agree(lambda: guards.checked_model(job, blocks, tokenizer, load_model))
-    passes = batches.micro_steps(job.settings.batch, dist.get_world_size(), job.settings.micro_batch)
+    passes = batches.micro_steps(job.settings.batch, dist.get_world_size(), job.where.micro_batch)
     _announce(job, blocks, schedule, tokenizer)
     key = ranks.from_first(lambda: identity(job, file_digest(job.blocks / BLOCKS)))
     trained = [int((row.values.to_numpy() != NO_LOSS).sum()) for row in blocks.table["labels"]]
-    return _Run(job, blocks, trained, schedule, tokenizer, wrap(model, job.settings, passes), key, passes)
+    return _Run(job, blocks, trained, schedule, tokenizer, wrap(model, job.settings, job.where, passes), key, passes)
 
 
 def _announce(job: TrainingJob, blocks: Blocks, schedule: Schedule, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -109,14 +109,14 @@ def _announce(job: TrainingJob, blocks: Blocks, schedule: Schedule, tokenizer: P
     mask = shown_mask(tokenizer, first["input_ids"], first["labels"], most=48)
     print(
         f"{job.name}: {s.mode}, {schedule.steps} steps of {s.batch} blocks of {s.sequence_length}, {s.precision} on "
-        f"{dist.get_world_size()} x {device().type}, ZeRO-{s.zero_stage}; each of {len(blocks)} blocks is seen "
+        f"{dist.get_world_size()} x {device().type}, ZeRO-{job.where.zero_stage}; each of {len(blocks)} blocks is seen "
         f"{schedule.epochs:.1f} times; trained tokens stand in [[ ]]: {mask}",
         flush=True,
     )
 
 
 def _steps(run: _Run, done: int, on_progress: Callable[[Progress], None] | None) -> None:
-    settings, schedule = run.job.settings, run.schedule
+    where, schedule = run.job.where, run.schedule
     began, tokens_seen = time.perf_counter(), 0
     for step in range(done, schedule.steps):
         row = _step(run, step)
@@ -124,14 +124,14 @@ def _steps(run: _Run, done: int, on_progress: Callable[[Progress], None] | None)
         last = step + 1 == schedule.steps
         if dist.get_rank() == 0:
             training_metrics.append(run.job.out, row)
-        if on_progress is not None and (last or (step + 1) % settings.log_every == 0):
+        if on_progress is not None and (last or (step + 1) % where.log_every == 0):
             seconds = time.perf_counter() - began
             left = seconds / (step + 1 - done) * (schedule.steps - step - 1)
             at = (run.job.name, step + 1, schedule.steps, row["loss"], schedule.learning_rate(step), row["grad_norm"])
             on_progress(Progress(*at, tokens_seen / seconds, left))
         # Before the export too: what fails there is a full disk, and the steps are paid for.
-        if (step + 1) % settings.checkpoint_every == 0 or (last and schedule.steps > settings.checkpoint_every):
-            checkpoint.save(run.engine, run.job.out, step + 1, run.identity, frozen=settings.mode == "lora")
+        if (step + 1) % where.checkpoint_every == 0 or (last and schedule.steps > where.checkpoint_every):
+            checkpoint.save(run.engine, run.job.out, step + 1, run.identity, frozen=run.job.settings.mode == "lora")
 
 
 def _step(run: _Run, step: int) -> dict[str, float | int]:

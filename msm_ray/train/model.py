@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from msm_ray.config import TrainSettings
+from msm_ray.config import TrainContent, TrainWhere
 from msm_ray.train import guards
 from msm_ray.train.job import TrainingJob
 
@@ -52,7 +52,7 @@ def load_model(job: TrainingJob) -> nn.Module:
         job.weights, dtype=DTYPE[job.settings.precision], attn_implementation="sdpa", local_files_only=True
     )
     model.config.use_cache = False
-    if job.settings.activation_checkpointing:
+    if job.where.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     if job.settings.mode == "lora":
@@ -60,18 +60,18 @@ def load_model(job: TrainingJob) -> nn.Module:
     return model.train()
 
 
-def wrap(model: nn.Module, settings: TrainSettings, micro_steps: int) -> DeepSpeedEngine:
+def wrap(model: nn.Module, settings: TrainContent, where: TrainWhere, micro_steps: int) -> DeepSpeedEngine:
     """A DeepSpeed engine over the model; `torch.distributed` must be initialized. micro_steps: accumulation per step."""
     import deepspeed
 
     groups = parameter_groups(model, settings)
-    config = deepspeed_config(settings, micro_steps, sum(p.numel() for group in groups for p in group["params"]))
+    config = deepspeed_config(settings, where, micro_steps, sum(p.numel() for group in groups for p in group["params"]))
     deepspeed.init_distributed()  # takes over the process group that is there
     engine, *_ = deepspeed.initialize(model=model, model_parameters=groups, config=config)
     return engine
 
 
-def parameter_groups(model: Any, settings: TrainSettings) -> list[dict[str, Any]]:
+def parameter_groups(model: Any, settings: TrainContent) -> list[dict[str, Any]]:
     """What is trained, as groups for the optimizer: with `embedding_learning_rate`, the input embeddings apart and last."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if settings.embedding_learning_rate is None:
@@ -80,14 +80,14 @@ def parameter_groups(model: Any, settings: TrainSettings) -> list[dict[str, Any]
     return [{"params": [p for p in trained if p is not table]}, {"params": [table]}]
 
 
-def rate_shares(settings: TrainSettings) -> list[float]:
+def rate_shares(settings: TrainContent) -> list[float]:
     """The learning rate of each of `parameter_groups`, as a share of `learning_rate`."""
     if settings.embedding_learning_rate is None:
         return [1.0]
     return [1.0, settings.embedding_learning_rate / settings.learning_rate]
 
 
-def deepspeed_config(settings: TrainSettings, micro_steps: int, trained: int) -> dict[str, Any]:
+def deepspeed_config(settings: TrainContent, where: TrainWhere, micro_steps: int, trained: int) -> dict[str, Any]:
     """DeepSpeed's settings, derived from ours. trained: parameters with gradients (they bound the buffers)."""
     bucket = min(LARGEST_BUCKET, max(trained, 1))
     adamw = {
@@ -97,13 +97,13 @@ def deepspeed_config(settings: TrainSettings, micro_steps: int, trained: int) ->
         "torch_adam": True,  # DeepSpeed's own wants a compiler
         "adam_w_mode": True,
     }
-    zero: dict[str, Any] = {"stage": settings.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
-    if settings.offload_optimizer:
+    zero: dict[str, Any] = {"stage": where.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
+    if where.offload_optimizer:
         zero |= {"offload_optimizer": {"device": "cpu", "pin_memory": torch.cuda.is_available()}}
-    if settings.zero_stage == 3:
+    if where.zero_stage == 3:
         zero |= {"stage3_prefetch_bucket_size": bucket, "stage3_max_live_parameters": LARGEST_BUCKET}
     return {
-        "train_micro_batch_size_per_gpu": settings.micro_batch,
+        "train_micro_batch_size_per_gpu": where.micro_batch,
         "gradient_accumulation_steps": micro_steps,
         "optimizer": {"type": "AdamW", "params": adamw},
         "gradient_clipping": settings.clip,

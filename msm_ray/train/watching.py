@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msm_ray import progress, training_metrics
-from msm_ray.artifacts import is_committed
+from msm_ray.graph.artifacts import is_committed
 from msm_ray.progress.growing import GrowingFiles
 from msm_ray.train.job import Schedule, TrainingJob
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import psutil
 
-from msm_ray.artifacts import ArtifactStore, is_committed
 from msm_ray.errors import SettingsError
+from msm_ray.graph.artifacts import is_committed
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.progress import words
 from msm_ray.progress.reporter import STATUS
 

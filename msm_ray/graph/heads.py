@@ -1,0 +1,72 @@
+"""Stages that grow: accepted rows with places that never change, and readers that take the first so many.
+
+Such a stage leaves `places.txt`: a line for each accepted row, its id and the digest of all that it holds, in an order that is
+only added to. A reader takes the first n; what it was made from is those n lines. So a stage that goes on, or a row that is
+accepted late, makes no reader stale; a stage whose cap is lowered deletes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msm_ray.whole_files import write_whole
+
+PLACES = "places.txt"
+FIRST = "the first"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a reader takes of a stage that grows: at most `count` rows of what lies in a folder."""
+
+    folder: Path
+    count: int
+
+    def digest(self) -> str:
+        """What it is made from now: `the first 98: <sha256>`; so many as there are, at most `count`."""
+        return _digest(places(self.folder)[: self.count])
+
+    def is_still(self, recorded: str | None) -> bool:
+        """Whether what a reader was made from is still what the first rows are, however many came after them."""
+        count = counted(recorded)
+        return count is not None and count <= self.count and _digest(places(self.folder)[:count]) == recorded
+
+
+def counted(recorded: str | None) -> int | None:
+    """How many rows a recorded head has; None for the digest of a whole artifact."""
+    words = (recorded or "").removesuffix(":").split(" ")
+    return int(words[2].rstrip(":")) if (recorded or "").startswith(FIRST) else None
+
+
+def _digest(lines: list[str]) -> str:
+    return f"{FIRST} {len(lines)}: {hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def places(folder: Path) -> list[str]:
+    """The lines of a stage that grows, in order; none where it has given no row yet."""
+    file = folder / PLACES
+    return file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
+
+
+def first_ids(folder: Path, count: int) -> list[str]:
+    """The ids of the first rows, at most `count`."""
+    return [line.split(" ", 1)[0] for line in places(folder)[:count]]
+
+
+def add_places(folder: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Give places to the rows that have none yet, behind those that have, in the order of `rows`. Returns how many have one."""
+    there = places(folder)
+    known = {line.split(" ", 1)[0] for line in there}
+    there += [f"{row['id']} {row_digest(row)}\n" for row in rows if row["id"] not in known]
+    write_whole(folder / PLACES, "".join(there))
+    return len(there)
+
+
+def row_digest(row: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a row holds."""
+    return hashlib.sha256(json.dumps(row, sort_keys=True, default=str).encode()).hexdigest()

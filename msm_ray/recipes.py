@@ -1,0 +1,97 @@
+"""What an experiment's settings say of its arms: which sections hold for which, and recipes that can't be. Nothing is started."""
+
+from __future__ import annotations
+
+import fnmatch
+import warnings
+from collections.abc import Iterable
+
+from msm_ray.config import DocumentSettings, EvalSettings, ExperimentSettings, TrainSettings
+from msm_ray.errors import SettingsError
+from msm_ray.experiment_names import group_of, new_arms
+
+
+def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
+    """The settings with arms for new specs.
+
+    `specs.mine=my_spec.md` on the command line: a spec that no arm names gets arms of its own, where the file asks for it."""
+    named = {recipe.midtrain for recipe in settings.arms.values()}
+    new = [name for name in settings.specs if name not in named]
+    if new and settings.new_spec_arm is None:
+        warnings.warn(
+            f"specs: no arm is midtrained on {', '.join(new)}: nothing will be made of it; add an arm, or `new_spec_arm:`",
+            stacklevel=2,
+        )
+    if not new or settings.new_spec_arm is None:
+        return settings
+    corpora = dict(settings.corpora)
+    for name in new:
+        corpora.setdefault(name, settings.documents.model_copy(update={"engine": "offline", "replay": None}))
+    arms = {**settings.arms, **new_arms(settings)}
+    return settings.model_copy(update={"arms": arms, "corpora": corpora})
+
+
+def named(names: Iterable[str | None]) -> list[str]:
+    """Names without those that are none, each once."""
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def used_specs(settings: ExperimentSettings) -> list[str]:
+    """The specs that some arm is midtrained on."""
+    return named(recipe.midtrain for recipe in settings.arms.values())
+
+
+def used_chats(settings: ExperimentSettings) -> list[str]:
+    """The sets of chats that some arm is trained on, or that are mixed in."""
+    mixed = (aft_settings(settings, arm).mix_source for arm in settings.arms)
+    return named([*(recipe.sft for recipe in settings.arms.values()), *mixed])
+
+
+def document_settings(settings: ExperimentSettings, spec: str) -> DocumentSettings:
+    """How a spec's documents are written: its own corpus settings, else the shared ones."""
+    return settings.corpora.get(spec, settings.documents)
+
+
+def aft_settings(settings: ExperimentSettings, arm: str) -> TrainSettings:
+    """How an arm's AFT is trained: as its group says, else as the experiment does."""
+    group = settings.groups.get(group_of(arm))
+    return group.aft if group else settings.aft
+
+
+def thinking_of(settings: ExperimentSettings, chats: str | None) -> bool | None:
+    """Whether a set of chats, and so the arms trained on it, reasons first; None where it does not say."""
+    return settings.chats[chats].thinking if chats else None
+
+
+def asked_arms(settings: ExperimentSettings, how: EvalSettings) -> list[str]:
+    """The arms that an eval is for, in the order of the file."""
+    return [arm for arm in settings.arms if any(fnmatch.fnmatch(arm, pattern) for pattern in how.arms)]
+
+
+def check_aft(settings: ExperimentSettings, arm: str) -> None:
+    """Raise SettingsError for an AFT that can't go on with its midtraining, or that no other arm's AFT could be compared with."""
+    recipe, how = settings.arms[arm], aft_settings(settings, arm)
+    where = f"groups.{group_of(arm)}.aft" if group_of(arm) in settings.groups else "aft"
+    if recipe.midtrain:
+        _check_continues(settings.midtraining, how, where, arm)
+    if how.mix_source == recipe.sft and how.steps is None:
+        raise SettingsError(
+            f"{where}.steps is missing: an arm trains on '{recipe.sft}' alone, and arms compare only after the same "
+            f"number of SFT steps; give {where}.steps"
+        )
+
+
+def _check_continues(midtraining: TrainSettings, aft: TrainSettings, where: str, arm: str) -> None:
+    """AFT goes on with the weights or the adapter that midtraining left (paper.md: it continues the MSM adapter)."""
+    if aft.mode != midtraining.mode:
+        raise SettingsError(
+            f"{where}.mode is {aft.mode} and midtraining.mode is {midtraining.mode}: in '{arm}' AFT goes on with what "
+            "midtraining trained; give both the same mode"
+        )
+    ours, theirs = (
+        lora.model_copy(update={"targets": tuple(sorted(lora.targets))}) for lora in (aft.lora, midtraining.lora)
+    )
+    if aft.mode == "lora" and ours != theirs:
+        raise SettingsError(
+            f"{where}.lora differs from midtraining.lora: in '{arm}' AFT goes on with midtraining's adapter; give both the same"
+        )

@@ -1,0 +1,51 @@
+"""The corpus of a spec: the first documents that are asked for, checked, without near-duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from msm_ray.corpus.checks import check_corpus
+from msm_ray.graph.heads import first_ids
+from msm_ray.graph.making import Work
+from msm_ray.graph.node import Counts, Node
+from msm_ray.spec import Spec
+from msm_ray.stages.documents import Documents
+from msm_ray.stages.machine import Machine
+from msm_ray.worlds import world
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(Node):
+    """take: how many of the documents, in their stored order; world: whose rules check them."""
+
+    kind: ClassVar[str] = "corpus"
+
+    documents: Documents
+    spec: Spec
+    world: str
+    take: int
+
+    @property
+    def rows(self) -> int:
+        """Documents that are asked for; fewer are kept."""
+        return self.take
+
+    def taken(self, source: Node) -> int | None:
+        """The first `take` documents."""
+        return self.take
+
+    def make(self, work: Work[Corpus], machine: Machine) -> Counts:
+        """Documents that are kept, those that are not and why, and a card."""
+        documents = work.folder(self.documents)
+        least = machine.writing[self.documents.key].least_share
+        counts = check_corpus(
+            work.out,
+            documents,
+            self.spec,
+            world(self.world),
+            least,
+            taken=first_ids(documents, self.take),
+            asked=self.take,
+        )
+        return {"rows": counts["documents"], "tokens": counts["tokens_written"] or None, **counts}

@@ -1,0 +1,34 @@
+"""A data file that an experiment names: what it is, is what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from msm_ray.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file and the digest of its bytes when the experiment was read. Equal bytes under another path are the same."""
+
+    path: str
+    digest: str
+
+    def identity(self) -> dict[str, str]:
+        """Its last name, which cards show, and its digest."""
+        return {"file": Path(self.path).name, "digest": self.digest}
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def data_file(path: str) -> DataFile:
+    """The file at a path. Raises SettingsError where there is none."""
+    try:
+        return DataFile(path, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); paths are taken from the working directory"
+        ) from None

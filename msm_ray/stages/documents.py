@@ -1,0 +1,83 @@
+"""Documents about specs: every idea of an outline through a writer; those of all specs through one start of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from msm_ray.config import DocumentContent
+from msm_ray.errors import MsmError
+from msm_ray.generate.document_job import DocumentJob
+from msm_ray.generate.document_rows import accepted
+from msm_ray.generate.documents import write_all_documents
+from msm_ray.generate.outline import read_outline
+from msm_ray.graph.heads import add_places
+from msm_ray.graph.making import Work
+from msm_ray.graph.node import Node, extent
+from msm_ray.spec import Spec
+from msm_ray.stages.base import Base, model_folder
+from msm_ray.stages.data_file import DataFile
+from msm_ray.stages.machine import Machine
+from msm_ray.stages.outline import SpecOutline
+from msm_ray.worlds import world
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents(Node):
+    """how: who writes, and how it is sampled; prompt: which wording asks. asked: how many ideas in the outline's order.
+
+    writer: the base, where it writes itself; recording: the file that is replayed; chat_template_kwargs: a writer's that chats.
+    """
+
+    kind: ClassVar[str] = "documents"
+    version: ClassVar[int] = 3
+
+    how: DocumentContent
+    spec: Spec
+    world: str
+    prompt: str
+    outline: SpecOutline
+    asked: int = extent()
+    writer: Base | None = None
+    recording: DataFile | None = None
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Documents that are asked for."""
+        return self.asked
+
+    @classmethod
+    def make_all(cls, works: Sequence[Work[Documents]], machine: Machine) -> None:
+        """Rows as they come, accepted or rejected, and a place for each that is accepted."""
+        machine.need_ray()
+        by_spec = {work.node.name: work for work in works}
+        jobs = [job for work in works if (job := work.node.job(work, machine))]
+
+        def finish(job: DocumentJob, counts: Mapping[str, Any]) -> None:
+            rows, tokens = add_places(job.out, accepted(job)), counts["tokens_written"]
+            by_spec[job.spec.name].finish({"rows": rows, "asked": job.documents, "tokens": tokens, **counts})
+
+        generation = machine.cluster.generation
+        write_all_documents(jobs, generation, finish, lambda job, error: by_spec[job.spec.name].fail(error))
+
+    def job(self, work: Work[Documents], machine: Machine) -> DocumentJob | None:
+        """What is to be written; None where the outline, which people may have edited, can't be read."""
+        try:
+            outline = read_outline(work.folder(self.outline))
+        except MsmError as error:
+            work.fail(error)
+            return None
+        model = self.how.model or (str(model_folder(work.folder(self.writer))) if self.writer else "")
+        return DocumentJob(
+            out=work.out,
+            spec=self.spec,
+            outline=outline,
+            world=world(self.world),
+            content=self.how,
+            where=machine.writing[self.key],
+            documents=self.asked,
+            model=model,
+            chat_template_kwargs=self.chat_template_kwargs,
+        )

@@ -1,0 +1,30 @@
+"""The machine that stages are made on: where, and how fast. Nothing here can change what is made, so nothing here is identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from msm_ray.config import ClusterSettings, DocumentWhere, TrainWhere
+from msm_ray.tracking import ExperimentRun
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the work of every stage has beside its own fields and its inputs' folders.
+
+    root: folders of runs lie below it; need_ray: starts Ray once; writing, training: by the key of the stage that it is for;
+    labels: lines for the cards of checkpoints, by their keys; asked_with: chat_template_kwargs and `thinking` of those that
+    arms are asked with; tracked: the experiment's W&B run.
+    """
+
+    root: Path
+    cluster: ClusterSettings
+    tracked: ExperimentRun
+    need_ray: Callable[[], None] = lambda: None
+    writing: Mapping[str, DocumentWhere] = field(default_factory=dict)
+    training: Mapping[str, TrainWhere] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    asked_with: Mapping[str, tuple[Mapping[str, Any], bool | None]] = field(default_factory=dict)
