@@ -49,7 +49,7 @@ from msm_ray.stages.blocks import Blocks
 from msm_ray.stages.chats import Chats
 from msm_ray.stages.corpus import Corpus
 from msm_ray.stages.data_file import data_file
-from msm_ray.stages.documents import Documents
+from msm_ray.stages.documents import Documents, Wording
 from msm_ray.stages.items import EvalItems
 from msm_ray.stages.outline import SpecOutline
 from msm_ray.stages.replay import Replay
@@ -57,7 +57,7 @@ from msm_ray.stages.report import Report
 from msm_ray.stages.rollouts import Rollouts
 from msm_ray.stages.training import Checkpoint, Midtrain, Sft
 from msm_ray.stages.verdicts import Verdicts
-from msm_ray.worlds import NAMES, world
+from msm_ray.worlds import has_texts, world
 
 KINDS: tuple[type[Node], ...] = (
     Base,  # the model that every arm starts from
@@ -155,7 +155,7 @@ class _Recipe:
         if name not in self._corpora:
             documents = self._documents(name)
             self._corpora[name] = Corpus(
-                name=name, documents=documents, spec=documents.spec, world=documents.world, take=documents.asked
+                name=name, documents=documents, spec=documents.spec, world=self.settings.world, take=documents.asked
             )
         return self._corpora[name]
 
@@ -167,8 +167,7 @@ class _Recipe:
             name=name,
             how=part(how, DocumentContent),
             spec=spec,
-            world=settings.world,
-            prompt=world(settings.world).prompt_version,
+            wording=Wording(settings.world),
             outline=outline,
             asked=how.documents,
             writer=self.base if how.engine == "vllm" and how.model is None else None,
@@ -230,7 +229,7 @@ class _Recipe:
                 "midtraining.mix is set and midtraining.mix_source is not; name what is mixed in, e.g. tinyworld"
             )
         largest = max([settings.documents.documents, *(c.documents for c in settings.corpora.values())])
-        source = how.mix_source if how.mix_source in NAMES else data_file(how.mix_source)
+        source = how.mix_source if has_texts(how.mix_source) else data_file(how.mix_source)
         return Replay(name="ordinary", source=source, count=round(1.5 * largest * how.mix / (1 - how.mix)))
 
     def report(self, trained: tuple[TrainedArm, ...]) -> Report:

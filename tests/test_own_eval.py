@@ -11,6 +11,7 @@ import pytest
 import yaml
 from loopback_server import loopback
 from making_items import TINY, make_items
+from msm_ray.experiment import build
 from test_cli import msm
 
 from msm_ray.config import ServeSettings
@@ -19,7 +20,6 @@ from msm_ray.evals.answer_file import FILE, read_answers
 from msm_ray.evals.inspect_task import InspectEval
 from msm_ray.evals.items import read_items
 from msm_ray.evals.verdicts import as_verdict, write_verdicts
-from msm_ray.experiment import build
 from msm_ray.preflight import Proposal, check
 from msm_ray.rollouts import RolloutJob, run_job
 from msm_ray.rows.tables import read_table_rows

@@ -30,5 +30,6 @@ class Chats(Node):
 
     def make(self, work: Work[Chats], machine: Machine) -> Counts:
         """Chats that may be trained on, those that may not and why, and a card."""
-        counts = write_chats(work.out, self.name, self.how, self.assistant)
+        how = self.how.model_copy(update={"path": str(self.file)}) if self.file else self.how
+        counts = write_chats(work.out, self.name, how, self.assistant)
         return {"rows": counts["chats"], "asked": self.how.count, **counts}

@@ -23,9 +23,20 @@ from msm_ray.stages.outline import SpecOutline
 from msm_ray.worlds import world
 
 
+@dataclass(frozen=True)
+class Wording:
+    """A world as its writers are asked in it: other words in its prompt make other documents."""
+
+    world: str
+
+    def identity(self) -> dict[str, str]:
+        """The world's name and the version of its prompt."""
+        return {"world": self.world, "prompt": world(self.world).prompt_version}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Documents(Node):
-    """how: who writes, and how it is sampled; prompt: which wording asks. asked: how many ideas in the outline's order.
+    """how: who writes, and how it is sampled; wording: the world, and how it asks. asked: how many ideas in the outline's order.
 
     writer: the base, where it writes itself; recording: the file that is replayed; chat_template_kwargs: a writer's that chats.
     """
@@ -35,8 +46,7 @@ class Documents(Node):
 
     how: DocumentContent
     spec: Spec
-    world: str
-    prompt: str
+    wording: Wording
     outline: SpecOutline
     asked: int = extent()
     writer: Base | None = None
@@ -74,8 +84,8 @@ class Documents(Node):
             out=work.out,
             spec=self.spec,
             outline=outline,
-            world=world(self.world),
-            content=self.how,
+            world=world(self.wording.world),
+            content=self.how.model_copy(update={"replay": str(self.recording)}) if self.recording else self.how,
             where=machine.writing[self.key],
             documents=self.asked,
             model=model,
