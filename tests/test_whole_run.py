@@ -11,13 +11,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import openai
 import psutil
 import pyarrow.dataset as datasets
 import pytest
+from pydantic import BaseModel
 from sockets import Listener
 from whole_run import (
     OFFLINE,
@@ -31,11 +32,15 @@ from whole_run import (
     kill_before_commits,
     log_of,
     rates,
+    reads_of,
     start,
     tidy_up,
 )
 
+from msm_ray.graph.node import OWN
 from msm_ray.graph.store import ArtifactStore
+from msm_ray.pipeline import unfold
+from msm_ray.settings_file import load_experiment
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
 
@@ -52,6 +57,33 @@ def test_nobody_else_reaches_what_a_run_listens_on(whole_run: WholeRun) -> None:
     assert stores and all(one.private for one in stores)  # torch's own store would listen everywhere and ask nobody
     assert [one for one in heard if not one.private]  # Serve's port between deployments
     assert [one for one, safe in heard.items() if not safe] == []
+
+
+NOT_READ_HERE = {
+    ("documents", "recording"): "of `engine: replay`",
+    ("chats", "file"): "of sources that are files",
+    ("chats", "how.path"): "of sources that are files",
+    ("midtrain", "how.epochs"): "where `steps` says nothing",
+    ("sft", "how.epochs"): "where `steps` says nothing",
+    ("midtrain", "how.lora"): "of `mode: lora`",
+    ("sft", "how.lora"): "of `mode: lora`",
+    ("report", "statistics"): "a digest of the code that computes",
+    ("report", "trained"): "makes it wait for trainings whose curves it shows",
+}
+"""Fields that decide a stage's content in other experiments than this one, or that are read by being there."""
+
+
+def test_what_a_stage_reads_is_what_it_is(whole_run: WholeRun) -> None:
+    """Every field is identity by construction. Here: one that nothing reads would make artifacts stale for nothing."""
+    graph, reads = unfold(load_experiment("jobs/quickstart.yaml", ["root=unused"])).graph, reads_of(whole_run.root)
+    unread = set()
+    for node in graph.nodes.values():
+        names = {one.name for one in fields(node)} - {"name"}
+        own = vars(node).get(OWN)
+        names |= {f"{OWN}.{name}" for name in type(own).model_fields} if isinstance(own, BaseModel) else set()
+        unread |= {(node.kind, name) for name in names - reads[node.kind]}
+    assert unread - NOT_READ_HERE.keys() == set()
+    assert NOT_READ_HERE.keys() - unread == set(), "read after all: take it from the list"
 
 
 @pytest.fixture(scope="class")

@@ -33,10 +33,29 @@ def command(root: Path, verb: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "msm_ray.cli", verb, "jobs/quickstart.yaml", f"root={relative}", *SMALL, *more]
 
 
-def start(root: Path, verb: str, *more: str) -> subprocess.Popen:
+def start(root: Path, verb: str, *more: str, watched: bool = False) -> subprocess.Popen:
+    """watched: what stages read of themselves is noted in `reads_of(root)`."""
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    words = command(root, verb, *more)
+    if watched:
+        here, path = str(Path(__file__).parent), environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([here, *([path] if path else [])])
+        words = [sys.executable, "-c", "import watched_run; watched_run.main()", str(_notes(root)), *words[3:]]
     log = (root.parent / f"{root.name}.log").open("a")
-    return subprocess.Popen(command(root, verb, *more), stdout=log, stderr=subprocess.STDOUT, env=environment)
+    return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+
+def _notes(root: Path) -> Path:
+    return root.parent / f"{root.name}.reads"
+
+
+def reads_of(root: Path) -> dict[str, set[str]]:
+    """Kind of stage -> fields that the work of some stage of that kind read, of a run that was watched."""
+    found: dict[str, set[str]] = {}
+    for line in _notes(root).read_text(encoding="utf-8").splitlines():
+        kind, _, name = line.partition(" ")
+        found.setdefault(kind, set()).add(name)
+    return found
 
 
 def finish(root: Path, verb: str, *more: str) -> None:
@@ -74,9 +93,9 @@ class WholeRun:
 
 
 def run_whole(root: Path) -> WholeRun:
-    """A whole run through vLLM, DeepSpeed, Serve, Inspect and W&B, all of whose sockets are tried."""
+    """A whole run through vLLM, DeepSpeed, Serve, Inspect and W&B, all of whose sockets are tried, its stages watched."""
     heard: dict[Listener, bool] = {}
-    process = start(root, "run")
+    process = start(root, "run", watched=True)
     deadline = time.monotonic() + 1200
     while process.poll() is None and time.monotonic() < deadline:
         hear(psutil.Process(process.pid), heard)
