@@ -44,7 +44,9 @@ def run(made: Experiment, root: Path, **wishes: Any) -> list[str]:
 
 def digests(folder: Path) -> dict[str, str]:
     """Of every shard."""
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*.parquet")}
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*.parquet")
+    }
 
 
 def test_documents_go_further_in_place_and_are_what_they_would_have_been_at_once(
