@@ -11,7 +11,6 @@ import pytest
 import yaml
 from loopback_server import loopback
 from making_items import TINY, make_items
-from msm_ray.experiment import build
 from test_cli import msm
 
 from msm_ray.config import ServeSettings
@@ -20,6 +19,7 @@ from msm_ray.evals.answer_file import FILE, read_answers
 from msm_ray.evals.inspect_task import InspectEval
 from msm_ray.evals.items import read_items
 from msm_ray.evals.verdicts import as_verdict, write_verdicts
+from msm_ray.pipeline import unfold
 from msm_ray.preflight import Proposal, check
 from msm_ray.rollouts import RolloutJob, run_job
 from msm_ray.rows.tables import read_table_rows
@@ -48,9 +48,9 @@ def test_the_page_shows_it_as_it_is() -> None:
 
 def test_it_is_part_of_the_plan_for_the_arms_that_it_names(tmp_path: Path) -> None:
     path = job_with(tmp_path, args={"topics": 3})
-    experiment = build(load_experiment(str(path)))
-    assert "items/patience" in experiment.stages
-    asked = [stage.name for stage in experiment.of_kind("rollouts") if stage.name.startswith("patience-")]
+    experiment = unfold(load_experiment(str(path)))
+    assert "items/patience" in experiment.graph.nodes
+    asked = [stage.name for stage in experiment.graph.of_kind("rollouts") if stage.name.startswith("patience-")]
     assert len(asked) == 6 and all("values" in name for name in asked)
     assert not [f for f in check(Proposal(read_experiment(str(path)))) if "patience" in f.key]
 
