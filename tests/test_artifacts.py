@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from plain_nodes import plain
 
-from msm_ray import artifacts
+from msm_ray import whole_files
 from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.graph import store as store_of_artifacts
 from msm_ray.graph.artifacts import commit, content_digest, is_committed
 from msm_ray.graph.store import ArtifactStore
 
@@ -262,7 +263,7 @@ def test_a_file_system_without_locks_is_refused_with_the_remedy(
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(artifacts.fcntl, "flock", no_locks)
+    monkeypatch.setattr(store_of_artifacts.fcntl, "flock", no_locks)
     with pytest.raises(PreflightError, match="takes no locks .*root=FOLDER"), ArtifactStore(tmp_path).lock():
         pass
 
@@ -277,12 +278,12 @@ def test_a_file_system_that_cannot_settle_folders_is_used_and_a_failing_disk_is_
             raise OSError(errno.EINVAL, "Invalid argument")
         real(number)
 
-    monkeypatch.setattr(artifacts.os, "fsync", only_files)
+    monkeypatch.setattr(whole_files.os, "fsync", only_files)
     make(ArtifactStore(tmp_path), SETTINGS)
 
     def broken(number: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(artifacts.os, "fsync", broken)
+    monkeypatch.setattr(whole_files.os, "fsync", broken)
     with pytest.raises(OSError, match="Input/output"):
         make(ArtifactStore(tmp_path), {"rate": 2})

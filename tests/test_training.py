@@ -24,10 +24,11 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer
 
-from msm_ray import artifacts, training_metrics
+from msm_ray import training_metrics
 from msm_ray.config import ClusterSettings, LoraSettings, TrainSettings, WorkerSettings
 from msm_ray.corpus.blocks import Rendering, build_blocks, read_blocks
 from msm_ray.errors import PreflightError, StageError
+from msm_ray.graph import artifacts
 from msm_ray.train import checkpoint
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.launch import train_all
