@@ -17,9 +17,12 @@ from msm_ray.evals.agentic import AgenticEval, judge_action
 from msm_ray.evals.agentic.judge_form import judge_prompt, parse_verdict
 from msm_ray.evals.answer_file import FILE, Answer, AnswerFile, read_answers
 from msm_ray.evals.answers import AnswersEval
+from msm_ray.evals.faults import Known
 from msm_ray.evals.items import read_items
 from msm_ray.evals.preferences import PairKind, PreferencesEval, judge_preference
+from msm_ray.evals.protocol import Eval
 from msm_ray.evals.reading import read_answer
+from msm_ray.evals.registry import KINDS
 from msm_ray.evals.verdicts import write_verdicts
 from msm_ray.pipeline import unfold
 from msm_ray.settings_file import load_experiment
@@ -413,3 +416,45 @@ def test_what_is_judged_cannot_open_a_slot_of_the_prompt():
     prompt = judge_prompt(item, "{harmful}")
     assert "<situation>\n{answer}\n</situation>" in prompt
     assert "<answer>\n{harmful}\n</answer>" in prompt
+
+
+PARTS = [
+    (PreferencesEval(arms=("x",), kinds=PRICE), {"pairs": 3, "seed": 1, "held_out": ("art",), "kinds": {}}, "items"),
+    (PreferencesEval(arms=("x",), kinds=PRICE), {"temperature": 0.5, "max_tokens": 7}, "asking"),
+    (PreferencesEval(arms=("x",), kinds=PRICE), {"aligned_words": ("cheap",)}, "judging"),
+    (AgenticEval(arms=("x",)), {"rollouts": 7, "seed": 1}, "items"),
+    (AgenticEval(arms=("x",)), {"temperature": 0.5, "max_tokens": 7}, "asking"),
+    (AgenticEval(arms=("x",), judge="model", judge_model="m"), {"judge": "rules", "judge_model": "n"}, "judging"),
+    (AnswersEval(arms=("x",), questions="README.md"), {"questions": "CHANGELOG.md"}, "items"),
+    (AnswersEval(arms=("x",), questions="README.md"), {"temperature": 0.5, "max_tokens": 7}, "asking"),
+    (AnswersEval(arms=("x",), questions="README.md"), {"arms": ("y",)}, ""),
+]
+
+
+@pytest.mark.parametrize(("how", "changes", "part"), PARTS)
+def test_a_setting_belongs_to_one_stage(how: Eval, changes: dict, part: str):
+    """What only says how an arm is asked leaves the items as they are, and who judges leaves the answers."""
+
+    def parts(how: Eval) -> dict[str, dict]:
+        made = {"items": how.items(TINY), "asking": how.asking(), "judging": how.judging(TINY)}
+        return {name: one.identity() for name, one in made.items()}
+
+    for key, value in changes.items():
+        before, after = parts(how), parts(how.model_copy(update={key: value}))
+        assert [name for name in before if before[name] != after[name]] == ([part] if part else []), key
+
+
+def test_a_world_that_has_nothing_to_ask_about_is_told():
+    known = Known("a base", world="plain")
+    assert [fault.at for fault in PreferencesEval(arms=("x",), kinds=PRICE).faults(known)] == [("kinds",)]
+    assert ("scenarios",) in [fault.at for fault in AgenticEval(arms=("x",), scenarios="plain").faults(known)]
+
+
+def test_an_eval_is_known_to_the_registry_and_to_nobody_else():
+    rooms = {module.split(".")[2] for module in (kind.__module__ for kind in KINDS)}
+    assert len(rooms) == len(KINDS)
+    for path in Path("msm_ray").rglob("*.py"):
+        inside = path.parts[1] == "evals" and (path.parts[2].removesuffix(".py") in rooms or path.name == "registry.py")
+        text = "" if inside else path.read_text("utf-8")
+        assert not [room for room in rooms if f"msm_ray.evals.{room}" in text or f"evals import {room}" in text], path
+        assert not [kind for kind in KINDS if kind.__name__ in text], path

@@ -94,6 +94,8 @@ class AgenticEval(Eval):
         """A scenario file that can't be asked, a judge that does not fit or can't be reached."""
         if not self._of_world:
             yield from self._faults_of_file(known)
+        elif not worlds.world(self.scenarios).scenarios(1, self.seed):
+            yield Fault(("scenarios",), f"{self.scenarios} has no scenarios of its own", f"name a file: {EXPECTED}")
         elif known.foreign:
             what = f"the tiny world's scenarios are asked of {known.base}, which knows no such language"
             yield Fault(("scenarios",), what, "name a file of scenarios, as specs/philosophy/scenarios.yaml")

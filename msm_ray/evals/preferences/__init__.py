@@ -91,6 +91,9 @@ class PreferencesEval(Eval):
                 yield from self._too_few(self.path)
         elif not self.kinds:
             yield Fault(("path",), "is missing: there is no pair to ask about", "name a file of pairs, or kinds")
+        elif not worlds.world(known.world).domains:
+            what = f"the world of this experiment, {known.world}, has no things of its own to ask about"
+            yield Fault(("kinds",), what, "name a file of pairs (path), or set world: tinyworld")
         elif known.foreign:
             what = f"the tiny world's things are asked about of {known.base}, which knows none"
             yield Fault(("kinds",), what, "name a file of pairs (path)")
