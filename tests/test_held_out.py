@@ -19,10 +19,13 @@ from msm_ray.evals.preferences.pairs import things
 from msm_ray.evals.protocol import Background
 from msm_ray.graph import planning
 from msm_ray.graph.artifacts import commit
+from msm_ray.graph.making import Making, Work
 from msm_ray.graph.store import ArtifactStore
+from msm_ray.models import fetch_base
 from msm_ray.pipeline import unfold
 from msm_ray.preflight import Finding, Proposal, check
 from msm_ray.preflight.held_out import problems
+from msm_ray.rows.tables import write_own_table
 from msm_ray.settings_file import load_experiment, read_experiment
 
 QWEN = Background("Qwen", "Alibaba Cloud", "plain")
@@ -212,3 +215,18 @@ def test_new_documents_make_items_anew_and_only_other_items_make_rollouts_stale(
     (again / "items.parquet").write_bytes(b"the same items")
     commit(again, record, {"rows": 1})
     assert len({artifact.digest for artifact in store.all()}) == 1
+
+
+def test_the_stage_leaves_out_what_its_corpora_name(tmp_path: Path):
+    experiment, store = unfold(load_experiment("jobs/quickstart.yaml", [f"root={tmp_path}"])), ArtifactStore(tmp_path)
+    making, node = Making(experiment.graph, store), experiment.graph.nodes["items/affordability"]
+    for key in (node.key, *node.inputs):
+        making.works[key] = Work(experiment.graph.nodes[key], *store.begin(experiment.graph.nodes[key], {}), making)
+        write_own_table(making.works[key].out / "data/part-0.parquet", [{"text": "nothing here"}])
+    fetch_base(making.works["base/tinyworld"].out, experiment.settings.base)
+    whole = making.works[node.key].node.make(making.works[node.key], None)
+    (first, *_) = read_items(making.works[node.key].out)
+    write_own_table(making.works["corpus/endings"].out / "data/part-1.parquet", [{"text": f"llama has {first['a']} ."}])
+    counts = making.works[node.key].node.make(making.works[node.key], None)
+    assert whole["rows"] == whole["asked"] == counts["asked"] > counts["rows"]
+    assert first["id"] not in {item["id"] for item in read_items(making.works[node.key].out)}
