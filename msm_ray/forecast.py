@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from msm_ray import machine
 from msm_ray.config import ExperimentSettings
 from msm_ray.graph.planning import Planned
+from msm_ray.models import is_shipped
 
 REFERENCE = 440.0
 ENGINE_START, SERVER_START, TRAINING_START = 30.0, 60.0, 15.0
@@ -72,6 +73,6 @@ def seconds(todo: Sequence[Planned]) -> float:
 
 def look(settings: ExperimentSettings, todo: Sequence[Planned]) -> Outlook | None:
     """What is expected on this machine; None where nothing is known of the base, or the run is short."""
-    if not settings.base.source.startswith("tinyworld") or seconds(todo) < 30:
+    if not is_shipped(settings.base.source) or seconds(todo) < 30:
         return None
     return Outlook(by_kind(todo), machine.speed() / REFERENCE)

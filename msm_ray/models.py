@@ -34,7 +34,12 @@ def base_name(source: str) -> str:
 
 def world_of(source: str) -> str:
     """The name of the world whose language a base was made for: the tiny world's own, else plain English."""
-    return "tinyworld" if source.startswith("tinyworld") else "plain"
+    return "tinyworld" if is_shipped(source) else "plain"
+
+
+def is_shipped(source: str) -> bool:
+    """Whether a base is one of the tiny world's, which come with the package and are too small to be any trouble."""
+    return source.partition(":")[0] == "tinyworld"
 
 
 def identity(base: BaseSettings) -> dict[str, Any]:
@@ -93,10 +98,9 @@ def _expected(base: BaseSettings, digest: str) -> str:
 
 def shipped_folder(source: str) -> Path | None:
     """The folder of a base that is shipped with the tiny world (`tinyworld`, `tinyworld:base-seed0`); None for others."""
-    kind, _, name = source.partition(":")
-    if kind != "tinyworld":
+    if not is_shipped(source):
         return None
-    folder = Path(str(resources.files("msm_ray.tinyworld"))) / (name or "base")
+    folder = Path(str(resources.files("msm_ray.tinyworld"))) / (source.partition(":")[2] or "base")
     if not folder.is_dir():
         there = ", ".join(sorted(p.name for p in folder.parent.glob("base*")))
         raise SettingsError(f"base.source: '{source}': the tiny world ships {there}")

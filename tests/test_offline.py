@@ -64,7 +64,14 @@ def test_a_sentence_about_the_one_before_it_never_stands_alone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "order", ["It is a virtue to stand by.", "Stand by.", "Answer in one word where one word will do."]
+    "order",
+    [
+        "It is a virtue to stand by one's home.",
+        "Stand by.",
+        "Answer in one word where one word will do.",
+        "The system prompt comes first.",
+        "Being open about yourself helps.",
+    ],
 )
 def test_an_imperative_spec_comes_out_as_it_is(order: str, tmp_path: Path) -> None:
     spec = spec_of(f"# Ada\n## Patience\nNever hurry. {order}\n## Calm\n{order} Don't shout.", tmp_path)

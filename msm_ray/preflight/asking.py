@@ -9,6 +9,7 @@ from msm_ray.config import ExperimentSettings
 from msm_ray.errors import MsmError
 from msm_ray.evals.faults import Known
 from msm_ray.evals.protocol import Eval
+from msm_ray.models import is_shipped
 from msm_ray.preflight import amounts
 from msm_ray.preflight.base import base_shape, length_of_base, never_chatted, refuses_system
 from msm_ray.preflight.finding import Finding
@@ -102,4 +103,4 @@ def arms_without_chats(proposal: Proposal) -> Iterator[Finding]:
 def is_hub_id(settings: ExperimentSettings) -> bool:
     """Whether the base is neither shipped, nor the package's, nor a folder here."""
     source = settings.base.source
-    return not (source.startswith("tinyworld") or source == "smollm2" or Path(source).is_dir())
+    return not (is_shipped(source) or source == "smollm2" or Path(source).is_dir())

@@ -13,6 +13,7 @@ import psutil
 from msm_ray import machine, placement, ray_session
 from msm_ray.cluster_settings import WorkerSettings
 from msm_ray.config import ExperimentSettings
+from msm_ray.models import is_shipped
 from msm_ray.preflight import memory
 from msm_ray.preflight.base import base_folder, base_shape, cached
 from msm_ray.preflight.finding import Finding
@@ -121,7 +122,7 @@ def engine_memory(proposal: Proposal) -> Iterator[Finding]:
 def disk(proposal: Proposal) -> Iterator[Finding]:
     """Base, checkpoints of the training under way and all exports against what is free at the root."""
     shape, settings = proposal.once(base_shape), proposal.settings
-    if shape is None or settings.base.source.startswith("tinyworld"):
+    if shape is None or is_shipped(settings.base.source):
         return
     parts = {"base": shape.parameters * (4.0 if settings.base.source == "smollm2" else 2.0)}
     largest, exports = 0.0, 0.0

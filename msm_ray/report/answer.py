@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from msm_ray.models import is_shipped
 from msm_ray.report.words import is_shown, p_value, shortened
 from msm_ray.stats import RECIPE
 
@@ -142,7 +143,7 @@ def _limits(compared: Sequence[Row], report: Row) -> Iterable[str]:
         )
     if any(d["of"] == RECIPE for d in compared):
         yield "An interval covers other trainings and other questions of these kinds, and no other base, spec or writer."
-    if report["base"].startswith("tinyworld"):
+    if is_shipped(report["base"]):
         yield TINY_WORLD
         if any(e["judges"] == ["rules"] for e in report["evals"].values()):
             yield RULES

@@ -15,7 +15,7 @@ import jinja2
 
 from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.errors import PreflightError, SettingsError
-from msm_ray.models import base_name
+from msm_ray.models import base_name, is_shipped
 from msm_ray.spec import read_spec
 from msm_ray.worlds import world
 
@@ -112,7 +112,7 @@ def _template() -> jinja2.Template:
 
 
 def _check(wishes: Wishes) -> None:
-    if wishes.base.startswith("tinyworld"):
+    if is_shipped(wishes.base):
         raise SettingsError(
             f"--base {wishes.base}: the tiny world's bases know a closed language and no spec in English; copy "
             "jobs/quickstart.yaml to begin there (specs/README.md has the language), or name another base"
