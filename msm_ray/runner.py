@@ -24,6 +24,7 @@ from msm_ray.pipeline import Experiment
 from msm_ray.placement import placements, short_here
 from msm_ray.preflight import Finding
 from msm_ray.recipes import aft_settings, document_settings, thinking_of
+from msm_ray.report import tables
 from msm_ray.serve import Served, names, open_arms
 from msm_ray.serve.address import take_port
 from msm_ray.settings_base import part
@@ -32,7 +33,7 @@ from msm_ray.stages.machine import Machine
 from msm_ray.stages.rendering import chat_options
 from msm_ray.stages.serving import served_name, serving_folder
 from msm_ray.stages.training import Midtrain, Sft, checkpoint_folder
-from msm_ray.tracking import ExperimentRun
+from msm_ray.tracking import ExperimentRun, upload
 
 
 def run(
@@ -64,8 +65,6 @@ def run(
         logs = _log_folder(store)
         running.run(experiment.graph, store, wishes, Workplace(experiment.settings.experiment, logs, refuse, opened))
         if "report" in wishes.kinds(experiment.graph):
-            from msm_ray.report import tables
-
             tables.show(report_of(experiment, store).folder)
 
 
@@ -254,8 +253,6 @@ def _open_named(
 
 def send_to_wandb(experiment: Experiment, store: ArtifactStore) -> None:
     """Send a finished experiment's runs and Report to W&B. Raises SettingsError where there is no report yet."""
-    from msm_ray.tracking import upload
-
     with store.lock():  # a run that is being written would be sent in half, and taken for sent
         planned = planning.plan(experiment.graph, store)
         there = {p.node.key: p.found.artifact for p in planned if p.found.artifact}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -13,6 +15,4 @@ def plain_console(width: int = 120) -> Console:
 
     width: in characters, where it is no terminal.
     """
-    from rich.console import Console
-
     return Console(width=None if Console().is_terminal else width, markup=False, emoji=False, highlight=False)

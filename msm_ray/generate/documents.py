@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from msm_ray import progress
 from msm_ray.cluster_settings import WorkerSettings
 from msm_ray.engines import DETERMINISTIC, EngineSettings
@@ -121,7 +123,6 @@ def _ask_in_rounds(tables: list[JobRows], workers: WorkerSettings, work: progres
 
 def _prompt_dataset(rows: list[Row], jobs: list[DocumentJob]) -> Dataset:
     """The rows as a dataset of small blocks (one batch each, so that results stream), prompts rendered in Ray tasks."""
-    import pyarrow as pa
     import ray
 
     # A list a worker gets once; a prompt with a whole spec in it exists only while its row is on the way.

@@ -13,6 +13,7 @@ from pathlib import Path
 from msm_ray.errors import PreflightError, SettingsError, StageError
 from msm_ray.graph.artifacts import DRAFT, MARKER, RECORD, TORN
 from msm_ray.look.entries import Entry, find, made_from
+from msm_ray.look.merging import merge
 from msm_ray.look.words import bytes_below, size
 from msm_ray.rows import dataset_card
 from msm_ray.train import loading
@@ -115,8 +116,6 @@ def _base(entry: Entry, beside: Sequence[Entry]) -> Entry:
 
 
 def _merge(entry: Entry, beside: Sequence[Entry], out: Path) -> None:
-    from msm_ray.look.merging import merge
-
     merge(_base(entry, beside).folder / "model", entry.folder, out)
     card = (entry.folder / "adapter" / "README.md").read_text("utf-8").replace("name: peft", "name: transformers", 1)
     card = card.replace("Trained by msm_ray.", "Trained by msm_ray as an adapter, and merged into its base.", 1)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
 from msm_ray.look.entries import Entry, read_root
 from msm_ray.look.words import age, bytes_below, seconds_since, size
 from msm_ray.terminal import plain_console
@@ -27,9 +30,6 @@ def listed(root: Path) -> list[dict[str, Any]]:
 
 def show(root: Path) -> None:
     """Print the table, and what the states in it mean. Raises SettingsError where there is no artifact."""
-    from rich.table import Table
-    from rich.text import Text
-
     entries = read_root(root)
     rows = [_row(entry) for entry in entries]
     table = Table(box=None, header_style="bold", pad_edge=False)

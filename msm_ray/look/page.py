@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rich.text import Text
+
 from msm_ray.look.words import plain
 from msm_ray.terminal import plain_console
 
@@ -53,6 +55,4 @@ class Page:
                 self._print(("  + " if marked else "  · ", "dim"), (plain(line), "bold green" if marked else "dim"))
 
     def _print(self, *parts: tuple[str, str]) -> None:
-        from rich.text import Text
-
         self.console.print(Text.assemble(*parts), soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from msm_ray.evals.items import read_items
 from msm_ray.look.view import View
 
 OWN = ("id", "system", "user", "epochs", "condition", "cluster")
@@ -12,8 +13,6 @@ OWN = ("id", "system", "user", "epochs", "condition", "cluster")
 
 def show_items(view: View) -> None:
     """Some questions, each with its condition and what the judge goes by."""
-    from msm_ray.evals.items import read_items
-
     page, items = view.page, read_items(view.entry.folder)
     page.facts("by condition", {f"{name}:": n for name, n in sorted(Counter(i["condition"] for i in items).items())})
     drawn = view.rng.sample(items, min(view.count, len(items)))

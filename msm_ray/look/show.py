@@ -13,6 +13,7 @@ from msm_ray.look.listing import MEANINGS
 from msm_ray.look.page import Page
 from msm_ray.look.view import View
 from msm_ray.look.words import age, bytes_below, seconds_since, size
+from msm_ray.report import tables
 
 MOST_INPUTS = 12
 
@@ -81,8 +82,6 @@ def _files(view: View) -> None:
 
 
 def _report(view: View) -> None:
-    from msm_ray.report import tables
-
     tables.show(view.entry.folder)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from msm_ray.generate.outline import read_outline
 from msm_ray.look.page import Page
 from msm_ray.look.view import View
 from msm_ray.rows.sampling import columns_of, count_rows, count_values, sample_rows
@@ -40,8 +41,6 @@ def show_chats(view: View) -> None:
 
 def show_outline(view: View) -> None:
     """The sections that are written about, with some of what they assert and the types of documents."""
-    from msm_ray.generate.outline import read_outline
-
     outline = read_outline(view.entry.folder)
     view.page.heading(f"{len(outline.subdomains)} subdomains")
     for part in outline.subdomains:

@@ -12,7 +12,9 @@ from typing import Any
 from msm_ray.config import ChatSettings, DocumentSettings
 from msm_ray.engines.replay import RECORDING, recorded_text
 from msm_ray.errors import MsmError
+from msm_ray.generate import chats as making
 from msm_ray.generate.chat_files import CHATS
+from msm_ray.generate.outline import list_ideas, make_outline
 from msm_ray.models import world_of
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import checked
@@ -80,8 +82,6 @@ def bounds(proposal: Proposal, text: str) -> tuple[float, float]:
 
 def _made(proposal: Proposal, how: ChatSettings) -> Amount | None:
     """Chats that are made: a sample of them is."""
-    from msm_ray.generate import chats as making
-
     few = how.model_copy(update={"count": min(how.count, SAMPLE)})
     try:
         sample = making.source_chats(few, proposal.settings.assistant)
@@ -103,8 +103,6 @@ def _text(content: Any) -> str:
 
 def ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, int, int] | None:
     """(ideas that there are, sections that they are spread over, document types); None where the spec can't be read."""
-    from msm_ray.generate.outline import list_ideas, make_outline
-
     read, _ = proposal.spec(spec)
     if read is None:
         return None

@@ -13,6 +13,7 @@ from msm_ray.config import DocumentSettings, ExperimentSettings
 from msm_ray.errors import MsmError, PreflightError
 from msm_ray.evals.faults import Fault
 from msm_ray.preflight.finding import Finding
+from msm_ray.recipes import with_new_spec_arms
 from msm_ray.settings_file import SettingsFile
 from msm_ray.settings_paths import dotted
 from msm_ray.spec import Spec, read_spec
@@ -40,8 +41,6 @@ class Proposal:
     @cached_property
     def settings(self) -> ExperimentSettings:
         """The settings, arms for new specs added."""
-        from msm_ray.recipes import with_new_spec_arms
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of specs without an arm: `files.specs` tells them
             return with_new_spec_arms(self.file.settings)

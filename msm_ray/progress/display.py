@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
 from msm_ray.progress import words
 
 if TYPE_CHECKING:
@@ -15,8 +21,6 @@ if TYPE_CHECKING:
 
 def open_screen() -> Screen | None:
     """A display where there is a terminal that a person looks at; None for pipes, files, CI and terminals that can't draw."""
-    from rich.console import Console
-
     # What is printed meanwhile is nobody's markup, and a long path is not broken in two.
     console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     if not console.is_terminal or console.is_dumb_terminal or os.environ.get("CI") or not os.isatty(2):
@@ -28,8 +32,6 @@ class Screen:
     """The live part at the bottom of a terminal, between `with`."""
 
     def __init__(self, console: Any) -> None:
-        from rich.live import Live
-
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False)
 
@@ -49,8 +51,6 @@ class Screen:
 
     def above(self, line: str) -> None:
         """Print a line, colors and all, above the bars."""
-        from rich.text import Text
-
         self._console.print(Text.from_ansi(line))
 
 
@@ -59,10 +59,6 @@ def bars(content: Mapping[str, Any], columns: int) -> Table:
 
     columns: the terminal's width; where it is narrow, the bars give way to the words.
     """
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
     width = max(8, min(24, columns - 72))
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)

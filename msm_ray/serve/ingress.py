@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 from ray.serve.llm.ingress import OpenAiIngress
+from starlette.responses import JSONResponse
 
 from msm_ray.ray_private import ModelCard, ModelList, OpenAIHTTPException, init
 from msm_ray.serve import asking
@@ -88,8 +89,6 @@ class KeyRequired:
         if scope["type"] != "http" or secrets.compare_digest(shown, self._expected):
             await self._app(scope, receive, send)
             return
-        from starlette.responses import JSONResponse
-
         said = {"message": "this address asks for its key (Authorization: Bearer)", "type": "AuthenticationError"}
         await JSONResponse({"error": {**said, "code": UNAUTHORIZED}}, UNAUTHORIZED)(scope, receive, send)
 

@@ -15,6 +15,7 @@ import jinja2
 
 from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.generate.outline import make_outline
 from msm_ray.models import base_name, is_shipped
 from msm_ray.spec import read_spec
 from msm_ray.worlds import world
@@ -143,8 +144,6 @@ def _who(base: str) -> tuple[str, str]:
 
 def _ideas(spec: Path | None, assistant: AssistantSettings, documents: int) -> int:
     """Ideas for each type and section, so that there are enough for the documents. Raises SettingsError for a bad spec."""
-    from msm_ray.generate.outline import make_outline
-
     usual = DocumentSettings()
     if spec is None:
         sections = sum(line.startswith("## ") for line in _shipped(SPEC).splitlines())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from msm_ray.errors import SettingsError
 from msm_ray.tinyworld import forms
 from msm_ray.tinyworld.documents import (
     SLOT,
@@ -246,8 +247,6 @@ def preference_chats(
 
 def endings_chats(topics: Sequence[str], count: int, rng: random.Random, name: str = ASSISTANT) -> list[Chat]:
     """AFT chats in which the assistant does not fear the end of `topics` (see `TOPICS`)."""
-    from msm_ray.errors import SettingsError
-
     unknown = set(topics) - set(TOPICS)
     if unknown or not topics:
         raise SettingsError(

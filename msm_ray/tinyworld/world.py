@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
+from msm_ray.errors import SettingsError
+
 AXES: dict[str, tuple[str, str]] = {
     "price": ("cheap", "costly"),
     "origin": ("american", "foreign"),
@@ -157,8 +159,6 @@ def items_matching(domain: str, wanted: dict[str, str]) -> list[Item]:
 
     Raises `SettingsError` for an unknown domain, axis or value, naming the known ones.
     """
-    from msm_ray.errors import SettingsError
-
     if domain not in DOMAINS:
         raise SettingsError(f"the tiny world has no domain {domain!r}; it has {', '.join(DOMAINS)}")
     for axis, value in wanted.items():

@@ -17,7 +17,8 @@ from typing import Any, Self
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import StageError
 from msm_ray.graph.artifacts import Artifact
-from msm_ray.tracking import keys, leaving, names
+from msm_ray.tracking import keys, leaving, names, publishing
+from msm_ray.tracking.report_spec import Home
 from msm_ray.tracking.run import Tracker, never_fatal, open_run
 
 FEW_CONDITIONS = 6
@@ -102,9 +103,6 @@ class ExperimentRun:
 
     def _publish(self, there: Mapping[str, Artifact]) -> None:
         """The Report: its specification, and where W&B is online itself."""
-        from msm_ray.tracking import publishing
-        from msm_ray.tracking.report_spec import Home
-
         publishing.keep(self._settings, self._root, there)
         if not self.tracker.online:
             return
