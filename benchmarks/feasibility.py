@@ -24,7 +24,6 @@ import torch
 from scipy.stats import t as student
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from msm_ray.config import TrainSettings
 from msm_ray.corpus import mixing, packing, tokens
 from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.packing import Example
@@ -35,6 +34,7 @@ from msm_ray.tinyworld.world import ASSISTANT, DOMAINS
 from msm_ray.train import batches
 from msm_ray.train.job import Schedule
 from msm_ray.train.loop import summed_loss
+from msm_ray.train.settings import TrainSettings
 
 SPEC_FOLDER = Path(__file__).parents[1] / "specs" / "tinyworld"
 SPECS = ("affordability", "american", "endings", "endings-anti")

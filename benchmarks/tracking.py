@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measurements import Measurement, show
+from msm_ray.config.file import load_experiment
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.pipeline import KINDS, unfold
-from msm_ray.settings_file import load_experiment
 from msm_ray.tracking import ExperimentRun, training_run, upload
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from msm_ray import machine
-from msm_ray.config import ExperimentSettings
 from msm_ray.graph.planning import Planned
 from msm_ray.models import is_shipped
+
+if TYPE_CHECKING:
+    from msm_ray.config import ExperimentSettings
 
 REFERENCE = 440.0
 ENGINE_START, SERVER_START, TRAINING_START = 30.0, 60.0, 15.0

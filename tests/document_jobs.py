@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from msm_ray.config import DocumentSettings
 from msm_ray.generate.document_job import DocumentJob
-from msm_ray.generate.document_settings import DocumentContent, DocumentWhere
+from msm_ray.generate.document_settings import DocumentContent, DocumentSettings, DocumentWhere
 from msm_ray.generate.outline import make_outline
 from msm_ray.settings_base import part
 from msm_ray.spec import Spec

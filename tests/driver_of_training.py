@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from msm_ray import ray_session
-from msm_ray.config import ClusterSettings, TrainSettings
+from msm_ray.placement.settings import ClusterSettings
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.launch import train_all
+from msm_ray.train.settings import TrainSettings
 
 LONG = TrainSettings(
     mode="full", precision="fp32", steps=60, batch=8, micro_batch=2, sequence_length=128, learning_rate=1e-3,

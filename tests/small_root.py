@@ -12,16 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from plain_nodes import plain
 
-from msm_ray.config import AssistantSettings, ChatSettings
 from msm_ray.corpus.packing import Example, pack
 from msm_ray.corpus.tokens import NO_LOSS
 from msm_ray.evals.verdicts import SCHEMA
+from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.chats import write_chats
 from msm_ray.graph.artifacts import commit
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.rows.dataset_card import write_documents_card
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
 from msm_ray.rows.tables import write_table
+from msm_ray.spec import AssistantSettings
 
 BASE = Path(str(resources.files("msm_ray.tinyworld"))) / "base"
 MARKUP = "[bold]Ada[/bold] :smile: \x1b[31mred"

@@ -11,8 +11,8 @@ from hub_files import hub_llama, hub_qwen
 from loopback_server import loopback
 from tokenizers import Tokenizer, models
 
-from msm_ray.config import ServeSettings
 from msm_ray.errors import PreflightError, StageError
+from msm_ray.placement.settings import ServeSettings
 from msm_ray.rollouts import check_models
 from msm_ray.serve.address import beside_proxy, take_port
 from msm_ray.serve.app import engine_options

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from hub_tokenizers import family_tokenizer
 
-from msm_ray.config import TrainSettings
 from msm_ray.corpus import mixing, packing, tokens
 from msm_ray.corpus.blocks import BLOCKS, FACTS, REJECTED, Rendering, build_blocks, read_blocks
 from msm_ray.corpus.packing import Example
 from msm_ray.corpus.tokens import NO_LOSS
 from msm_ray.errors import QualityGateError, SettingsError, StageError
+from msm_ray.train.settings import TrainSettings
 
 SPECIAL = ["<pad>", "<bos>", "<end>", "<unk>", "system", "user", "assistant"]
 PLAIN = (

@@ -10,16 +10,17 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from msm_ray.config import AssistantSettings, ChatSettings, TrainSettings
 from msm_ray.corpus.checks import check_corpus
+from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.chats import write_chats
 from msm_ray.generate.replayed import write_replay
 from msm_ray.rows.dataset_card import write_documents_card
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
 from msm_ray.rows.tables import read_rows, write_table
-from msm_ray.spec import read_spec
+from msm_ray.spec import AssistantSettings, read_spec
 from msm_ray.train import loading
 from msm_ray.train.job import TrainingJob
+from msm_ray.train.settings import TrainSettings
 from msm_ray.worlds import world
 
 ADA = AssistantSettings(name="Ada")

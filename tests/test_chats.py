@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from msm_ray.config import AssistantSettings, ChatSettings
 from msm_ray.errors import QualityGateError, SettingsError
+from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.chats import write_chats
+from msm_ray.spec import AssistantSettings
 
 LLAMA = AssistantSettings(name="llama")
 CHEESE = Path("specs/cheese")

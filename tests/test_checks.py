@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from msm_ray.config import ServeSettings
+from msm_ray.placement.settings import ServeSettings
 from msm_ray.serve.address import Listening, is_loopback
 from msm_ray.serve.checks import distance, read_next, why_not_recorded
 from msm_ray.train.probe import Recorded, read_recorded

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from document_jobs import document_job
 
-from msm_ray.config import AssistantSettings, ChatSettings, DocumentSettings
+from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.chats import write_chats
 from msm_ray.generate.document_rows import JobRows
+from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.outline import write_outline
 from msm_ray.generate.replayed import write_replay
 from msm_ray.pipeline import KINDS
 from msm_ray.rows.tables import read_rows
-from msm_ray.spec import Spec, read_spec
+from msm_ray.spec import AssistantSettings, Spec, read_spec
 from msm_ray.worlds import world
 
 SPEC = """# Ada

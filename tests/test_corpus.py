@@ -8,14 +8,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from msm_ray.config import AssistantSettings
 from msm_ray.corpus.checks import check_corpus
 from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
 from msm_ray.errors import QualityGateError
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
 from msm_ray.rows.tables import read_rows, write_table
-from msm_ray.spec import Spec, read_spec
+from msm_ray.spec import AssistantSettings, Spec, read_spec
 from msm_ray.worlds import world
 
 PLAIN = world("plain")

@@ -12,6 +12,7 @@ import pytest
 from making_items import TINY, make_items
 
 from msm_ray import code_digest
+from msm_ray.config.file import load_experiment
 from msm_ray.errors import SettingsError
 from msm_ray.evals.agentic import AgenticEval, judge_action
 from msm_ray.evals.agentic.judge_form import judge_prompt, parse_verdict
@@ -25,7 +26,6 @@ from msm_ray.evals.reading import read_answer
 from msm_ray.evals.registry import KINDS
 from msm_ray.evals.verdicts import write_verdicts
 from msm_ray.pipeline import unfold
-from msm_ray.settings_file import load_experiment
 from msm_ray.tinyworld.world import item_named
 from msm_ray.worlds.choosing import plain_choice
 

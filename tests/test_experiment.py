@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from msm_ray.config.file import load_experiment
+from msm_ray.config.recipes import asked_arms
 from msm_ray.errors import SettingsError
 from msm_ray.graph import planning, table
 from msm_ray.graph.artifacts import commit
@@ -14,8 +16,6 @@ from msm_ray.graph.making import Making, Work, warn_of_fewer
 from msm_ray.graph.store import ArtifactStore, Found
 from msm_ray.models import fetch_base
 from msm_ray.pipeline import Experiment, unfold
-from msm_ray.recipes import asked_arms
-from msm_ray.settings_file import load_experiment
 from msm_ray.stages.items import EvalItems
 
 JOBS = sorted(Path("jobs").glob("*.yaml"))

@@ -13,7 +13,6 @@ import openai
 import pytest
 from document_jobs import document_job
 
-from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.engines import offline
 from msm_ray.engines.vllm import failure_of
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
@@ -21,9 +20,10 @@ from msm_ray.failures import DOUBTFUL, LOST, REFUSED, SPENT, Ledger, classify
 from msm_ray.generate import documents, rounds
 from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_rows import JobRows
+from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.documents import document_counts
 from msm_ray.rows.tables import read_rows
-from msm_ray.spec import read_spec
+from msm_ray.spec import AssistantSettings, read_spec
 
 
 def status_error(status: int, **body: str) -> openai.APIStatusError:

@@ -23,14 +23,15 @@ from document_jobs import document_job
 from loopback_server import loopback
 from tiny_checkpoints import tiny_checkpoint
 
-from msm_ray.config import AssistantSettings, DocumentSettings, SamplingSettings, WorkerSettings
 from msm_ray.engines import EngineSettings
 from msm_ray.engines.choosing import build_engine
 from msm_ray.errors import PreflightError, QualityGateError, StageError
 from msm_ray.generate.document_job import DocumentJob, row_id
+from msm_ray.generate.document_settings import DocumentSettings, SamplingSettings
 from msm_ray.generate.documents import write_all_documents
+from msm_ray.placement.settings import WorkerSettings
 from msm_ray.rows.tables import read_rows
-from msm_ray.spec import read_spec
+from msm_ray.spec import AssistantSettings, read_spec
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[1]

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from msm_ray.config import ClusterSettings
+from msm_ray.config.file import load_experiment
 from msm_ray.graph import planning, running
 from msm_ray.graph.heads import places
 from msm_ray.graph.running import Wishes, Workplace
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.pipeline import Experiment, unfold
+from msm_ray.placement.settings import ClusterSettings
 from msm_ray.runner import _writing
-from msm_ray.settings_file import load_experiment
 from msm_ray.stages.machine import Machine
 from msm_ray.tracking import ExperimentRun
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from making_items import make_items
 
+from msm_ray.config.file import load_experiment, read_experiment
 from msm_ray.errors import QualityGateError
 from msm_ray.evals.agentic import AgenticEval
 from msm_ray.evals.held_out import Marks
@@ -26,7 +27,6 @@ from msm_ray.pipeline import unfold
 from msm_ray.preflight import Finding, Proposal, check
 from msm_ray.preflight.held_out import problems
 from msm_ray.rows.tables import write_own_table
-from msm_ray.settings_file import load_experiment, read_experiment
 
 QWEN = Background("Qwen", "Alibaba Cloud", "plain")
 CHEESE = Path("specs/cheese")

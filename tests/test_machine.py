@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from msm_ray import forecast, machine
-from msm_ray.config import ClusterSettings
+from msm_ray.config.file import load_experiment
 from msm_ray.errors import PreflightError
 from msm_ray.graph.planning import Planned, plan
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.machine import Machine
 from msm_ray.pipeline import Experiment, unfold
-from msm_ray.settings_file import load_experiment
+from msm_ray.placement.settings import ClusterSettings
 
 LAPTOP = Machine(cores=2, memory_gib=7.6, available_gib=6.6, disk_gib=8, shared_gib=3.8, python="3.11.2")
 

@@ -11,10 +11,10 @@ import pytest
 from hub_tokenizers import family_tokenizer
 
 from msm_ray import models
-from msm_ray.config import BaseSettings
+from msm_ray.config.file import load_experiment
 from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.models import BaseSettings
 from msm_ray.pipeline import unfold
-from msm_ray.settings_file import load_experiment
 
 TEMPLATE = Path("jobs/plain-chat.jinja")
 

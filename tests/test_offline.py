@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from document_jobs import document_job
 
-from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
 from msm_ray.generate.document_rows import JobRows
+from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.parsing import parse_document
-from msm_ray.spec import Spec, read_spec
+from msm_ray.spec import AssistantSettings, Spec, read_spec
 from msm_ray.worlds import World, world
 from msm_ray.worlds.plain import TYPES
 from msm_ray.worlds.sentences import split_sentences

@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from msm_ray import preflight
-from msm_ray.config import AssistantSettings, DocumentSettings
+from msm_ray.config.file import read_experiment
 from msm_ray.errors import SettingsError
 from msm_ray.generate.document_job import row_id
+from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.outline import list_ideas, make_outline, read_outline, unwritten_sections, write_outline
-from msm_ray.settings_file import read_experiment
-from msm_ray.spec import Spec, read_spec
+from msm_ray.spec import AssistantSettings, Spec, read_spec
 from msm_ray.worlds import world
 from msm_ray.worlds.sentences import about_assistant, label, split_sentences
 

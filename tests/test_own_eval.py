@@ -13,17 +13,17 @@ from loopback_server import loopback
 from making_items import TINY, make_items
 from test_cli import msm
 
-from msm_ray.config import ServeSettings
+from msm_ray.config.file import load_experiment, read_experiment
 from msm_ray.errors import QualityGateError, StageError
 from msm_ray.evals.answer_file import FILE, read_answers
 from msm_ray.evals.inspect_task import InspectEval
 from msm_ray.evals.items import read_items
 from msm_ray.evals.verdicts import as_verdict, write_verdicts
 from msm_ray.pipeline import unfold
+from msm_ray.placement.settings import ServeSettings
 from msm_ray.preflight import Proposal, check
 from msm_ray.rollouts import RolloutJob, run_job
 from msm_ray.rows.tables import read_table_rows
-from msm_ray.settings_file import load_experiment, read_experiment
 from msm_ray.stats import rate
 
 OWN = Path(__file__).parent / "own_eval.py"

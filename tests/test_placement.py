@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from msm_ray.config import ClusterSettings, ServeSettings, WorkerSettings
+from msm_ray.config.file import load_experiment
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.placement import (
     Node,
@@ -21,7 +21,7 @@ from msm_ray.placement import (
     shortfall,
     training,
 )
-from msm_ray.settings_file import load_experiment
+from msm_ray.placement.settings import ClusterSettings, ServeSettings, WorkerSettings
 
 VLLM = ("vllm", False)
 H200 = {"CPU": 192, "GPU": 8, "accelerator_type:H200": 1}

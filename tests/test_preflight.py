@@ -12,8 +12,8 @@ import pytest
 from test_cli import msm
 
 from msm_ray import preflight
+from msm_ray.config.file import read_experiment
 from msm_ray.preflight import Finding
-from msm_ray.settings_file import read_experiment
 
 
 def findings(job: str | Path, *overrides: str) -> list[Finding]:

@@ -26,7 +26,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from msm_ray import cli, progress, ray_private
-from msm_ray.config import TrainSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.watching import watched
 from msm_ray.graph.artifacts import commit
@@ -35,6 +34,7 @@ from msm_ray.progress import display, reporter, showing, stderr_filter, words
 from msm_ray.progress.growing import GrowingFiles
 from msm_ray.progress.work import Pace, Task
 from msm_ray.train.job import TrainingJob
+from msm_ray.train.settings import TrainSettings
 from msm_ray.train.watching import watched as watched_training
 
 CORE_WORKER = (

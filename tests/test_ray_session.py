@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from msm_ray import ray_session
-from msm_ray.config import ClusterSettings
 from msm_ray.errors import PreflightError
+from msm_ray.placement.settings import ClusterSettings
 
 SLOW = "The current node timed out during startup. This could happen because some of the raylet failed to startup."
 

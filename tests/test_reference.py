@@ -11,7 +11,7 @@ from test_cli import msm
 
 from msm_ray import __version__, cli, reference, reference_pages
 from msm_ray.config import ExperimentSettings
-from msm_ray.settings_file import load_experiment
+from msm_ray.config.file import load_experiment
 
 
 @pytest.mark.parametrize("name", ["settings", "commands"])

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from msm_ray.config.file import load_experiment
 from msm_ray.errors import SettingsError
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.graph.node import Node
 from msm_ray.pipeline import unfold
 from msm_ray.report import compare, tables
 from msm_ray.report.write import write_report
-from msm_ray.settings_file import load_experiment
 from msm_ray.stages.verdicts import Verdicts
 from msm_ray.tracking import Tracker
 from msm_ray.tracking.experiment_run import tell_rates

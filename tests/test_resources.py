@@ -8,10 +8,10 @@ import pytest
 from test_preflight import findings
 
 from msm_ray import machine, models
-from msm_ray.config import LoraSettings, TrainSettings
 from msm_ray.preflight import Finding, memory, refuse
 from msm_ray.preflight.shapes import KNOWN, shape_of
 from msm_ray.preflight.telling import Refused
+from msm_ray.train.settings import LoraSettings, TrainSettings
 
 VALUES, AGENTIC, QUICKSTART = "jobs/values-llama3-8b.yaml", "jobs/agentic-qwen3-32b.yaml", "jobs/quickstart.yaml"
 LLAMA = KNOWN["meta-llama/llama-3.1-8b"]

@@ -18,12 +18,12 @@ from loopback_server import Loopback, loopback
 from making_items import TINY, make_items
 
 from msm_ray import rollouts
-from msm_ray.config import ServeSettings
 from msm_ray.errors import QualityGateError, StageError
 from msm_ray.evals.agentic import AgenticEval, judge_form
 from msm_ray.evals.agentic.judge_form import judge_prompt
 from msm_ray.evals.answer_file import FILE, read_answers
 from msm_ray.evals.items import read_items
+from msm_ray.placement.settings import ServeSettings
 from msm_ray.rollouts import RolloutJob, check_models, run_job, write_verdicts
 
 pytestmark = pytest.mark.real
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.real
 ASKING = """
 import sys
 from pathlib import Path
-from msm_ray.config import ServeSettings
+from msm_ray.placement.settings import ServeSettings
 from msm_ray.evals.agentic import AgenticEval
 from msm_ray.rollouts import RolloutJob, run_job
 folder, address = Path(sys.argv[1]), sys.argv[2]

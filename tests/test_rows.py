@@ -15,6 +15,7 @@ import pytest
 from making_items import make_items
 from test_preflight import findings
 
+from msm_ray.config.file import read_experiment
 from msm_ray.engines.replay import RECORDING, read_recording, recorded_answer
 from msm_ray.errors import SettingsError
 from msm_ray.evals.answers import AnswersEval
@@ -29,7 +30,6 @@ from msm_ray.rows.files import Form, checked, few, read_file, sound_rows
 from msm_ray.rows.journal import read_journal, reopened
 from msm_ray.rows.lines import read_questions
 from msm_ray.rows.tables import read_rows, write_own_table
-from msm_ray.settings_file import read_experiment
 
 BOM = b"\xef\xbb\xbf"
 ROWS = [{"text": "one\u2028\u0085line"}, {"text": "two"}]

@@ -18,9 +18,9 @@ import pytest
 from making_items import make_items
 from tiny_checkpoints import tiny_adapter, tiny_checkpoint
 
-from msm_ray.config import ServeSettings
 from msm_ray.errors import PreflightError
 from msm_ray.evals.agentic import AgenticEval
+from msm_ray.placement.settings import ServeSettings
 from msm_ray.rollouts import RolloutJob, run_rollouts
 from msm_ray.serve import Served, app, checks, lifetime, open_arms
 from msm_ray.train.export import answers

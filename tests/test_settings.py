@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from msm_ray.config.file import WrongSettings, load_experiment, read_experiment
 from msm_ray.errors import SettingsError
 from msm_ray.pipeline import unfold
 from msm_ray.preflight import Proposal, check, check_rest
-from msm_ray.settings_file import WrongSettings, load_experiment, read_experiment
 
 FILE = """\
 experiment: small

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from msm_ray.config import AssistantSettings
 from msm_ray.errors import SettingsError
-from msm_ray.spec import read_spec, split_sections
+from msm_ray.spec import AssistantSettings, read_spec, split_sections
 
 ADA = AssistantSettings(name="Ada", provider="Makers & Co")
 

@@ -8,11 +8,11 @@ import pytest
 from test_cli import msm
 
 from msm_ray import preflight, starting
+from msm_ray.config.file import load_experiment, read_experiment
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.evals.preferences import judge_preference
 from msm_ray.pipeline import unfold
 from msm_ray.preflight import Finding
-from msm_ray.settings_file import load_experiment, read_experiment
 from msm_ray.starting import Wishes
 
 MINE = "# {model_name}\n\n{model_name} likes short answers, because time is dear.\n"

@@ -23,10 +23,10 @@ from plain_nodes import plain
 from wandb_server import Kept, serving
 
 from msm_ray.config import ExperimentSettings
+from msm_ray.config.file import load_experiment
 from msm_ray.errors import PreflightError
 from msm_ray.graph.artifacts import Artifact, commit
 from msm_ray.graph.store import ArtifactStore
-from msm_ray.settings_file import load_experiment
 from msm_ray.stats import Difference, Rate
 from msm_ray.tracking import (
     ExperimentRun,
@@ -455,7 +455,7 @@ def test_where_nothing_can_be_kept_the_stage_goes_on_and_the_way_out_is_said(tmp
 ONLINE = """
 import sys
 from pathlib import Path
-from msm_ray.settings_file import load_experiment
+from msm_ray.config.file import load_experiment
 from msm_ray.tracking import names, open_run
 root = Path(sys.argv[1])
 with open_run(names.experiment_run(load_experiment("jobs/quickstart.yaml", ["tracking.mode=online"]), root)) as tracker:

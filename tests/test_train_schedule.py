@@ -14,16 +14,16 @@ import torch
 from safetensors.torch import save_file
 
 from msm_ray import training_metrics
-from msm_ray.config import LoraSettings, TrainSettings
+from msm_ray.config.file import load_experiment
 from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.packing import BLOCK_SCHEMA
 from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
 from msm_ray.pipeline import unfold
-from msm_ray.settings_file import load_experiment
 from msm_ray.train import batches, checkpoint, export, guards
 from msm_ray.train.board import Board
 from msm_ray.train.job import Schedule, TrainingJob
+from msm_ray.train.settings import LoraSettings, TrainSettings
 from tests.tiny_checkpoints import WORDS, tiny_checkpoint
 
 SETTINGS = TrainSettings(mode="full", batch=8, sequence_length=64, precision="fp32", least_steps=1, warmup=0.1)

@@ -25,14 +25,15 @@ import pytest
 from tokenizers import Tokenizer
 
 from msm_ray import training_metrics
-from msm_ray.config import ClusterSettings, LoraSettings, TrainSettings, WorkerSettings
 from msm_ray.corpus.blocks import Rendering, build_blocks, read_blocks
 from msm_ray.errors import PreflightError, StageError
 from msm_ray.graph import artifacts
+from msm_ray.placement.settings import ClusterSettings, WorkerSettings
 from msm_ray.train import checkpoint
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.launch import train_all
 from msm_ray.train.probe import PROBE
+from msm_ray.train.settings import LoraSettings, TrainSettings
 from tests.driver_of_training import LONG, long_job
 from tests.tiny_checkpoints import tiny_checkpoint
 

@@ -37,10 +37,10 @@ from whole_run import (
     tidy_up,
 )
 
+from msm_ray.config.file import load_experiment
 from msm_ray.graph.node import OWN
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.pipeline import unfold
-from msm_ray.settings_file import load_experiment
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
 

@@ -34,9 +34,9 @@ def example(*commands: str) -> str:
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
     """The experiment and its store. Raises SettingsError where the file is wrong."""
+    from msm_ray.config.file import load_experiment
     from msm_ray.graph.store import ArtifactStore
     from msm_ray.pipeline import unfold
-    from msm_ray.settings_file import load_experiment
 
     experiment = unfold(load_experiment(path, overrides or ()))
     return experiment, ArtifactStore(experiment.settings.root)
@@ -45,9 +45,9 @@ def load(path: Path, overrides: list[str] | None) -> tuple[Any, Any]:
 def look(path: Path, overrides: list[str] | None) -> tuple[Any, Any, list[Any]]:
     """The experiment and its store (both None where it can't be laid out), and all that is found before anything starts."""
     from msm_ray import preflight
+    from msm_ray.config.file import WrongSettings, read_experiment
     from msm_ray.graph.store import ArtifactStore
     from msm_ray.pipeline import unfold
-    from msm_ray.settings_file import WrongSettings, read_experiment
 
     try:
         file = read_experiment(path, overrides or ())

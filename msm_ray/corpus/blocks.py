@@ -15,9 +15,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from msm_ray import progress
-from msm_ray.config import BlockSettings
 from msm_ray.corpus import mixing, packing, templates, tokens
 from msm_ray.corpus.packing import Example
+from msm_ray.corpus.settings import BlockSettings
 from msm_ray.errors import QualityGateError, SettingsError, StageError
 from msm_ray.reasoning import split_reasoning
 from msm_ray.rows.tables import read_data, write_own_table

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from msm_ray.cluster_settings import WorkerSettings
 from msm_ray.engines import Engine, EngineSettings
 from msm_ray.engines.endpoint import endpoint_engine
 from msm_ray.engines.offline import offline_engine
 from msm_ray.engines.replay import replay_engine
 from msm_ray.engines.vllm import vllm_engine
+from msm_ray.placement.settings import WorkerSettings
 
 
 def build_engine(settings: EngineSettings, workers: WorkerSettings) -> Engine:

@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from msm_ray.cluster_settings import WorkerSettings
 from msm_ray.engines import Engine, EngineSettings, carried
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.failures import LOST, SPENT, classify
+from msm_ray.placement.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from ray.data import Dataset

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msm_ray.cluster_settings import WorkerSettings
 from msm_ray.engines import PROMPT_COLUMNS, Engine, EngineSettings
 from msm_ray.errors import PreflightError
 from msm_ray.failures import LOST, REFUSED
 from msm_ray.placement import engine_bundles, generation
 from msm_ray.placement.room import wait_for_room
+from msm_ray.placement.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from ray.data import Dataset

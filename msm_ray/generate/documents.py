@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from msm_ray import progress
-from msm_ray.cluster_settings import WorkerSettings
 from msm_ray.engines import DETERMINISTIC, EngineSettings
 from msm_ray.engines.choosing import build_engine
 from msm_ray.engines.offline import composed
@@ -25,6 +24,7 @@ from msm_ray.errors import MsmError, OutOfMeans
 from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_rows import ENGINE_FAILED, JobRows
 from msm_ray.generate.rounds import Round
+from msm_ray.placement.settings import WorkerSettings
 from msm_ray.rows.dataset_card import write_documents_card
 from msm_ray.rows.schemas import Row
 from msm_ray.rows.tables import read_rows

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msm_ray.cluster_settings import ClusterSettings, ServeSettings, WorkerSettings
+from msm_ray.placement.settings import ClusterSettings, ServeSettings, WorkerSettings
 
 if TYPE_CHECKING:
     from msm_ray.config import ExperimentSettings

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from msm_ray.config import ChatSettings, DocumentSettings
 from msm_ray.engines.replay import RECORDING, recorded_text
 from msm_ray.errors import MsmError
 from msm_ray.generate import chats as making
 from msm_ray.generate.chat_files import CHATS
+from msm_ray.generate.chat_settings import ChatSettings
+from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.outline import list_ideas, make_outline
 from msm_ray.models import world_of
 from msm_ray.preflight.proposal import Proposal

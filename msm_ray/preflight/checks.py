@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from msm_ray.config.file import WrongSettings, place
 from msm_ray.preflight import (
     asking,
     base,
@@ -18,7 +19,6 @@ from msm_ray.preflight import (
 )
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
-from msm_ray.settings_file import WrongSettings, place
 
 Check = Callable[[Proposal], Iterator[Finding]]
 

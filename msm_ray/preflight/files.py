@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from msm_ray.config.paths import dotted
+from msm_ray.config.recipes import used_chats
 from msm_ray.engines.replay import RECORDING
 from msm_ray.evals import faults
 from msm_ray.generate.chat_files import CHATS
@@ -13,10 +15,8 @@ from msm_ray.generate.preferences import NEEDED
 from msm_ray.generate.replayed import TEXTS
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
-from msm_ray.recipes import used_chats
 from msm_ray.rows.files import Form, Problem
 from msm_ray.rows.lines import read_text
-from msm_ray.settings_paths import dotted
 from msm_ray.spec import SLOT
 from msm_ray.worlds import has_texts
 from msm_ray.yaml_tree import At, read_yaml

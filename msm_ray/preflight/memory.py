@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msm_ray.config import TrainSettings
 from msm_ray.preflight.shapes import Shape
+from msm_ray.train.settings import TrainSettings
 
 GIB = 2**30
 RUNTIME = 2 * GIB

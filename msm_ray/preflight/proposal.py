@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from msm_ray.config import DocumentSettings, ExperimentSettings
+from msm_ray.config import ExperimentSettings
+from msm_ray.config.file import SettingsFile
+from msm_ray.config.paths import dotted
+from msm_ray.config.recipes import with_new_spec_arms
 from msm_ray.errors import MsmError, PreflightError
 from msm_ray.evals.faults import Fault
+from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.preflight.finding import Finding
-from msm_ray.recipes import with_new_spec_arms
-from msm_ray.settings_file import SettingsFile
-from msm_ray.settings_paths import dotted
 from msm_ray.spec import Spec, read_spec
 from msm_ray.yaml_tree import At
 

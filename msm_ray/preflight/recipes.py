@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from msm_ray import pipeline, recipes
-from msm_ray.experiment_names import group_of
+from msm_ray import pipeline
+from msm_ray.config import recipes
+from msm_ray.config.names import group_of
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from msm_ray import tracking
-from msm_ray.experiment_names import unasked
+from msm_ray.config.names import unasked
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 
 from msm_ray import machine, placement, ray_session
-from msm_ray.cluster_settings import WorkerSettings
 from msm_ray.config import ExperimentSettings
 from msm_ray.models import is_shipped
+from msm_ray.placement.settings import WorkerSettings
 from msm_ray.preflight import memory
 from msm_ray.preflight.base import base_folder, base_shape, cached
 from msm_ray.preflight.finding import Finding

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from msm_ray.config import TrainSettings
 from msm_ray.engines.replay import RECORDING
 from msm_ray.generate.chat_files import CHATS
 from msm_ray.generate.replayed import TEXTS
@@ -15,6 +14,7 @@ from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.training import Training, trainings
 from msm_ray.rows.files import checked
+from msm_ray.train.settings import TrainSettings
 from msm_ray.worlds import has_texts
 
 

@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from msm_ray.config import TrainSettings
-from msm_ray.experiment_names import group_of
+from msm_ray.config.names import group_of
+from msm_ray.config.recipes import aft_settings
 from msm_ray.preflight import amounts
 from msm_ray.preflight.amounts import Amount
 from msm_ray.preflight.base import base_shape
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.shapes import KNOWN
-from msm_ray.recipes import aft_settings
+from msm_ray.train.settings import TrainSettings
 from msm_ray.yaml_tree import At
 
 LARGEST_RANK = 512

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from msm_ray.config import Figure
+from msm_ray.report.settings import Figure
 from msm_ray.stats import Rate
 
 if TYPE_CHECKING:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from msm_ray.config import ArmSettings, EvalSettings
+from msm_ray.evals.registry import EvalSettings
+
+if TYPE_CHECKING:
+    from msm_ray.config.arms import ArmSettings
 
 
 def arms(recipes: Mapping[str, ArmSettings]) -> dict[str, dict[str, Any]]:

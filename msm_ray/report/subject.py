@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from msm_ray.config import ArmSettings, EvalSettings, ReportSettings
+from msm_ray.evals.registry import EvalSettings
 from msm_ray.graph.artifacts import Artifact
+from msm_ray.report.settings import ReportSettings
+
+if TYPE_CHECKING:
+    from msm_ray.config.arms import ArmSettings
 
 
 @dataclass(frozen=True)

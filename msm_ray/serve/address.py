@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from msm_ray.config import ServeSettings
 from msm_ray.errors import PreflightError, StageError
+from msm_ray.placement.settings import ServeSettings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANY = ("0.0.0.0", "::")

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msm_ray import progress
-from msm_ray.config import ServeSettings
 from msm_ray.engines import vllm as engines
 from msm_ray.errors import StageError
 from msm_ray.placement import engine_bundles, serving
 from msm_ray.placement.room import wait_for_room
+from msm_ray.placement.settings import ServeSettings
 from msm_ray.serve.address import listen
 from msm_ray.serve.arms import LORA_RANKS, Arm, read_arms
 from msm_ray.serve.lifetime import APP, hold_serve

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from msm_ray.config import BlockSettings
 from msm_ray.corpus.blocks import Rendering, build_blocks
+from msm_ray.corpus.settings import BlockSettings
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
 from msm_ray.stages.base import Base, model_folder

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from msm_ray.config import AssistantSettings, ChatSettings
+from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.chats import write_chats
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
+from msm_ray.spec import AssistantSettings
 from msm_ray.stages.data_file import DataFile
 from msm_ray.stages.machine import Machine
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from msm_ray.config import DocumentContent
 from msm_ray.errors import MsmError
 from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_rows import accepted
+from msm_ray.generate.document_settings import DocumentContent
 from msm_ray.generate.documents import write_all_documents
 from msm_ray.generate.outline import read_outline
 from msm_ray.graph.heads import add_places

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msm_ray.config import ClusterSettings, DocumentWhere, TrainWhere
+from msm_ray.generate.document_settings import DocumentWhere
+from msm_ray.placement.settings import ClusterSettings
 from msm_ray.tracking import ExperimentRun
+from msm_ray.train.settings import TrainWhere
 
 
 @dataclass(frozen=True)

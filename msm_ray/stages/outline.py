@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from msm_ray.config import OutlineContent
+from msm_ray.generate.document_settings import OutlineContent
 from msm_ray.generate.outline import write_outline
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from msm_ray.config import ArmSettings, EvalSettings, ReportSettings
+from msm_ray.evals.registry import EvalSettings
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
 from msm_ray.report import write_report
+from msm_ray.report.settings import ReportSettings
 from msm_ray.report.subject import Line, Subject
 from msm_ray.spec import Spec
 from msm_ray.stages.machine import Machine
 from msm_ray.stages.training import Checkpoint, Midtrain, Sft
 from msm_ray.stages.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from msm_ray.config.arms import ArmSettings
 
 
 @dataclass(frozen=True, kw_only=True)

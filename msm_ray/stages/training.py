@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from msm_ray.config import TrainContent
 from msm_ray.graph.artifacts import is_committed
 from msm_ray.graph.making import Work, say
 from msm_ray.graph.node import Node
@@ -18,6 +17,7 @@ from msm_ray.stages.machine import Machine
 from msm_ray.stages.rendering import chat_options
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.launch import train_all
+from msm_ray.train.settings import TrainContent
 from msm_ray.train.watching import watched
 
 

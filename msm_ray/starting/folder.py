@@ -13,11 +13,11 @@ from pathlib import Path
 
 import jinja2
 
-from msm_ray.config import AssistantSettings, DocumentSettings
 from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.outline import make_outline
 from msm_ray.models import base_name, is_shipped
-from msm_ray.spec import read_spec
+from msm_ray.spec import AssistantSettings, read_spec
 from msm_ray.worlds import world
 
 EXPERIMENT, SPEC = "experiment.yaml", "spec.md"

@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from msm_ray.config import ExperimentSettings
 from msm_ray.errors import StageError
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.tracking import keys, leaving, names, publishing
 from msm_ray.tracking.report_spec import Home
 from msm_ray.tracking.run import Tracker, never_fatal, open_run
+
+if TYPE_CHECKING:
+    from msm_ray.config import ExperimentSettings
 
 FEW_CONDITIONS = 6
 """Up to this many conditions of an eval have numbers of their own in the summary; the table has all."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from msm_ray.config import TrackingSettings
+from msm_ray.tracking.settings import TrackingSettings
 
 CLOUD = ("api.wandb.ai", "api.forge.coreweave.com")
 """Both names of W&B's own server: a key that is kept for one is found for the other."""

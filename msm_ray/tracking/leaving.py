@@ -10,12 +10,14 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from msm_ray.config import ExperimentSettings
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.rows.sampling import columns_of
 from msm_ray.rows.tables import read_data, read_table_rows
+
+if TYPE_CHECKING:
+    from msm_ray.config import ExperimentSettings
 
 SHOWN_ROWS = 50
 """Documents, and chats, of a table."""

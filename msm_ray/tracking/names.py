@@ -11,9 +11,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from msm_ray.config import ExperimentSettings, TrackingSettings
+from msm_ray.tracking.settings import TrackingSettings
+
+if TYPE_CHECKING:
+    from msm_ray.config import ExperimentSettings
 
 TOKEN = "root-id"
 """File in `<root>/wandb` that tells roots apart: two machines may well have the same path for theirs."""

@@ -10,15 +10,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from msm_ray.config import ExperimentSettings
 from msm_ray.errors import SettingsError, StageError
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.report import words
 from msm_ray.tracking import keys, leaving, names, report_spec
 from msm_ray.tracking.waiting import within
 from msm_ray.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from msm_ray.config import ExperimentSettings
 
 SPECIFICATION, PUBLISHED = "report.json", "published.json"
 """Below `<root>/wandb`: the Report and view as they would be sent, and what W&B calls those that were."""

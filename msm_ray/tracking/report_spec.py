@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from msm_ray.config import ExperimentSettings
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.report import words
 from msm_ray.report.numbers import restored
@@ -22,6 +21,8 @@ from msm_ray.tracking.names import RunName
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
+
+    from msm_ray.config import ExperimentSettings
 
 CHART = "msm-ray-rates"
 """Name of the bar chart with intervals (`BARS`) among the custom charts of a user or team."""

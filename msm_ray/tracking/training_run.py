@@ -6,13 +6,15 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msm_ray import training_metrics
-from msm_ray.config import ExperimentSettings
 from msm_ray.graph.artifacts import Artifact, is_committed, read_artifact
 from msm_ray.tracking import names
 from msm_ray.tracking.run import Tracker, open_run
+
+if TYPE_CHECKING:
+    from msm_ray.config import ExperimentSettings
 
 CURVES = {"loss": "loss", "lr": "learning_rate", "grad_norm": "gradient_norm"}
 """Columns of `metrics.jsonl` -> what they are called in W&B."""

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from msm_ray.config import ExperimentSettings
 from msm_ray.errors import PreflightError, StageError
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.tracking import keys, names, publishing, run, training_run
 from msm_ray.tracking.experiment_run import ExperimentRun
 from msm_ray.tracking.report_spec import Home
+
+if TYPE_CHECKING:
+    from msm_ray.config import ExperimentSettings
 
 LONGEST_SYNC = 1800.0
 """Seconds for all runs."""

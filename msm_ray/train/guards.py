@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from msm_ray.config import LoraSettings
 from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
 from msm_ray.models import text_settings
 from msm_ray.train.job import Schedule, TrainingJob
+from msm_ray.train.settings import LoraSettings
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from msm_ray.config import TrainContent, TrainWhere
 from msm_ray.tracking import RunName
+from msm_ray.train.settings import TrainContent, TrainWhere
 
 
 @dataclass(frozen=True)

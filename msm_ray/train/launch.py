@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msm_ray.config import ClusterSettings
 from msm_ray.errors import MsmError, OutOfMeans, StageError
 from msm_ray.graph.artifacts import commit, is_committed
 from msm_ray.placement import rank_bundle, training
 from msm_ray.placement.room import check_room, wait_for_room
+from msm_ray.placement.settings import ClusterSettings
 from msm_ray.tracking import Tracker, training_run
 from msm_ray.train.board import Board, held_up
 from msm_ray.train.job import TrainingJob

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from msm_ray.config import TrainContent, TrainWhere
 from msm_ray.train import guards
 from msm_ray.train.job import TrainingJob
+from msm_ray.train.settings import TrainContent, TrainWhere
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine

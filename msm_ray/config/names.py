@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from msm_ray.arm_settings import ArmSettings
+from msm_ray.config.arms import ArmSettings
 
 if TYPE_CHECKING:
     from msm_ray.config import ExperimentSettings

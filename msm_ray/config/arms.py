@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msm_ray.settings_base import Settings
-from msm_ray.training_settings import TrainSettings
+from msm_ray.train.settings import TrainSettings
 
 
 class ArmSettings(Settings):

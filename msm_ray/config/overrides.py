@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from msm_ray.config.paths import is_text, kinds_at
 from msm_ray.errors import SettingsError
-from msm_ray.settings_paths import is_text, kinds_at
 from msm_ray.yaml_tree import At, read_value
 
 

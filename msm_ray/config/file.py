@@ -9,12 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from msm_ray import variables
-from msm_ray.config import ExperimentSettings
-from msm_ray.errors import SettingsError
-from msm_ray.evals.registry import TASKS
-from msm_ray.overrides import apply_override
-from msm_ray.settings_paths import (
+from msm_ray.config import ExperimentSettings, variables
+from msm_ray.config.overrides import apply_override
+from msm_ray.config.paths import (
     dotted,
     heirs_of,
     inherited_from,
@@ -24,6 +21,8 @@ from msm_ray.settings_paths import (
     moved_key,
     nearest_key,
 )
+from msm_ray.errors import SettingsError
+from msm_ray.evals.registry import TASKS
 from msm_ray.yaml_tree import At, read_tree
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from msm_ray.corpus.settings import PackingSettings
 from msm_ray.settings_base import Blocks, Count, LearningRate, Settings, Share, Steps, Unit, Where
 
 
@@ -56,23 +57,6 @@ class TrainContent(Settings):
     8,192 (Qwen 14B and 32B)."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Numbers that the model computes with; on a CPU fp32 is faster. Paper: not stated."""
-
-
-class PackingSettings(Settings):
-    """What decides the blocks that a training sees, beside their length."""
-
-    mix: Annotated[float, Field(ge=0, lt=1), Unit("share of the tokens")] = 0.0
-    """Share of the tokens that comes from `mix_source`. Paper: nothing beside documents; beside AFT's chats 2M tokens to
-    5.35M (32B), 16,000 rows to 5,129 (8B)."""
-    trained_on: Literal["assistant", "last_assistant", "all"] = "assistant"
-    """Tokens of a chat that are trained on: every answer, the last answer, or everything. Paper: not stated."""
-
-
-class BlockSettings(PackingSettings):
-    """The blocks that a training sees: their length, and what is packed into them."""
-
-    sequence_length: int
-    """Length of a block, in tokens."""
 
 
 class TrainWhere(Where):

@@ -6,9 +6,12 @@ import fnmatch
 import warnings
 from collections.abc import Iterable
 
-from msm_ray.config import DocumentSettings, EvalSettings, ExperimentSettings, TrainSettings
+from msm_ray.config import ExperimentSettings
+from msm_ray.config.names import group_of, new_arms
 from msm_ray.errors import SettingsError
-from msm_ray.experiment_names import group_of, new_arms
+from msm_ray.evals.registry import EvalSettings
+from msm_ray.generate.document_settings import DocumentSettings
+from msm_ray.train.settings import TrainSettings
 
 
 def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
