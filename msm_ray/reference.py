@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from msm_ray.config import ExperimentSettings
 from msm_ray.errors import SettingsError
-from msm_ray.settings_base import NOT_CONTENT, Unit
+from msm_ray.settings_base import Unit, is_where
 
 PLACES = {
     "corpora": "SPEC", "chats": "NAME", "arms": "ARM", "groups": "GROUP", "evals": "NAME", "kinds": "KIND",
@@ -104,7 +104,7 @@ def _setting(section: type[BaseModel], key: tuple[str, ...], field: FieldInfo, d
         default=_written(default),
         meaning=meaning,
         paper=paper.removesuffix("."),
-        free=key[0] in ALWAYS_FREE or key[-1] in NOT_CONTENT,
+        free=key[0] in ALWAYS_FREE or is_where(section, key[-1]),
         section=section.__name__,
         of=of,
     )

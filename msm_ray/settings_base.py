@@ -39,27 +39,16 @@ class Settings(Strict):
     """Settings that may decide what is made."""
 
     def content(self) -> dict[str, Any]:
-        """The settings that decide what is made, ready for a fingerprint (see `NOT_CONTENT`)."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if key not in NOT_CONTENT}
+        """The settings as plain values."""
+        return self.model_dump(mode="json")
 
 
-NOT_CONTENT = frozenset(
-    {
-        "micro_batch",
-        "most_epochs",
-        "zero_stage",
-        "offload_optimizer",
-        "activation_checkpointing",
-        "checkpoint_every",
-        "batch_size",
-        "in_flight",
-        "log_every",
-        "no_progress_minutes",
-        "request_seconds",
-        "request_tries",
-    }
-)
-"""Keys that change how fast a stage runs, how often it saves or what is refused, never what it makes."""
+def is_where(section: type[BaseModel], name: str) -> bool:
+    """Whether a setting of a section only says where or how fast, so that a change of it makes nothing stale."""
+    return any(
+        issubclass(base, Where) and not issubclass(base, Settings) and name in base.model_fields
+        for base in section.__mro__
+    )
 
 
 @dataclass(frozen=True)
