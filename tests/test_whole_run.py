@@ -60,8 +60,6 @@ def test_nobody_else_reaches_what_a_run_listens_on(whole_run: WholeRun) -> None:
 
 
 NOT_READ_HERE = {
-    ("documents", "recording"): "of `engine: replay`",
-    ("chats", "file"): "of sources that are files",
     ("chats", "how.path"): "of sources that are files",
     ("midtrain", "how.epochs"): "where `steps` says nothing",
     ("sft", "how.epochs"): "where `steps` says nothing",
