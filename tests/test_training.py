@@ -28,13 +28,14 @@ from msm_ray import training_metrics
 from msm_ray.corpus.blocks import Rendering, build_blocks, read_blocks
 from msm_ray.errors import PreflightError, StageError
 from msm_ray.graph import artifacts
+from msm_ray.graph.artifacts import FORMAT
 from msm_ray.placement.settings import ClusterSettings, WorkerSettings
 from msm_ray.train import checkpoint
 from msm_ray.train.job import TrainingJob
 from msm_ray.train.launch import train_all
 from msm_ray.train.probe import PROBE
 from msm_ray.train.settings import LoraSettings, TrainSettings
-from tests.driver_of_training import LONG, long_job
+from tests.driver_of_training import LONG, halves, long_job
 from tests.tiny_checkpoints import tiny_checkpoint
 
 pytestmark = pytest.mark.real
@@ -80,8 +81,8 @@ def write_blocks(out: Path, tokenizer: Path, words: list[str], separator: str | 
 
 
 def job(world: Path, name: str, settings: TrainSettings, **more) -> TrainingJob:
-    record = {"stage": "midtrain", "name": name, "version": 1, "settings": {}, "inputs": {}}
-    return TrainingJob(name, world / "base", world / "blocks", world / name, settings, settings, record=record, **more)
+    record = {"format": FORMAT, "stage": "midtrain", "name": name, "version": 1, "settings": {}, "inputs": {}}
+    return TrainingJob(name, world / "base", world / "blocks", world / name, *halves(settings), record=record, **more)
 
 
 def weights(trained: TrainingJob) -> bytes:
@@ -400,7 +401,8 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_costs_no_more_than_it_must(wor
 
     def copy(name: str, **keys) -> TrainingJob:
         shutil.copytree(begun.out, world / name)
-        return dataclasses.replace(begun, out=world / name, settings=settings.model_copy(update=keys))
+        content, where = halves(settings.model_copy(update=keys))
+        return dataclasses.replace(begun, out=world / name, settings=content, where=where)
 
     def went_on(again: TrainingJob) -> list[str]:
         said: list[str] = []
