@@ -46,7 +46,7 @@ def test_every_setting_of_the_shipped_jobs_can_be_looked_up() -> None:
         ("cluster.training.workers", "whole number above 0", "", "2", ""),
         ("cluster.serving.port", "whole number from 0 to 65535", "", "0", ""),
         ("chats.cheese.thinking", "true or false", "", "none", "both, as arms of their own"),
-        ("documents.engine", "vllm or endpoint or replay or offline", "", "vllm", "Claude Opus 4.6"),
+        ("documents.engine", "vllm or endpoint or replay or offline or text", "", "vllm", "Claude Opus 4.6"),
         ("evals.x.rollouts", "whole number above 0", "rollouts a condition", "300", "300"),
     ],
 )

@@ -25,7 +25,7 @@ from msm_ray.settings_base import Settings, Unit
 from msm_ray.spec import AssistantSettings
 from msm_ray.tracking.settings import TrackingSettings
 from msm_ray.train.settings import TrainSettings
-from msm_ray.worlds import NAMES
+from msm_ray.worlds import world as the_world
 
 
 class ExperimentSettings(Settings):
@@ -42,7 +42,8 @@ class ExperimentSettings(Settings):
     base: BaseSettings
     """The base model."""
     world: str = "plain"
-    """The language that documents are in: `plain` English, or `tinyworld`, a closed language that needs no large model."""
+    """The language that documents are in: `plain` English, `tinyworld`, a closed language that needs no large model, or
+    `package.module:OBJECT` of your own (docs/architecture.md)."""
     chat_template_kwargs: dict[str, str | bool | int | float] = {}
     """What every chat is rendered with (Qwen3: `enable_thinking: false`), in writing, training, asking and serving alike; a set
     of chats with `thinking` has its own way. Paper: Qwen3 without thinking for the arms without chain of thought."""
@@ -76,9 +77,8 @@ class ExperimentSettings(Settings):
     @field_validator("world")
     @classmethod
     def world_exists(cls, world: str) -> str:
-        """Worlds are objects of the package (`worlds/`)."""
-        if world not in NAMES:
-            raise ValueError(f"there are {' and '.join(NAMES)}")
+        """Worlds are objects of the package (`worlds/`), or of the user's own."""
+        the_world(world)
         return world
 
     @field_validator("root")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
+
+from msm_ray.own_objects import is_own, own_object
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
     """Equal settings can share one engine.
 
-    engine: vllm, endpoint, replay or offline. model: folder or hub id of the weights, or the endpoint's name of them.
+    engine: an EngineName, or `package.module:function` of the user's own. model: folder or hub id of the weights, or the
+    endpoint's name of them.
     chat: rows have `messages`, else a text to go on from. structured: every row has a `json_schema`. seed: of the whole engine.
     replay: the file of recordings; recorded: columns that a recording may say otherwise than the row that it answers.
     section: of the experiment file that all this was said in, for errors.
@@ -37,8 +40,18 @@ class EngineSettings:
         """What it is called in what it wrote: the model, or the engine where no model writes."""
         if self.engine in DETERMINISTIC:
             return self.engine
-        return self.model.rstrip("/").rpartition("/")[2] or self.model
+        return self.model.rstrip("/").rpartition("/")[2] or self.model or self.engine
 
 
 DETERMINISTIC = frozenset({"offline", "replay"})
 """Engines that always answer the same row with the same text, so that trying anew brings nothing."""
+EngineName = Literal["vllm", "endpoint", "replay", "offline"]
+
+
+def check_engine(name: str) -> None:
+    """Raise ValueError where there is no such engine."""
+    if is_own(name):
+        own_object(name)
+    elif name not in get_args(EngineName):
+        *others, last = (f"'{known}'" for known in get_args(EngineName))
+        raise ValueError(f"Input should be {', '.join(others)} or {last}, or package.module:function of your own")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from msm_ray.engines.settings import EngineName, check_engine
 from msm_ray.settings_base import (
     Minutes,
     Requests,
@@ -43,9 +44,10 @@ class DocumentContent(Settings):
     }
     """Settings that are gone, and what says the same now."""
 
-    engine: Literal["vllm", "endpoint", "replay", "offline"] = "vllm"
-    """Who writes: a model here (vllm) or behind an address (endpoint), a file of recordings (replay), or the spec's own sentences
-    in plain frames, without a model (offline). Paper: Claude Opus 4.6."""
+    engine: EngineName | str = "vllm"
+    """Who writes: a model here (`vllm`) or behind an address (`endpoint`), a file of recordings (`replay`), the spec's own
+    sentences in plain frames, without a model (`offline`), or `package.module:function` of your own (docs/architecture.md).
+    Paper: Claude Opus 4.6."""
     model: str | None = None
     """Folder or hub id of the writer, or the endpoint's name of it. None: the base writes."""
     ask: Literal["chat", "completion"] = "chat"
@@ -54,6 +56,13 @@ class DocumentContent(Settings):
     """File of recorded documents (JSONL or Parquet), for `engine: replay`."""
     sampling: SamplingSettings = SamplingSettings()
     """How the writer is sampled."""
+
+    @field_validator("engine")
+    @classmethod
+    def engine_exists(cls, engine: str) -> str:
+        """Engines are functions of the package (`engines/`), or of the user's own."""
+        check_engine(engine)
+        return engine
 
 
 class DocumentExtent(Settings):

@@ -67,7 +67,7 @@ class AgenticEval(Eval):
 
     @property
     def _of_world(self) -> bool:
-        return self.scenarios in worlds.NAMES
+        return worlds.is_world(self.scenarios)
 
     def items(self, background: Background) -> Items:
         """Scenarios of a world, or of the file."""
