@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from importlib import resources
@@ -48,8 +49,14 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from msm_ray import ray_session
     from msm_ray.placement.settings import ClusterSettings
 
-    with ray_session.open_session(ClusterSettings(cpus=8)):
-        yield
+    paths = [
+        str(Path(__file__).parent),
+        *filter(None, [os.environ.get("PYTHONPATH")]),
+    ]  # worlds and engines of tests' own
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        with ray_session.open_session(ClusterSettings(cpus=8)):
+            yield
 
 
 @pytest.fixture(scope="session")

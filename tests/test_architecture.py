@@ -142,6 +142,7 @@ def test_an_engine_of_ones_own_answers_prompts_of_documents(tmp_path: Path) -> N
 
 
 @pytest.mark.real
+@pytest.mark.timeout(300)
 def test_both_write_documents_on_ray(ray_cluster: None, tmp_path: Path) -> None:
     spec = read_spec(SPEC, ADA)
     for engine in (ECHO, "offline"):
