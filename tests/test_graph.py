@@ -305,6 +305,8 @@ def test_an_artifact_of_an_earlier_contract_is_refused_in_one_sentence(ground: G
     with pytest.raises(SettingsError) as caught:
         ground.run(garden())
     assert "an earlier version of msm_ray made seeds/north@1" in str(caught.value)
+    with pytest.raises(SettingsError, match="an earlier version of msm_ray"):
+        list(ground.store.verify())  # no damage: it is whole, and of another contract
     assert "\n" not in str(caught.value)
 
 

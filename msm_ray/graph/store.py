@@ -23,6 +23,7 @@ from msm_ray.graph.artifacts import (
     TORN,
     TRANSCRIPTS,
     Artifact,
+    EarlierFormat,
     damage,
     data_files,
     digest_of,
@@ -154,6 +155,8 @@ class ArtifactStore:
             if is_committed(folder):
                 try:
                     yield label, damage(folder, read_record(folder), every_byte=True)
+                except EarlierFormat:
+                    raise
                 except SettingsError:
                     yield label, {RECORD: "cannot be read"}
             elif _is_torn(folder):
