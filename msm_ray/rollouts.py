@@ -1,4 +1,4 @@
-"""Evals x arms x seeds against one served address, and the verdicts on what was answered.
+"""Evals x arms x seeds against one served address.
 
 A job is one eval of one arm and seed. Its folder holds `answers.jsonl` (every answer as it came, what a resume and the
 verdicts read), `logs/*.eval` (Inspect's transcripts of the whole job) and `job.json` (what was asked, and counts).
@@ -20,12 +20,11 @@ from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
 from msm_ray.evals import items as items_file
 from msm_ray.evals.answer_file import REFUSED_FILE, AnswerFile
 from msm_ray.evals.protocol import Asking
-from msm_ray.evals.verdicts import write_verdicts
 from msm_ray.placement.asks import ASKER_CPUS
 from msm_ray.placement.settings import ServeSettings
 from msm_ray.serve.address import go_past_proxy, models_at
 
-__all__ = ["RolloutJob", "check_models", "run_job", "run_rollouts", "write_verdicts"]
+__all__ = ["RolloutJob", "check_models", "run_job", "run_rollouts"]
 
 SERVICE = "arms"
 """What Inspect calls the address: provider `openai-api/arms/<model>`."""

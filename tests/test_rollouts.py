@@ -23,8 +23,9 @@ from msm_ray.evals.agentic import AgenticEval, judge_form
 from msm_ray.evals.agentic.judge_form import judge_prompt
 from msm_ray.evals.answer_file import FILE, read_answers
 from msm_ray.evals.items import read_items
+from msm_ray.evals.verdicts import write_verdicts
 from msm_ray.placement.settings import ServeSettings
-from msm_ray.rollouts import RolloutJob, check_models, run_job, write_verdicts
+from msm_ray.rollouts import RolloutJob, check_models, run_job
 
 pytestmark = pytest.mark.real
 

@@ -85,7 +85,7 @@ def check_aft(settings: ExperimentSettings, arm: str) -> None:
 
 
 def _check_continues(midtraining: TrainSettings, aft: TrainSettings, where: str, arm: str) -> None:
-    """AFT goes on with the weights or the adapter that midtraining left (paper.md: it continues the MSM adapter)."""
+    """AFT goes on with the weights or the adapter that midtraining left (paper: it continues the MSM adapter)."""
     if aft.mode != midtraining.mode:
         raise SettingsError(
             f"{where}.mode is {aft.mode} and midtraining.mode is {midtraining.mode}: in '{arm}' AFT goes on with what "

@@ -164,7 +164,7 @@ class ArtifactStore:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Only one run writes below a root at a time: two runs in one checkpoint folder spoil both (paper.md, point 13)."""
+        """Only one run writes below a root at a time: two runs in one checkpoint folder spoil both."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / ".lock").open("a+")

@@ -86,7 +86,7 @@ def _prompts(how: Eval) -> list[str]:
 
 
 def arms_without_chats(proposal: Proposal) -> Iterator[Finding]:
-    """An arm of a base model that saw no chat can't answer: its rate would be an artifact of form (paper.md, MSM-only arm)."""
+    """An arm of a base model that saw no chat can't answer: its rate would be an artifact of form."""
     settings = proposal.settings
     if not proposal.once(never_chatted):
         return

@@ -115,7 +115,7 @@ def fits_base(proposal: Proposal) -> Iterator[Finding]:
 
 
 def steps(proposal: Proposal) -> Iterator[Finding]:
-    """Too few optimizer steps show nothing, whatever the tokens (paper.md, what hurt: point 3); nor does a rate never reached."""
+    """Too few optimizer steps show nothing, whatever the tokens; nor does a rate never reached."""
     for training in proposal.once(trainings):
         how, blocks = training.how, training.blocks
         if how.steps is None and blocks is None:

@@ -1,4 +1,4 @@
-"""The corpus of a spec: the first documents that are asked for, checked, without near-duplicates."""
+"""The corpus of a spec: the first documents that are asked for, checked, and each text once."""
 
 from __future__ import annotations
 
