@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from msm_ray.config.file import load_experiment
+from msm_ray.engines import EngineSettings
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.placement import (
     Node,
@@ -57,7 +58,7 @@ def test_ray_data_and_ray_serve_are_told_what_is_asked_for(ray_cluster: None, wo
 
     how = ServeSettings(workers=workers, cpus=8, gpus=gpus, tensor_parallel=gpus, accelerator="H200")
     asked = list(serving(how).bundles)
-    offline = _processor_config(VLLM, how, "model", 0, template={}).placement_group_config
+    offline = _processor_config(EngineSettings(engine="vllm", model="model"), how).placement_group_config
     assert offline["strategy"] == "STRICT_PACK"
     assert [_given(bundle) for bundle in offline["bundles"]] == asked
     options = LLMServer.get_deployment_options(_llm_config([Arm("tiny", "folder", "base")], how))
