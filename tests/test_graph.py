@@ -19,6 +19,8 @@ from msm_ray.graph.node import Counts, Graph, Node, extent, graph_of
 from msm_ray.graph.running import Wishes, Workplace
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.look import status
+from msm_ray.look.cleaning import removals
+from msm_ray.look.entries import read_root
 
 
 class Gardener:
@@ -378,6 +380,21 @@ def test_an_extension_that_was_killed_goes_on_and_readers_keep_what_they_took(gr
     folder, _ = ground.store.begin(node, {})  # and killed here
     assert (folder.name, ground.states(jams(5, asked=8))["harvest/all"]) == ("all@1", "missing")
     assert ground.run(jams(5, asked=8)) == ["harvest/all"]
+
+
+def test_an_interrupted_extension_of_an_older_version_is_gone_on_with_and_hides_nothing(ground: Garden) -> None:
+    """Rows are paid for: the next run finds them, readers of the first rows stand, and nothing of it is tidied away."""
+    ground.run(jams(5))
+    ground.run(jams(5, sort="bean"), new_version=True)
+    further = jams(5, asked=8)
+    folder, _ = ground.store.begin(further.nodes["harvest/all"], {})  # and killed here
+    assert folder.name == "all@1"
+    assert ground.states(further) == {"harvest/all": "missing", "jam/of-5": "present"}
+    entries = read_root(ground.store.root)
+    assert not [r for r in removals(ground.store.root, entries) if r.folder == folder]
+    assert ground.run(further) == ["harvest/all"]
+    assert sorted(f.name for f in (ground.store.root / "harvest").iterdir()) == ["all@1", "all@2"]
+    assert (folder / "row-7").exists()
 
 
 def test_rows_that_are_not_what_a_reader_took_make_it_stale(ground: Garden) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from msm_ray import progress
 from msm_ray.errors import MsmError, OutOfMeans, no_room
 from msm_ray.graph.artifacts import RECORD, Artifact, commit, is_committed
-from msm_ray.graph.node import Graph, Node
+from msm_ray.graph.node import Graph, Node, with_upstream
 from msm_ray.graph.planning import inputs_of
 from msm_ray.graph.store import ArtifactStore, Made
 
@@ -70,9 +70,7 @@ class Work(Generic[Kind]):
 
     def behind(self) -> dict[str, Artifact]:
         """All that it is made from, however far back, by key: for what tells where a result comes from."""
-        reached = {
-            key for key, node in self._making.graph.nodes.items() if key != self.node.key and _leads(node, self.node)
-        }
+        reached = with_upstream(self.node.inputs.values())
         return {key: artifact for key, artifact in self._making.artifacts.items() if key in reached}
 
     @property
@@ -114,10 +112,6 @@ class Work(Generic[Kind]):
         if not isinstance(error, MsmError):
             traceback.print_exception(error)
         say(f"{self.node.key} failed: {str(error).partition(chr(10))[0]}")
-
-
-def _leads(source: Node, node: Node) -> bool:
-    return any(each.key == source.key or _leads(source, each) for each in node.inputs.values())
 
 
 def warn_of_fewer(key: str, counts: Mapping[str, Any]) -> None:

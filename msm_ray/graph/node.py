@@ -7,7 +7,7 @@ marked `extent()` is the exception that the contract knows: how far a stage that
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -179,26 +179,31 @@ class Graph:
                 found.append((kind,))
         return found
 
-    def reaches(self, node: Node, keys: Any) -> bool:
-        """Whether a node is one of some, or is made from one of them, however far back."""
-        return node.key in keys or any(self.reaches(each, keys) for each in node.inputs.values())
-
 
 def graph_of(nodes: Sequence[Node], kinds: tuple[type[Node], ...]) -> Graph:
     """The graph of some nodes and all that they are made from, ordered by kind, and within one as they are reached.
 
     Raises ValueError where two different nodes have one key.
     """
-    found: dict[str, Node] = {}
-    for node in nodes:
-        for each in _with_inputs(node):
-            known = found.setdefault(each.key, each)
-            if known is not each and known != each:
-                raise ValueError(each.key)
+    found = with_upstream(nodes)
     return Graph({n.key: n for kind in kinds for n in found.values() if type(n) is kind}, kinds)
 
 
-def _with_inputs(node: Node) -> Iterator[Node]:
-    for each in node.inputs.values():
-        yield from _with_inputs(each)
-    yield node
+def with_upstream(nodes: Iterable[Node]) -> dict[str, Node]:
+    """Some nodes and all that they are made from, however far back: by key, each once, behind its own inputs.
+
+    Raises ValueError where two different nodes have one key.
+    """
+    found: dict[str, Node] = {}
+
+    def reach(node: Node) -> None:
+        if (known := found.get(node.key)) is None:
+            for each in node.inputs.values():
+                reach(each)
+            found[node.key] = node
+        elif known is not node and known != node:
+            raise ValueError(node.key)
+
+    for node in nodes:
+        reach(node)
+    return found

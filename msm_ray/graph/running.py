@@ -18,7 +18,7 @@ from msm_ray.graph import forcing, planning
 from msm_ray.graph.artifacts import Artifact, is_committed
 from msm_ray.graph.forcing import Forced
 from msm_ray.graph.making import Making, Told, Work, say
-from msm_ray.graph.node import Graph, Node
+from msm_ray.graph.node import Graph, Node, with_upstream
 from msm_ray.graph.planning import Planned
 from msm_ray.graph.store import ArtifactStore, Made
 
@@ -187,7 +187,7 @@ class _Group:
             version = "version" if self.new_version and not further else None
             chosen[node.key] = _Choice(node, inputs, anew or version, replaced)
         self._note_problems(problems)
-        return [choice for choice in chosen.values() if not making.graph.reaches(choice.node, problems)]
+        return [choice for choice in chosen.values() if problems.keys().isdisjoint(with_upstream([choice.node]))]
 
     def _note_problems(self, problems: dict[str, str]) -> None:
         if problems:

@@ -69,14 +69,13 @@ class ArtifactStore:
     def find(self, node: Node, inputs: Mapping[str, Made]) -> Found:
         """Look a node up. inputs: key -> what each input is now (None: not there yet)."""
         committed = self._committed(node)
-        fitting = [a for a in committed if not differences(a.record, node, inputs)]
-        for artifact in reversed(fitting):
-            found = inspected(artifact)
+        if fitting := [a for a in committed if not differences(a.record, node, inputs)]:
+            found = inspected(fitting[-1])
             return replace(found, state="missing", draft=True) if _ends_early(found, node) else found
-        draft = self._draft(node)
+        draft = self._draft(node, inputs)
         unfinished = differences(draft, node, inputs) if draft else None
         if draft and not unfinished:
-            return Found("missing", draft=True)
+            return Found("missing", self._before_it_went_on(node, draft["version"]), draft=True)
         if draft and _holds_nothing(self._folder(node, draft["version"])):
             unfinished = None  # it failed before its first row: nothing is lost by starting it anew
         if torn := [f for v in self._versions(node) if _is_torn(f := self._folder(node, v))]:
@@ -120,18 +119,17 @@ class ArtifactStore:
 
     def _make_room(self, node: Node, inputs: Mapping[str, Made], anew: str | None, replaced: int | None) -> int:
         """The version to write."""
-        versions = self._versions(node)
-        newest = self._folder(node, versions[-1]) if versions else None
-        draft = self._draft(node)
-        if newest and anew == "force":
+        versions, draft = self._versions(node), self._draft(node, inputs)
+        begun = self._folder(node, draft["version"]) if draft else None
+        if versions and anew == "force":
             version = replaced if replaced in versions else versions[-1]
             old = self._folder(node, version)
             old.rename(old.with_name(f".{old.name}.removed"))  # at once: half a folder would be taken for damage
-        elif newest and draft and not is_committed(newest) and not differences(draft, node, inputs):
-            version = versions[-1]  # go on with the unfinished try
-        elif newest and draft and not is_committed(newest) and _holds_nothing(newest):
-            version = versions[-1]
-            shutil.rmtree(newest)
+        elif draft and not differences(draft, node, inputs):
+            version = draft["version"]  # go on with the unfinished try
+        elif draft and begun and _holds_nothing(begun):
+            version = draft["version"]
+            shutil.rmtree(begun)
         elif (further := self.find(node, inputs)).artifact and further.state == "missing" and not anew:
             version = further.artifact.version
         else:
@@ -203,13 +201,17 @@ class ArtifactStore:
         folders = [(v, self._folder(node, v)) for v in self._versions(node)]
         return [Artifact(node.kind, node.name, v, f, read_record(f)) for v, f in folders if is_committed(f)]
 
-    def _draft(self, node: Node) -> dict[str, Any] | None:
-        for version in reversed(self._versions(node)):
-            folder = self._folder(node, version)
-            path = folder / DRAFT
-            if path.exists() and not is_committed(folder):
-                return of_this_format(json.loads(path.read_text(encoding="utf-8")), folder)
-        return None
+    def _draft(self, node: Node, inputs: Mapping[str, Made]) -> dict[str, Any] | None:
+        """What was begun of a node: of these settings and inputs where such a draft is there, else the newest."""
+        folders = [self._folder(node, version) for version in reversed(self._versions(node))]
+        begun = [folder for folder in folders if (folder / DRAFT).exists() and not is_committed(folder)]
+        drafts = [of_this_format(json.loads((f / DRAFT).read_text(encoding="utf-8")), f) for f in begun]
+        return next((draft for draft in drafts if not differences(draft, node, inputs)), next(iter(drafts), None))
+
+    def _before_it_went_on(self, node: Node, version: int) -> Artifact | None:
+        """What a draft was while it was whole: one that was to go further is read meanwhile as far as it was then."""
+        folder = self._folder(node, version)
+        return read_artifact(folder) if (folder / RECORD).exists() else None
 
 
 def _ends_early(found: Found, node: Node) -> bool:

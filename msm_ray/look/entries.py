@@ -87,7 +87,9 @@ def made_from(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
     """What an entry was made from, one step back: by digest, or every version of it where none has that digest any more."""
     found = []
     for key, digest in entry.inputs.items():
-        versions = [e for e in entries if e.key == key and (digest is None or e.state != "draft")]
+        # The first rows of what is going further are there, although it is a draft again.
+        drafts_too = digest is None or counted(digest) is not None
+        versions = [e for e in entries if e.key == key and (drafts_too or e.state != "draft")]
         found += [e for e in versions if is_of(digest, e)] or versions
     return found
 
