@@ -99,6 +99,7 @@ def other(value: Any) -> Any:
     return None
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # values of other types are tried
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_every_field_of_a_stage_is_part_of_what_it_is(kind: type[Node]) -> None:
     """Whoever adds a field need not remember anything; and no settings class that only says where has come in."""

@@ -132,12 +132,8 @@ def data_files(folder: Path) -> dict[str, Path]:
 def damage(folder: Path, record: Mapping[str, Any], *, every_byte: bool = False) -> dict[str, str]:
     """What in a committed folder is not what was committed: name of the file -> what is wrong with it.
 
-    Names and sizes always, content where it is cheap (`CHEAP_BYTES`) or asked for. Where the record knows no files (made by an
-    older version) there is only the digest of all of them.
+    Names and sizes always, content where it is cheap (`CHEAP_BYTES`) or asked for.
     """
-    if "files" not in record:
-        whole = not every_byte or content_digest(folder) == record["digest"]
-        return {} if whole else {"its data": "has other content"}
     there, wrong = data_files(folder), {}
     for name, (size, digest) in record["files"].items():
         path = there.pop(name, None)
