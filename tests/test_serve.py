@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -219,5 +220,8 @@ def test_adapters_are_applied_and_those_that_are_not_are_refused(
 
 def _engines() -> list[str]:
     """Engine processes among our own descendants."""
-    names = [process.name() for process in psutil.Process().children(recursive=True)]
+    names = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile, which is what we wait for
+            names.append(process.name())
     return [name for name in names if "VLLM" in name or "EngineCore" in name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -81,7 +82,15 @@ def interrupt(
 def alive(processes: list[psutil.Process], seconds: float) -> list[str]:
     """Who of them is still there after a while."""
     _, left = psutil.wait_procs(processes, timeout=seconds)
-    return [p.name() for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return [name for p in left if (name := _name_of_living(p))]
+
+
+def _name_of_living(process: psutil.Process) -> str:
+    """Empty where it is gone, at whatever moment it went."""
+    try:
+        return process.name() if process.is_running() and process.status() != psutil.STATUS_ZOMBIE else ""
+    except psutil.NoSuchProcess:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,7 @@ def tidy_up(processes: list[psutil.Process]) -> None:
     """What is left of a kill -9 ends here, as by a reboot."""
     alive(processes, 3)
     for process in processes:
-        if process.is_running():
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
