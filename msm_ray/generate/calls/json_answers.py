@@ -1,0 +1,54 @@
+"""Answers that are lists of JSON objects, as models really give them: in fences, with prose around, cut off in the middle.
+
+What is whole is taken; what is not costs itself alone (all-or-nothing parsing threw 61 finished answers away: paper.md, point 4).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def items_schema(fields: Mapping[str, Mapping[str, Any]], most: int | None = None) -> dict[str, Any]:
+    """The schema of `{"items": [{...}, ...]}`, every field needed and no other allowed: what strict servers take.
+
+    most: a bound on the number of items, for small models that never stop.
+    """
+    one = {"type": "object", "properties": dict(fields), "required": list(fields), "additionalProperties": False}
+    items: dict[str, Any] = {"type": "array", "items": one}
+    if most:
+        items["maxItems"] = most
+    return {"type": "object", "properties": {"items": items}, "required": ["items"], "additionalProperties": False}
+
+
+def read_objects(text: str) -> list[dict[str, Any]]:
+    """Every whole JSON object of the list in an answer, in order.
+
+    The list may stand under `items` or another key, in a fence, with words before and after; a list of texts gives none.
+    """
+    decoder, found, at = json.JSONDecoder(strict=False), [], 0
+    while (start := text.find("{", at)) >= 0:
+        try:
+            value, at = decoder.raw_decode(text, start)
+        except (json.JSONDecodeError, RecursionError):
+            at = start + 1  # the wrapping of an answer that was cut off, or prose: what is inside may be whole
+            continue
+        found += _inner(value)
+    return found
+
+
+def _inner(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The objects of a list that an object wraps, or the object itself."""
+    lists = [each for each in value.values() if isinstance(each, list) and each and isinstance(each[0], dict)]
+    if len(lists) == 1 and len(value) == 1:
+        return [each for each in lists[0] if isinstance(each, dict)]
+    return [] if list(value) == ["items"] else [dict(value)]
+
+
+def texts_of(item: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str] | None:
+    """The fields of an item as stripped texts; None where one is missing, empty or no text."""
+    values = {name: item.get(name) for name in fields}
+    if not all(isinstance(value, str) and value.strip() for value in values.values()):
+        return None
+    return {name: str(value).strip() for name, value in values.items()}
