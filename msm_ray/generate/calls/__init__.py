@@ -50,7 +50,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request. values: the prompt's slots; known: what reading the answer needs; sample: which of several answers to one prompt."""
+    """A request. values: the prompt's slots; known: what reading the answer needs; sample: which of several answers to it."""
 
     call: Call
     values: Mapping[str, str]
