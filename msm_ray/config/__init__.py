@@ -18,6 +18,7 @@ from msm_ray.config.names import check_names
 from msm_ray.evals.registry import EvalSettings
 from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.document_settings import DocumentSettings
+from msm_ray.generate.writer_settings import WriterSettings
 from msm_ray.models import BaseSettings
 from msm_ray.placement.settings import ClusterSettings
 from msm_ray.report.settings import ReportSettings
@@ -49,6 +50,8 @@ class ExperimentSettings(Settings):
     of chats with `thinking` has its own way. Paper: Qwen3 without thinking for the arms without chain of thought."""
     specs: dict[str, str] = {}
     """Spec files, by names of your own (specs/README.md says how to write one). Paper: 342 to 3,039 words."""
+    writer: WriterSettings = WriterSettings()
+    """Who writes outlines, documents and chats, said once. Paper: Claude Opus 4.6 for all of it."""
     documents: DocumentSettings = DocumentSettings()
     """How documents about every spec are written."""
     corpora: dict[str, DocumentSettings] = {}

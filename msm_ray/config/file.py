@@ -23,6 +23,7 @@ from msm_ray.config.paths import (
 )
 from msm_ray.errors import SettingsError
 from msm_ray.evals.registry import TASKS
+from msm_ray.generate.writer_settings import WriterSettings
 from msm_ray.yaml_tree import At, read_tree
 
 
@@ -162,7 +163,11 @@ def _read(path: Path) -> str:
 
 
 def _inherit(tree: dict) -> None:
-    """A corpus says only what differs from `documents`, a group of arms only what differs from `aft`."""
+    """A section says only what differs: `documents` from `writer`, a corpus from `documents`, a group of arms from `aft`."""
+    writer = tree.get("writer")
+    if isinstance(writer, dict) and isinstance(tree.get("documents") or {}, dict):
+        shared = {key: value for key, value in writer.items() if key in WriterSettings.inherited}
+        tree["documents"] = _over(shared, tree.get("documents") or {})
     corpora, groups = tree.get("corpora") or {}, tree.get("groups") or {}
     if isinstance(corpora, dict):
         tree["corpora"] = {spec: _over(tree.get("documents"), own) for spec, own in corpora.items()}

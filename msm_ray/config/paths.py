@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from msm_ray.config import ExperimentSettings
+from msm_ray.generate.writer_settings import WriterSettings
 from msm_ray.yaml_tree import At
 
 
@@ -20,17 +21,24 @@ def dotted(at: At) -> str:
 
 
 def inherited_from(at: At) -> list[At]:
-    """What a corpus does not say is said by `documents`, what a group does not say by `aft`."""
+    """What a corpus does not say is said by `documents`, what that does not by `writer`, what a group does not say by `aft`.
+
+    The nearest first.
+    """
     if at[:1] == ("corpora",) and len(at) > 2:
-        return [("documents", *at[2:])]
+        return [above := ("documents", *at[2:]), *inherited_from(above)]
+    if at[:1] == ("documents",) and len(at) > 1 and at[1] in WriterSettings.inherited:
+        return [("writer", *at[1:])]
     return [at[2:]] if at[:1] == ("groups",) and len(at) > 3 else []
 
 
 def heirs_of(tree: dict, at: At) -> list[At]:
-    """Where a setting of `documents` or `aft` is inherited to; the other way round than `inherited_from`."""
+    """Where a setting of `writer`, `documents` or `aft` is inherited to; the other way round than `inherited_from`."""
     corpora, groups = tree.get("corpora") or {}, tree.get("groups") or {}
+    of_documents: list[At] = [("corpora", name) for name in corpora]
     heirs: dict[str, list[At]] = {
-        "documents": [("corpora", name) for name in corpora],
+        "writer": [("documents",), *of_documents],
+        "documents": of_documents,
         "aft": [("groups", name, "aft") for name in groups],
     }
     return [(*heir, *at[1:]) for heir in heirs.get(str(at[0]), [])] if len(at) > 1 else []
