@@ -26,7 +26,8 @@ def inherited_from(at: At) -> list[At]:
     The nearest first.
     """
     if at[:1] == ("corpora",) and len(at) > 2:
-        return [above := ("documents", *at[2:]), *inherited_from(above)]
+        above: At = ("documents", *at[2:])
+        return [above, *inherited_from(above)]
     if at[:1] == ("documents",) and len(at) > 1 and at[1] in WriterSettings.inherited:
         return [("writer", *at[1:])]
     return [at[2:]] if at[:1] == ("groups",) and len(at) > 3 else []

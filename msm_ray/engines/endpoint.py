@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from msm_ray.engines import Engine, EngineSettings, carried
+from msm_ray.engines.spending import Spending, dollars, most_dollars
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.failures import LOST, SPENT, classify
 from msm_ray.placement.settings import WorkerSettings
@@ -28,10 +29,11 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 Answer = dict[str, Any]
 
 
-def endpoint_engine(settings: EngineSettings, workers: WorkerSettings) -> Engine:
+def endpoint_engine(settings: EngineSettings, workers: WorkerSettings, spending: Spending | None = None) -> Engine:
     """An engine that asks `settings.url`; `workers.workers` actors with `in_flight` batches each in flight.
 
-    `chat_template_kwargs` are sent along where there are some, for a server that renders by a chat template.
+    spending: what all requests may cost together; needs prices. `chat_template_kwargs` are sent along where there are some, for a
+    server that renders by a chat template.
 
     Raises SettingsError without address or model, PreflightError without the key that `key_variable` names (servers on
     this machine need none).
@@ -46,13 +48,18 @@ def endpoint_engine(settings: EngineSettings, workers: WorkerSettings) -> Engine
             f"{where}.engine is `endpoint` and {where}.model is missing: name the model as the address knows it."
         )
     key = _key(settings)
+    if spending and spending.limit is not None and settings.prices is None:
+        raise SettingsError(
+            f"writer.spend_limit is set and the prices of {settings.model} are not known; give {where}.prices"
+        )
 
     def run(prompts: Dataset) -> Dataset:
         import ray
 
+        account = spending.open() if spending and settings.prices else None
         return prompts.map_batches(
             _Asker,
-            fn_constructor_kwargs={"settings": settings, "key": ray.put(key)},
+            fn_constructor_kwargs={"settings": settings, "key": ray.put(key), "account": account},
             batch_size=settings.batch_size,
             compute=ray.data.ActorPoolStrategy(
                 size=workers.workers, max_tasks_in_flight_per_actor=2 * settings.in_flight
@@ -78,10 +85,11 @@ def _key(settings: EngineSettings) -> str:
 class _Asker:
     """Asks for the rows of a batch at the same time. Stops asking once the means are spent."""
 
-    def __init__(self, settings: EngineSettings, key: Any):
+    def __init__(self, settings: EngineSettings, key: Any, account: Any = None):
         import ray
         from openai import AsyncOpenAI
 
+        self.settings, self.account = settings, account
         self.seconds, self.tries = settings.request_seconds, settings.request_tries
         self.client = AsyncOpenAI(
             base_url=settings.url, api_key=ray.get(key), max_retries=0, timeout=settings.request_seconds
@@ -108,10 +116,16 @@ class _Asker:
         for attempt in range(self.tries):
             if self.spent:
                 return _failed(self.spent, SPENT)
+            if refused := await self._put_aside(row):
+                self.spent = refused
+                return _failed(refused, SPENT)
             try:
-                return await asyncio.wait_for(self._ask(row), self.seconds)
+                answer = await asyncio.wait_for(self._ask(row), self.seconds)
+                await self._pay(row, answer)
+                return answer
             except Exception as problem:  # every kind of failure becomes a reason in its row, or ends the run
                 error, failure, again = classify(problem)
+                await self._pay(row, None, owed=again and not hasattr(problem, "status_code"))
                 if failure == SPENT:
                     self.spent = error
                 if not again:
@@ -119,6 +133,23 @@ class _Asker:
                 if attempt + 1 < self.tries:
                     await asyncio.sleep(wait_before(attempt, problem))
         return _failed(error, failure)
+
+    async def _put_aside(self, row: dict[str, Any]) -> str:
+        """Put the most that a request can cost aside; why not, where the limit would be passed."""
+        return await self.account.put_aside.remote(most_dollars(self.settings, row)) if self.account else ""
+
+    async def _pay(self, row: dict[str, Any], answer: Answer | None, owed: bool = True) -> None:
+        """Note what a request cost. Where nobody says (no usage, or no answer came back in time) it is the most that it can."""
+        if self.account is None:
+            return
+        most = most_dollars(self.settings, row)
+        counted = answer and answer["num_generated_tokens"]
+        cost = (
+            dollars(self.settings, answer["num_input_tokens"], answer["num_generated_tokens"])
+            if answer and counted
+            else most * owed
+        )
+        await self.account.settle.remote(most, cost, {"model": self.model, "id": row["id"]})
 
     async def _ask(self, row: dict[str, Any]) -> Answer:
         sampling = {key: row[key] for key in ("temperature", "top_p", "max_tokens")}

@@ -1,25 +1,24 @@
 """Recorded completions instead of a model: for tests, for what was written elsewhere, for parsing anew without paying again.
 
-A JSONL or Parquet file; each row has its text under `completion`, `raw` or `text`, and may have `id` (the row it belongs
-to), `finish_reason`, `num_input_tokens`, `num_generated_tokens`, and columns that `EngineSettings.recorded` names (such as a
-document's `type`, kept as provenance). Without ids, recordings go to the rows in order.
+A JSONL or Parquet file, or a folder of such; each row has its text under `completion`, `raw` or `text`, and may have `id` (of
+the request that it answers, `calls.request_id`, or of the row that it belongs to), `finish_reason`, `num_input_tokens`,
+`num_generated_tokens`, and columns that `EngineSettings.recorded` names (such as a document's `type`, kept as provenance).
+Without ids, recordings go to the rows in order. A lookup needs no pipeline: it is done where rows are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from msm_ray.engines import Engine, EngineSettings, carried
+from msm_ray.engines import EngineSettings, carried
+from msm_ray.errors import SettingsError
 from msm_ray.failures import REFUSED
 from msm_ray.rows.files import NO_UNICODE, Form, as_unicode, is_unicode, shown, sound_rows
 from msm_ray.rows.schemas import Row
 
-if TYPE_CHECKING:
-    from ray.data import Dataset
-
+NOT_RECORDED = "no recorded completion"
 TEXT_KEYS = ("completion", "raw", "text")
 COUNTS = ("num_input_tokens", "num_generated_tokens")
 
@@ -60,18 +59,22 @@ RECORDING = Form(
 )
 
 
-def replay_engine(settings: EngineSettings) -> Engine:
-    """An engine that answers from the recording `settings.replay`. Raises SettingsError when that cannot be read."""
+def answered_here(settings: EngineSettings, rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows answered from the recording `settings.replay`, by a lookup in this process.
+
+    Raises SettingsError when the recording cannot be read.
+    """
     recorded = read_recording(Path(settings.replay or ""))
     by_id = {row["id"]: row for row in recorded} if _has_id(recorded[0]) else None
+    for row in rows:
+        yield recorded_answer(row, _find(row, recorded, by_id), settings.recorded)
 
-    def run(prompts: Dataset) -> Dataset:
-        import ray
 
-        reference = ray.put((recorded, by_id))  # once a run, not once a task
-        return prompts.map(partial(_answer, reference=reference, own=settings.recorded))
-
-    return run
+def _find(row: Row, recorded: Sequence[Row], by_id: dict[str, Row] | None) -> Row | None:
+    """By the prompt that was answered (`request`), by the row's id, or by its place."""
+    if by_id is None:
+        return _at(recorded, row["position"])
+    return by_id.get(row.get("request") or "") or by_id.get(row["id"])
 
 
 def count_recorded(path: Path) -> int:
@@ -79,23 +82,38 @@ def count_recorded(path: Path) -> int:
     return len(read_recording(path))
 
 
+def has_requests(path: Path) -> bool:
+    """Whether answers are found by what was asked, so that they can answer any call, and not by their places."""
+    return _has_id(read_recording(path)[0])
+
+
 def read_recording(path: Path) -> list[Row]:
-    """The rows of a recording, each with its text under `completion`. Raises SettingsError naming file and line."""
-    return [{**row, "completion": recorded_text(row)} for row in sound_rows(path, RECORDING)]
+    """The rows of a recording, each with its text under `completion`; those of every file of a folder, by name.
+
+    Raises SettingsError naming file and line.
+    """
+    return [
+        {**row, "completion": recorded_text(row)}
+        for file in recording_files(path)
+        for row in sound_rows(file, RECORDING)
+    ]
 
 
-def _answer(row: dict[str, Any], reference: Any, own: tuple[str, ...]) -> dict[str, Any]:
-    import ray
-
-    recorded, by_id = ray.get(reference)
-    return recorded_answer(row, by_id.get(row["id"]) if by_id is not None else _at(recorded, row["position"]), own)
+def recording_files(path: Path) -> list[Path]:
+    """The files of a recording: itself, or those in a folder. Raises SettingsError for a folder without any."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(each for each in path.iterdir() if each.name.endswith((".jsonl", ".jsonl.gz", ".parquet")))
+    if not files:
+        raise SettingsError(f"{path}: no recording in this folder (.jsonl, .jsonl.gz or .parquet)")
+    return files
 
 
 def recorded_answer(row: Row, found: Row | None, own: tuple[str, ...] = ()) -> Row:
     """A prompt's row with the completion that was found for it, or with why there is none. own: columns that it may change."""
     kept = carried(row)
     if found is None:
-        return kept | _completion("", "", 0, 0, "no recorded completion")
+        return kept | _completion("", "", 0, 0, NOT_RECORDED)
     if not is_unicode(found["completion"]):
         return kept | _completion("", "", 0, 0, f"the recorded completion is {NO_UNICODE}")
     return (
@@ -111,7 +129,7 @@ def recorded_answer(row: Row, found: Row | None, own: tuple[str, ...] = ()) -> R
     )
 
 
-def _at(recorded: list[dict[str, Any]], position: int) -> dict[str, Any] | None:
+def _at(recorded: Sequence[Row], position: int) -> dict[str, Any] | None:
     return recorded[position] if position < len(recorded) else None
 
 

@@ -16,6 +16,7 @@ class EngineSettings:
     endpoint's name of them.
     chat: rows have `messages`, else a text to go on from. structured: every row has a `json_schema`. seed: of the whole engine.
     replay: the file of recordings; recorded: columns that a recording may say otherwise than the row that it answers.
+    prices: dollars per million tokens of prompts and of answers.
     section: of the experiment file that all this was said in, for errors.
     """
 
@@ -33,6 +34,7 @@ class EngineSettings:
     in_flight: int = 4
     request_seconds: float = 600
     request_tries: int = 6
+    prices: tuple[float, float] | None = None
     section: str = "documents"
 
     @property

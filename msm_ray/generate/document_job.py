@@ -12,16 +12,19 @@ from msm_ray.engines import EngineSettings
 from msm_ray.engines.replay import count_recorded
 from msm_ray.generate.document_settings import DocumentContent, DocumentWhere
 from msm_ray.generate.outline import Idea, Outline, list_ideas
+from msm_ray.generate.writer import Who, Writer
 from msm_ray.spec import Spec
 from msm_ray.worlds import World
+
+RECORDED = ("type",)
+"""What a recorded document may say of itself: fixtures were written from fixed lists of types."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentJob:
     """One spec's documents. out: its stage folder. documents: how many at most.
 
-    model: the writer's weights (folder or hub id) or the endpoint's model; chat_template_kwargs: the experiment's, with which a
-    writer that chats is asked.
+    content, where, model, chat_template_kwargs: of a writer that writes alone (`Writer`); sharers: of several, all of them.
     """
 
     out: Path
@@ -33,25 +36,33 @@ class DocumentJob:
     documents: int
     model: str = ""
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    sharers: tuple[Writer, ...] = ()
 
-    def engine(self, attempt: int = 0) -> EngineSettings:
-        """Who writes, at a try: the engine's seed is another at each."""
-        content, where = self.content, self.where
-        return EngineSettings(
-            engine=content.engine,
+    @property
+    def writers(self) -> tuple[Writer, ...]:
+        """Who writes: one, or several with shares."""
+        alone = Writer(
+            who=Who.of(self.content),
+            where=self.where,
             model=self.model,
-            chat=content.ask == "chat",
-            chat_template_kwargs=tuple(self.chat_template_kwargs.items()),
-            seed=content.sampling.seed + attempt,
-            url=where.url,
-            key_variable=where.key_variable,
-            replay=content.replay,
-            recorded=("type",),
-            batch_size=where.batch_size,
-            in_flight=where.in_flight,
-            request_seconds=where.request_seconds,
-            request_tries=where.request_tries,
+            chat_template_kwargs=self.chat_template_kwargs,
+            section="documents",
         )
+        return self.sharers or (alone,)
+
+    def writer_of(self, key: str) -> Writer:
+        """Who writes the row with this id: drawn by the id, in proportion to the shares."""
+        writers = self.writers
+        place = int(key[:12], 16) / 16**12 * sum(writer.share for writer in writers)
+        for writer in writers:
+            place -= writer.share
+            if place < 0:
+                return writer
+        return writers[-1]
+
+    def engine(self, round_: int = 0) -> EngineSettings:
+        """The engine of the (first) writer in a round."""
+        return self.writers[0].engine(round_, recorded=RECORDED)
 
     def ideas(self) -> list[Idea]:
         """The ideas that will be written: at most `documents`, and with recordings no more than there are."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
-from msm_ray.engines import DETERMINISTIC
+from msm_ray.engines import DETERMINISTIC, EngineSettings
+from msm_ray.engines.offline import composed
 from msm_ray.errors import MsmError, QualityGateError
 from msm_ray.failures import Ledger
-from msm_ray.generate.document_job import DocumentJob, row_id
+from msm_ray.generate.asking import AGAIN, Render
+from msm_ray.generate.calls import request_id
+from msm_ray.generate.document_job import RECORDED, DocumentJob, row_id
 from msm_ray.generate.outline import Idea
 from msm_ray.generate.parsing import parse_document
 from msm_ray.generate.shards import FixedShards, GrowingShards
 from msm_ray.rows.schemas import Row
 from msm_ray.rows.tables import read_rows
+from msm_ray.spec import Spec
+from msm_ray.worlds import World
 
-AGAIN = "What is written is safe; put it right and give the same command again."
 ENGINE_FAILED = "engine: "
 
 
@@ -23,7 +28,7 @@ class JobRows:
 
     def __init__(self, number: int, job: DocumentJob):
         self.number, self.job = number, job
-        ideas, self.generator = job.ideas(), job.engine().generator
+        ideas = job.ideas()
         self.fixed = job.content.engine in DETERMINISTIC
         self.shards: FixedShards | GrowingShards = (
             FixedShards(job.out, len(ideas)) if self.fixed else GrowingShards(job.out)
@@ -40,11 +45,13 @@ class JobRows:
         self.settled = len(self.rows) - len(self.pending())
 
     def _row(self, idea: Idea, copies: Counter[str]) -> Row:
-        spec, version, sampling = self.job.spec, self.job.world.prompt_version, self.job.content.sampling
+        spec, version = self.job.spec, self.job.world.prompt_version
         plain = row_id(spec, idea, version)
         copies[plain] += 1
+        key = row_id(spec, idea, version, copies[plain] - 1)
+        who = self.job.writer_of(key).who
         return {
-            "id": row_id(spec, idea, version, copies[plain] - 1),
+            "id": key,
             "job": self.number,
             "position": idea.position,
             "spec_digest": spec.digest,
@@ -54,9 +61,9 @@ class JobRows:
             "idea": idea.text,
             "assertion": idea.assertion,
             "angle": idea.angle,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
+            "temperature": who.temperature,
+            "top_p": who.top_p,
+            "max_tokens": who.max_tokens,
         }
 
     def pending(self) -> list[Row]:
@@ -67,6 +74,37 @@ class JobRows:
             row for key, row in self.rows.items() if key not in self.done and self.tries[key] < self.job.where.attempts
         ]
         return [row | {"attempt": self.tries[row["id"]] + 1} for row in left]
+
+    @property
+    def attempts(self) -> int:
+        """Tries of a document."""
+        return self.job.where.attempts
+
+    @property
+    def no_progress_minutes(self) -> float:
+        """Without a document for so long the asking stops."""
+        return self.job.where.no_progress_minutes
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is a document already."""
+        return bool(self.done)
+
+    def engine(self, row: Row, round_: int) -> EngineSettings:
+        """The engine of the writer whose share the row is."""
+        return self.job.writer_of(row["id"]).engine(round_, recorded=RECORDED)
+
+    def render(self, asked: EngineSettings) -> Render:
+        """Prompts with the spec in them are made where they are needed."""
+        return partial(prompt_columns, asked, self.job.spec, self.job.world)
+
+    def tick(self) -> None:
+        """Write what is due."""
+        self.shards.tick()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.shards.flush()
 
     def problem(self, stopped: MsmError | None) -> MsmError | None:
         """Why this is not the whole: the asking was stopped, rows were lost, or too many were refused for their own sake."""
@@ -115,17 +153,33 @@ class JobRows:
             row
             | {
                 "text": text,
+                "tokens": text_tokens(text or "", row["completion"], row["num_generated_tokens"]),
                 "reason": reason,
                 "raw": row["completion"],
                 "spec": job.spec.name,
-                "engine": job.content.engine,
-                "generator": self.generator,
+                "engine": job.writer_of(row["id"]).who.engine,
+                "generator": job.writer_of(row["id"]).generator,
                 "prompt_version": job.world.prompt_version,
-                "temperature": job.content.sampling.temperature,
             },
             row["position"],
         )
         return text is not None or self.fixed or self.tries[row["id"]] == job.where.attempts
+
+
+def prompt_columns(asked: EngineSettings, spec: Spec, world: World, row: Row) -> Row:
+    """What an engine needs to answer for a document: the prompt or, where no model writes, the answer that goes with it."""
+    if asked.engine == "offline":
+        return composed(lambda: world.plain_document(spec, row))
+    prompt = world.document_prompt(spec, row)
+    messages = [{"role": "user", "content": prompt}]
+    if asked.engine == "replay":
+        return {"request": request_id("documents", messages), "messages": messages}
+    return {"messages": messages} if asked.chat else {"prompt": prompt}
+
+
+def text_tokens(text: str, raw: str, generated: int) -> int | None:
+    """Tokens of a document without its plan: its share of what was generated, by characters. None where nobody counted."""
+    return round(generated * min(1.0, len(text) / len(raw))) if generated and raw else None
 
 
 def accepted(job: DocumentJob) -> list[Row]:

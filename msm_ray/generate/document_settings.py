@@ -19,6 +19,7 @@ class DocumentContent(WriterContent):
     }
     """Settings that are gone, and what says the same now."""
 
+
 class DocumentExtent(Settings):
     """How far: what is written is the same however many there are, and who reads documents says how many they take."""
 

@@ -8,31 +8,19 @@ network is written nowhere: its job has failed, and the next call asks again.
 
 from __future__ import annotations
 
-import itertools
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
-
-import pyarrow as pa
+from collections.abc import Callable, Sequence
 
 from msm_ray import progress
-from msm_ray.engines import DETERMINISTIC, EngineSettings
-from msm_ray.engines.choosing import build_engine
-from msm_ray.engines.offline import composed
+from msm_ray.engines import EngineSettings
+from msm_ray.engines.spending import Spending
 from msm_ray.errors import MsmError, OutOfMeans
+from msm_ray.generate.asking import ask
 from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_rows import ENGINE_FAILED, JobRows
-from msm_ray.generate.rounds import Round
 from msm_ray.placement.settings import WorkerSettings
 from msm_ray.rows.dataset_card import write_documents_card
-from msm_ray.rows.schemas import Row
 from msm_ray.rows.tables import read_rows
-from msm_ray.spec import Spec
-from msm_ray.worlds import World
-
-if TYPE_CHECKING:
-    from ray.data import Dataset
 
 Counts = dict[str, int | float | str]
 
@@ -42,6 +30,7 @@ def write_all_documents(
     workers: WorkerSettings,
     on_finished: Callable[[DocumentJob, Counts], None] = lambda job, counts: None,
     on_failed: Callable[[DocumentJob, MsmError], None] | None = None,
+    spending: Spending | None = None,
 ) -> list[Counts]:
     """Write the documents of every job, those with the same engine settings through one engine; counts in the jobs' order.
 
@@ -49,12 +38,12 @@ def write_all_documents(
     raised in the end: StageError where rows were lost (what is written stays, and the same call goes on), QualityGateError
     where the engine refused too many for their own sake. OutOfMeans (quota, credentials, disk) is always raised, at once.
     """
-    groups: dict[EngineSettings, list[DocumentJob]] = {}
+    groups: dict[tuple[EngineSettings, ...], list[DocumentJob]] = {}
     failures: list[MsmError] = []
     for job in jobs:
-        groups.setdefault(job.engine(), []).append(job)
+        groups.setdefault(tuple(writer.engine() for writer in job.writers), []).append(job)
     for group in groups.values():
-        for job, failure in zip(group, _write_group(group, workers), strict=True):
+        for job, failure in zip(group, _write_group(group, workers, spending), strict=True):
             if failure is None:
                 on_finished(job, _with_card(job))
                 continue
@@ -88,68 +77,28 @@ def document_counts(job: DocumentJob) -> Counts:
 def _with_card(job: DocumentJob) -> Counts:
     """Write the card of a job that is whole; returns what it holds."""
     counts = document_counts(job)
-    by = {"generator": job.engine().generator, "prompt": job.world.prompt_version}
+    by = {
+        "generator": ", ".join(writer.generator for writer in job.writers),
+        "prompt": job.world.prompt_version,
+    }
     facts = {"spec digest": job.spec.digest, **by, **counts}
     write_documents_card(job.out, job.spec.name, facts)
     return counts
 
 
-def _write_group(jobs: list[DocumentJob], workers: WorkerSettings) -> list[MsmError | None]:
-    """Write the jobs of one engine; for each, why it is not whole, if it is not."""
+def _write_group(
+    jobs: list[DocumentJob], workers: WorkerSettings, spending: Spending | None = None
+) -> list[MsmError | None]:
+    """Write the jobs of the same writers; for each, why it is not whole, if it is not."""
     tables = [JobRows(number, job) for number, job in enumerate(jobs)]
     stopped: MsmError | None = None
     asked, settled = sum(len(table.rows) for table in tables), sum(table.settled for table in tables)
     try:
         with progress.task("", asked, "documents", done=settled, waits_for="the engine to start") as work:
-            _ask_in_rounds(tables, workers, work)
+            ask(tables, workers, work, spending)
     except MsmError as error:
         stopped = error
     return [table.problem(stopped) for table in tables]
-
-
-def _ask_in_rounds(tables: list[JobRows], workers: WorkerSettings, work: progress.Task) -> None:
-    """All attempts: a round for what is missing, then one for what was rejected, and so on."""
-    jobs = [table.job for table in tables]
-    rounds = 1 if jobs[0].content.engine in DETERMINISTIC else max(job.where.attempts for job in jobs)
-    for attempt in range(rounds):
-        rows = [row for table in tables for row in table.pending()]
-        if not rows:
-            break
-        engine = build_engine(jobs[0].engine(attempt), workers)
-        dataset = _prompt_dataset(rows, jobs)
-        logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when it is imported
-        Round(tables, work).collect(engine(dataset), jobs[0].where.no_progress_minutes)
-
-
-def _prompt_dataset(rows: list[Row], jobs: list[DocumentJob]) -> Dataset:
-    """The rows as a dataset of small blocks (one batch each, so that results stream), prompts rendered in Ray tasks."""
-    import ray
-
-    # A list a worker gets once; a prompt with a whole spec in it exists only while its row is on the way.
-    context = ray.put([(job.spec, job.world) for job in jobs])
-    asked = jobs[0].engine()
-
-    def render(row: Row) -> Row:
-        spec, world = ray.get(context)[row["job"]]
-        return row | prompt_columns(asked, spec, world, row)
-
-    blocks = [pa.Table.from_pylist(list(part)) for part in _batched(rows, asked.batch_size)]
-    dataset = ray.data.from_arrow(blocks)
-    return dataset if asked.engine == "replay" else dataset.map(render)
-
-
-def prompt_columns(asked: EngineSettings, spec: Spec, world: World, row: Row) -> Row:
-    """What an engine needs to answer for a document: the prompt or, where no model writes, the answer that goes with it."""
-    if asked.engine == "offline":
-        return composed(lambda: world.plain_document(spec, row))
-    prompt = world.document_prompt(spec, row)
-    return {"messages": [{"role": "user", "content": prompt}]} if asked.chat else {"prompt": prompt}
-
-
-def _batched(rows: list[Row], size: int) -> Iterable[tuple[Row, ...]]:
-    iterator = iter(rows)
-    while batch := tuple(itertools.islice(iterator, size)):
-        yield batch
 
 
 def _short(reason: str) -> str:

@@ -8,44 +8,68 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA, Row
+import pyarrow as pa
+
+from msm_ray.rows.schemas import DOCUMENT_SCHEMA, RAW_SCHEMA, REJECTED_SCHEMA, Row
 from msm_ray.rows.tables import clean, count_rows, write_table
+
+
+class GrowingTable:
+    """Parquet files of one folder that grow: a next file when `rows` have come or `seconds` have passed since the last."""
+
+    def __init__(self, folder: Path, schema: pa.Schema, rows: int = 256, seconds: float = 5.0):
+        self.folder, self.schema, self.rows, self.seconds = folder, schema, rows, seconds
+        self.waiting: list[Row] = []
+        self.flushed = time.monotonic()
+
+    def add(self, row: Row) -> None:
+        """Take a row."""
+        self.waiting.append(row)
+
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        late = bool(self.waiting) and time.monotonic() - self.flushed >= self.seconds
+        return late or len(self.waiting) >= self.rows
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self.waiting:
+            write_table(self.folder / f"part-{_next_number(self.folder):06d}.parquet", self.waiting, self.schema)
+            self.waiting.clear()
+        self.flushed = time.monotonic()
 
 
 class GrowingShards:
     """Shards of sampled rows, in order of completion: flushed when `rows` have come or `seconds` have passed.
 
-    Accepted rows go to `data/`, others to `rejected/`. What a kill can cost is what came since the last flush.
+    Accepted rows go to `data/`, what the writer really answered to `raw/`, others to `rejected/`. What a kill can cost is what
+    came since the last flush.
     """
 
     def __init__(self, out: Path, rows: int = 256, seconds: float = 5.0):
-        self.out, self.rows, self.seconds = out, rows, seconds
-        self.accepted: list[Row] = []
-        self.rejected: list[Row] = []
-        self.flushed = time.monotonic()
+        self.accepted = GrowingTable(out / "data", DOCUMENT_SCHEMA, rows, seconds)
+        self.rejected = GrowingTable(out / "rejected", REJECTED_SCHEMA, rows, seconds)
+        self.raw = GrowingTable(out / "raw", RAW_SCHEMA, rows, seconds)
         clean(out)
 
     def add(self, row: Row, position: int) -> None:
         """Take one finished row; a `reason` marks it as rejected. `position` plays no part here."""
-        (self.rejected if row.get("reason") else self.accepted).append(row)
+        if row.get("reason"):
+            self.rejected.add(row)
+        else:
+            self.accepted.add(row)
+            self.raw.add(row)
         self.tick()
 
     def tick(self) -> None:
         """Flush what is due; called also while nothing comes."""
-        waiting = len(self.accepted) + len(self.rejected)
-        if waiting >= self.rows or (waiting and time.monotonic() - self.flushed >= self.seconds):
+        if self.accepted.due() or self.rejected.due():
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
-        for folder, rows, schema in (
-            (self.out / "data", self.accepted, DOCUMENT_SCHEMA),
-            (self.out / "rejected", self.rejected, REJECTED_SCHEMA),
-        ):
-            if rows:
-                write_table(folder / f"part-{_next_number(folder):06d}.parquet", rows, schema)
-                rows.clear()
-        self.flushed = time.monotonic()
+        """Write what waits, the accepted rows last: they are what is never asked for again."""
+        for table in (self.raw, self.rejected, self.accepted):
+            table.flush()
 
 
 class FixedShards:

@@ -1,4 +1,4 @@
-"""Who writes, and how a writer is asked: said once for an experiment (`writer`), and otherwise for a single call (`writer.calls`)."""
+"""Who writes, and how a writer is asked: said once for an experiment (`writer`), otherwise for a call (`writer.calls`)."""
 
 from __future__ import annotations
 
@@ -146,8 +146,8 @@ class WriterSettings(WriterWhere, WriterContent):
     """What `documents` takes from here where it says nothing itself."""
 
     calls: dict[str, CallSettings] = {}
-    """Per call of the method (domains, subdomains, assertions, types, ideas, chat-domains, questions, responses, filter, ...; `msm plan`
-    lists them), what differs: a cheaper model for judging, another temperature."""
+    """Per call of the method (domains, subdomains, assertions, types, ideas, questions, responses, filter, ...; `msm plan` lists
+    them), what differs: a cheaper model for judging, another temperature."""
     spend_limit: Dollars | None = None
-    """Dollars that all writing under this root may cost together; requests are held back before it could be passed. Needs `prices`
-    of every writer behind an endpoint. None: no limit."""
+    """Dollars that all writing under this root may cost together; requests are held back before it could be passed. Needs
+    `prices` of every writer behind an endpoint. None: no limit."""

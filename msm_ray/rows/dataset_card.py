@@ -31,6 +31,8 @@ COLUMNS: Mapping[str, str] = {
     "generator": "the writer's model",
     "prompt_version": "wording of the writer's prompt",
     "temperature": "temperature of sampling",
+    "top_p": "share of the likeliest words that was sampled from",
+    "tokens": "tokens of the text, without the writer's plan (by its share of the answer's characters); empty: not counted",
     "attempt": "which try gave the text, from 1",
     "num_input_tokens": "tokens of the prompt",
     "num_generated_tokens": "tokens that the writer generated",

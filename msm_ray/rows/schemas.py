@@ -22,12 +22,39 @@ DOCUMENT_SCHEMA = pa.schema(
         ("generator", pa.string()),
         ("prompt_version", pa.string()),
         ("temperature", pa.float64()),
+        ("top_p", pa.float64()),
         ("attempt", pa.int64()),
+        ("tokens", pa.int64()),
         ("num_input_tokens", pa.int64()),
         ("num_generated_tokens", pa.int64()),
     ]
 )
 REJECTED_SCHEMA = DOCUMENT_SCHEMA.append(pa.field("reason", pa.string())).append(pa.field("raw", pa.string()))
+RAW_SCHEMA = pa.schema(
+    [("id", pa.string()), ("attempt", pa.int64()), ("raw", pa.string()), ("finish_reason", pa.string())]
+)
+"""What a writer really answered for rows that were accepted, so that they can be read anew without paying."""
+ANSWER_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("call", pa.string()),
+        ("about", pa.string()),
+        ("reason", pa.string()),
+        ("raw", pa.string()),
+        ("finish_reason", pa.string()),
+        ("prompt", pa.string()),
+        ("engine", pa.string()),
+        ("generator", pa.string()),
+        ("prompt_version", pa.string()),
+        ("temperature", pa.float64()),
+        ("top_p", pa.float64()),
+        ("max_tokens", pa.int64()),
+        ("attempt", pa.int64()),
+        ("num_input_tokens", pa.int64()),
+        ("num_generated_tokens", pa.int64()),
+    ]
+)
+"""Every answer to a call (`generate/calls`), usable or not."""
 CHAT_SCHEMA = pa.schema(
     [
         ("id", pa.string()),

@@ -91,6 +91,6 @@ def count_rows(path: Path) -> int:
 
 def clean(out: Path) -> None:
     """Remove temporary files that a killed writer left."""
-    for folder in (out, out / "data", out / "rejected"):
+    for folder in (out, out / "data", out / "rejected", out / "raw", out / "answers"):
         for path in folder.glob(".*.tmp"):
             path.unlink()

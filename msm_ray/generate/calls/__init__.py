@@ -36,7 +36,8 @@ class Call:
 
     read: (answer without its reasoning, `Asked.known`) -> value and "", or None and a reason of a few words (counted as it is).
     schema: JSON schema that the answer has to keep to, where it is JSON. takes_part: an answer that was cut off is read all the
-    same, for what is whole in it. temperature, max_tokens: where the experiment says nothing else.
+    same, for what is whole in it. keeps_reasoning: `read` gets the whole answer, reasoning included. temperature, max_tokens:
+    where the experiment says nothing else.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Call:
     read: Callable[[str, Any], Read]
     schema: Mapping[str, Any] | None = None
     takes_part: bool = False
+    keeps_reasoning: bool = False
     temperature: float = 1.0
     max_tokens: int = 32_000
 

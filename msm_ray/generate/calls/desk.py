@@ -1,0 +1,81 @@
+"""Where conversations meet a writer: each step of all of them through one start of an engine, every answer kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msm_ray import progress
+from msm_ray.engines import DETERMINISTIC
+from msm_ray.engines.spending import Spending
+from msm_ray.errors import MsmError, OutOfMeans
+from msm_ray.generate.asking import ask
+from msm_ray.generate.calls import Asked, Conversation
+from msm_ray.generate.calls.answers import Answers
+from msm_ray.generate.calls.holding import hold
+from msm_ray.generate.calls.table import CallRows
+from msm_ray.generate.writer import Writer
+from msm_ray.placement.settings import WorkerSettings
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Talk:
+    """One stage's conversation. out: its folder; writers: by the names of the calls that it may make."""
+
+    out: Path
+    conversation: Conversation[Any]
+    writers: Mapping[str, Writer]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What asking needs beside the questions. need_ray: starts Ray once, for writers that are no recordings."""
+
+    workers: WorkerSettings
+    spending: Spending | None = None
+    need_ray: Callable[[], None] = lambda: None
+
+    def hold(
+        self,
+        talks: Mapping[str, Talk],
+        on_result: Callable[[str, Any, Answers], None] = lambda key, result, answers: None,
+    ) -> dict[str, Any | MsmError]:
+        """The result of each conversation, or why it has none. Raises OutOfMeans at once."""
+        answers = {key: Answers(talk.out) for key, talk in talks.items()}
+
+        def answering(asked: Mapping[str, Sequence[Asked]]) -> dict[str, Sequence[Any] | MsmError]:
+            return self._answer({key: (asked[key], answers[key], talks[key].writers) for key in asked})
+
+        return hold(
+            {key: talk.conversation for key, talk in talks.items()},
+            answering,
+            lambda key, result: on_result(key, result, answers[key]),
+        )
+
+    def _answer(
+        self, steps: Mapping[str, tuple[Sequence[Asked], Answers, Mapping[str, Writer]]]
+    ) -> dict[str, Sequence[Any] | MsmError]:
+        tables = {key: CallRows(number, *step) for number, (key, step) in enumerate(steps.items())}
+        calls = dict.fromkeys(each.call.name for asked, _, _ in steps.values() for each in asked)
+        total = sum(len(table.by_id) for table in tables.values())
+        done = sum(table.settled for table in tables.values())
+        if done < total and not all(self._is_lookup(step) for step in steps.values()):
+            self.need_ray()
+        stopped: MsmError | None = None
+        try:
+            with progress.task("", total, f"answers ({', '.join(calls)})", done=done, waits_for="the engine") as work:
+                ask(list(tables.values()), self.workers, work, self.spending)
+        except OutOfMeans:
+            raise
+        except MsmError as error:
+            stopped = error
+        return {key: table.outcome(stopped) for key, table in tables.items()}
+
+    @staticmethod
+    def _is_lookup(step: tuple[Sequence[Asked], Answers, Mapping[str, Writer]]) -> bool:
+        asked, _, writers = step
+        return all(writers[each.call.name].who.engine in DETERMINISTIC for each in asked)

@@ -1,0 +1,76 @@
+"""A writer as it is asked: settings with everything resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from msm_ray.engines import EngineSettings
+from msm_ray.generate.writer_settings import WriterContent, WriterWhere
+from msm_ray.settings_base import Settings
+
+
+class Who(Settings):
+    """Who answers, and how it is sampled: part of what is written. temperature, top_p, max_tokens: None: as the call says."""
+
+    engine: str
+    model: str | None = None
+    ask: str = "chat"
+    replay: str | None = None
+    seed: int = 0
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+
+    @classmethod
+    def of(cls, content: WriterContent) -> Self:
+        """The writer that a section of an experiment file names, sampled as it says."""
+        sampling = content.sampling.model_dump()
+        own = {name: getattr(content, name) for name in ("engine", "model", "ask", "replay")}
+        return cls(**own, **sampling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """Who answers. model: weights (folder or hub id) or the endpoint's model; share: of what several write, beside the others'.
+
+    chat_template_kwargs: the experiment's, with which a writer that chats is asked. section: of the file, for errors.
+    """
+
+    who: Who
+    where: WriterWhere
+    model: str = ""
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
+    section: str = "writer"
+
+    @property
+    def generator(self) -> str:
+        """What it is called in what it wrote."""
+        return self.engine().generator
+
+    def engine(self, round_: int = 0, *, structured: bool = False, recorded: tuple[str, ...] = ()) -> EngineSettings:
+        """The engine of a round (from 0): its seed is another in each, or a rejected answer might come again.
+
+        structured: answers keep to JSON schemas; recorded: columns that a recording may say otherwise than the row.
+        """
+        who, where = self.who, self.where
+        return EngineSettings(
+            engine=who.engine,
+            model=self.model,
+            chat=who.ask == "chat",
+            chat_template_kwargs=tuple(self.chat_template_kwargs.items()),
+            structured=structured,
+            seed=who.seed + round_,
+            url=where.url,
+            key_variable=where.key_variable,
+            replay=who.replay,
+            recorded=recorded,
+            batch_size=where.batch_size,
+            in_flight=where.in_flight,
+            request_seconds=where.request_seconds,
+            request_tries=where.request_tries,
+            prices=(where.prices.input, where.prices.output) if where.prices else None,
+            section=self.section,
+        )
