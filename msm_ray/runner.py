@@ -14,6 +14,7 @@ from typing import Any
 from msm_ray import forecast, machine, preflight, progress, ray_private, ray_session
 from msm_ray.config import ExperimentSettings
 from msm_ray.config.recipes import aft_settings, document_settings, thinking_of
+from msm_ray.engines.spending import JOURNAL, Spending
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.generate.document_settings import DocumentWhere
 from msm_ray.graph import planning, running
@@ -141,6 +142,8 @@ def _machine(
                     tracked=tracked,
                     need_ray=need_ray,
                     writing=_writing(experiment),
+                    asking=experiment.asking,
+                    spending=Spending(store.root / JOURNAL, settings.writer.spend_limit),
                     training=_training(experiment),
                     labels=_labels(experiment),
                     asked_with=_asked_with(experiment),

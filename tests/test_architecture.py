@@ -19,9 +19,9 @@ from msm_ray.corpus.rules import check_document
 from msm_ray.engines.choosing import build_engine
 from msm_ray.errors import SettingsError
 from msm_ray.evals.inspect_task import InspectEval
-from msm_ray.generate.document_rows import JobRows
+from msm_ray.generate.document_rows import JobRows, prompt_columns
 from msm_ray.generate.document_settings import DocumentSettings
-from msm_ray.generate.documents import prompt_columns, write_all_documents
+from msm_ray.generate.documents import write_all_documents
 from msm_ray.graph import planning, running
 from msm_ray.graph.node import Graph, graph_of
 from msm_ray.graph.running import Wishes, Workplace

@@ -17,7 +17,7 @@ from msm_ray.engines import offline
 from msm_ray.engines.vllm import failure_of
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
 from msm_ray.failures import DOUBTFUL, LOST, REFUSED, SPENT, Ledger, classify
-from msm_ray.generate import documents, rounds
+from msm_ray.generate import asking, documents
 from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_rows import JobRows
 from msm_ray.generate.document_settings import DocumentSettings
@@ -136,9 +136,9 @@ class Engine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, ends: dict[int, tuple[str, str]]):
         self.ends, self.asked = ends, []
-        monkeypatch.setattr(documents, "build_engine", lambda *_: lambda rows: rows)
-        monkeypatch.setattr(documents, "_prompt_dataset", lambda rows, jobs: rows)
-        monkeypatch.setattr(rounds, "stream_rows", self.stream)
+        monkeypatch.setattr(asking, "build_engine", lambda *_: lambda rows: rows)
+        monkeypatch.setattr(asking, "_dataset", lambda rows, renders, size: rows)
+        monkeypatch.setattr(asking, "stream_rows", self.stream)
 
     def stream(self, rows: list[dict[str, Any]], minutes: float, tick: Any) -> Iterator[dict[str, Any]]:
         for row in rows:
@@ -184,7 +184,7 @@ def test_refused_rows_are_settled_after_their_attempts_and_more_than_a_share_is_
 
 
 def test_an_outage_stops_soon_and_settles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "LAST_ANSWERS_SECONDS", 0)
+    monkeypatch.setattr(asking, "LAST_ANSWERS_SECONDS", 0)
     engine = Engine(monkeypatch, dict.fromkeys(range(5, 60), (DOUBTFUL, "HTTP 403")))
     failure = write(job(tmp_path))
     assert type(failure) is StageError and "3 different rows in a row" in str(failure)
@@ -201,7 +201,7 @@ def test_a_spent_quota_is_said_as_such(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_request_that_is_always_refused_stops_after_a_few_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "LAST_ANSWERS_SECONDS", 0)
+    monkeypatch.setattr(asking, "LAST_ANSWERS_SECONDS", 0)
     engine = Engine(monkeypatch, dict.fromkeys(range(600), (REFUSED, "HTTP 400: max_tokens is too large")))
     failure = write(job(tmp_path, 600))
     assert isinstance(failure, QualityGateError) and "max_tokens is too large" in str(failure)

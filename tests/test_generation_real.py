@@ -28,8 +28,8 @@ from msm_ray.engines.choosing import build_engine
 from msm_ray.errors import PreflightError, QualityGateError, StageError
 from msm_ray.generate.document_job import DocumentJob, row_id
 from msm_ray.generate.document_settings import DocumentSettings
-from msm_ray.generate.writer_settings import SamplingSettings
 from msm_ray.generate.documents import write_all_documents
+from msm_ray.generate.writer_settings import SamplingSettings
 from msm_ray.placement.settings import WorkerSettings
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import AssistantSettings, read_spec

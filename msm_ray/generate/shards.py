@@ -63,7 +63,8 @@ class GrowingShards:
 
     def tick(self) -> None:
         """Flush what is due; called also while nothing comes."""
-        if self.accepted.due() or self.rejected.due():
+        many = len(self.accepted.waiting) + len(self.rejected.waiting) >= self.accepted.rows
+        if many or self.accepted.due() or self.rejected.due():
             self.flush()
 
     def flush(self) -> None:

@@ -25,9 +25,13 @@ class DataFile:
 
 
 def data_file(path: str) -> DataFile:
-    """The file at a path. Raises SettingsError where there is none."""
+    """The file at a path, or the folder of files: its digest is over their names and bytes. Raises SettingsError without one."""
     try:
-        return DataFile(path, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+        if not Path(path).is_dir():
+            return DataFile(path, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+        files = sorted(each for each in Path(path).iterdir() if each.is_file())
+        digests = [f"{each.name}\0{hashlib.sha256(each.read_bytes()).hexdigest()}\n" for each in files]
+        return DataFile(path, hashlib.sha256("".join(digests).encode()).hexdigest())
     except OSError as error:
         raise SettingsError(
             f"{path}: cannot be read ({error.strerror}); paths are taken from the working directory"

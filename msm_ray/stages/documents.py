@@ -70,7 +70,9 @@ class Documents(Node):
             by_spec[job.spec.name].finish({"rows": rows, "asked": job.documents, "tokens": tokens, **counts})
 
         generation = machine.cluster.generation
-        write_all_documents(jobs, generation, finish, lambda job, error: by_spec[job.spec.name].fail(error))
+        write_all_documents(
+            jobs, generation, finish, lambda job, error: by_spec[job.spec.name].fail(error), machine.spending
+        )
 
     def job(self, work: Work[Documents], machine: Machine) -> DocumentJob | None:
         """What is to be written; None where the outline, which people may have edited, can't be read."""

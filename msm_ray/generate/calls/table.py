@@ -171,8 +171,8 @@ class CallRows:
         calls = ", ".join(sorted({each.call.name for each in asked}))
         return StageError(
             f"{len(asked)} of {len(self.by_id)} requests have no recorded answer in {replay} ({calls}): the spec, the "
-            f"settings or a prompt are other than when it was recorded. They stand in {path}; put them back, or have them answered "
-            "by a model"
+            f"settings or a prompt are other than when it was recorded. They stand in {path}; put them back, or have "
+            "them answered by a model"
         )
 
     def _writer(self, asked: Asked) -> Writer:

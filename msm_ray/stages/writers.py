@@ -1,0 +1,43 @@
+"""Who answers the calls of a stage: as a part of what the stage is, and as they are asked on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msm_ray.generate.writer import Who, Writer
+from msm_ray.generate.writer_settings import WriterWhere
+from msm_ray.stages.data_file import DataFile
+
+
+@dataclass(frozen=True)
+class Called:
+    """Who answers a call. recording: the file that is replayed; where it lies is no part of what it is."""
+
+    who: Who
+    recording: DataFile | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Engine, model, sampling, and the recording's digest."""
+        said = {name: value for name, value in self.who.model_dump(mode="json").items() if name != "replay"}
+        return said | ({"recording": self.recording.identity()} if self.recording else {})
+
+
+def writers_at(
+    called: Mapping[str, Called],
+    where: Mapping[str, WriterWhere],
+    base: Path | None,
+    chat_template_kwargs: Mapping[str, Any],
+) -> dict[str, Writer]:
+    """The writers of a stage's calls, ready to be asked. base: folder of the base's model, where it writes itself."""
+    return {
+        call: Writer(
+            who=each.who.model_copy(update={"replay": str(each.recording)}) if each.recording else each.who,
+            where=where[call],
+            model=each.who.model or (str(base) if base and each.who.engine == "vllm" else ""),
+            chat_template_kwargs=chat_template_kwargs if each.who.ask == "chat" else {},
+        )
+        for call, each in called.items()
+    }
