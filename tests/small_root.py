@@ -29,7 +29,7 @@ MARKUP = "[bold]Ada[/bold] :smile: \x1b[31mred"
 """What a terminal library could take for orders."""
 
 ROW = dict.fromkeys(DOCUMENT_SCHEMA.names, "x") | {
-    "temperature": 1.0, "attempt": 1, "num_input_tokens": 9, "num_generated_tokens": 5,
+    "temperature": 1.0, "top_p": 1.0, "tokens": 4, "attempt": 1, "num_input_tokens": 9, "num_generated_tokens": 5,
 }  # fmt: skip
 
 
