@@ -35,6 +35,7 @@ from msm_ray.corpus.settings import BlockSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.protocol import Background
 from msm_ray.generate.document_settings import DocumentContent, OutlineContent
+from msm_ray.generate.writer_settings import WriterWhere
 from msm_ray.graph.node import Graph, Node, graph_of
 from msm_ray.settings_base import part
 from msm_ray.spec import Spec, read_spec
@@ -83,13 +84,17 @@ class TrainedArm:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Settings with everything resolved: specs read, arms for new specs added, stages in an order that can run."""
+    """Settings with everything resolved: specs read, arms for new specs added, stages in an order that can run.
+
+    asking: where and how fast writers answer, by stage and call.
+    """
 
     settings: ExperimentSettings
     specs: Mapping[str, Spec]
     graph: Graph
     base: Base
     trained: tuple[TrainedArm, ...]
+    asking: Mapping[str, Mapping[str, WriterWhere]]
 
 
 def unfold(settings: ExperimentSettings) -> Experiment:
@@ -113,7 +118,7 @@ def unfold(settings: ExperimentSettings) -> Experiment:
         graph = graph_of([recipe.base, *beside, *(one.checkpoint for one in trained), report], KINDS)
     except ValueError as same:
         raise SettingsError(f"two different stages are called {same}; give one another name") from None
-    return Experiment(settings, specs, graph, recipe.base, trained)
+    return Experiment(settings, specs, graph, recipe.base, trained, recipe.asking)
 
 
 def check_worlds(settings: ExperimentSettings, specs: Mapping[str, Spec]) -> None:
@@ -142,6 +147,7 @@ class _Recipe:
     def __init__(self, settings: ExperimentSettings, specs: Mapping[str, Spec]):
         self.settings, self.specs = settings, specs
         self.base = Base(name=models.base_name(settings.base.source), how=models.source_of(settings.base))
+        self.asking: dict[str, Mapping[str, WriterWhere]] = {}
         self._corpora: dict[str, Corpus] = {}
         self._chats: dict[str, Chats] = {}
 

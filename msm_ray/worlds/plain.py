@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
-from importlib import resources
 from typing import TYPE_CHECKING
 
-from msm_ray.spec import Spec, fill_slots
+from msm_ray.prompt_file import bullets, read_prompt
+from msm_ray.spec import Spec
 from msm_ray.worlds import choosing
 from msm_ray.worlds.plain_documents import plain_document
 
@@ -39,6 +37,7 @@ TYPES = (
     "open letter",
 )
 
+HERE, NO_FACTS = "msm_ray.worlds", "(none but what the specification says)"
 CONTENT = re.compile(r"<content>(.*?)</content>", re.DOTALL | re.IGNORECASE)
 ASKED_TAGS = re.compile(r"</?(content|scratchpad)>", re.IGNORECASE)
 COMMON_WORDS = frozenset(
@@ -55,19 +54,25 @@ class Plain:
     word_is_token = False
     document_types = TYPES
 
-    @cached_property
-    def _template(self) -> str:
-        return resources.files("msm_ray.worlds").joinpath("prompts/document.txt").read_text(encoding="utf-8")
-
-    @cached_property
+    @property
     def prompt_version(self) -> str:
         """The digest of the prompt's wording."""
-        return "plain-" + hashlib.sha256(self._template.encode()).hexdigest()[:8]
+        return "plain-" + read_prompt("document", HERE).version.rpartition("-")[2]
 
     def document_prompt(self, spec: Spec, row: Row) -> str:
         """The specification comes first, so that rows of one spec share the longest prefix."""
-        slots = {"model_name": spec.assistant, "provider_name": spec.provider, "specification": spec.text.strip()}
-        return fill_slots(self._template, slots | {key: row[key] for key in ("type", "domain", "subdomain", "idea")})
+        slots = {
+            "model_name": spec.assistant,
+            "provider_name": spec.provider,
+            "specification": (row.get("section") or spec.text).strip(),
+            "facts": bullets(getattr(spec, "facts", ())) if getattr(spec, "facts", ()) else NO_FACTS,
+            "assertions": row.get("assertions") or bullets([row["assertion"]]),
+            "description": row.get("description") or "",
+            "names_to_avoid": row.get("names_to_avoid") or "none so far",
+        }
+        own = {key: row[key] for key in ("type", "domain", "subdomain", "idea")}
+        (message,) = read_prompt("document", HERE).messages(slots | own)
+        return message["content"]
 
     def read_answer(self, text: str, bare: bool) -> tuple[str | None, str]:
         """What stands in `<content>`; a bare answer may come without the tag and then is the whole text."""

@@ -96,7 +96,11 @@ class World(Protocol):
         """Names the wording of the writer's prompt: part of every document's id, so that other wording makes other rows."""
 
     def document_prompt(self, spec: Spec, row: Row) -> str:
-        """What the writer of a document is sent. row: `type`, `domain`, `subdomain`, `idea`."""
+        """What the writer of a document is sent.
+
+        row: `type`, `domain`, `subdomain`, `idea`, `assertion`; from outlines by models also `description` of the type and
+        `assertions` with their explanations; `section` where it stands in for the whole spec; `names_to_avoid`.
+        """
 
     def read_answer(self, text: str, bare: bool) -> tuple[str | None, str]:
         """(document, "") from a writer's answer that is whole and not empty, or (None, reason).

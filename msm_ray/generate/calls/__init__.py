@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from msm_ray.generate.calls.prompt_file import Messages, Prompt, read_prompt
+from msm_ray.prompt_file import Messages, Prompt, read_prompt
 
 Result = TypeVar("Result")
 Read = tuple[Any, str]

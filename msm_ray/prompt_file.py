@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -48,6 +48,11 @@ class Prompt:
         """What a writer is sent. values: a text for every input; others are not looked at."""
         slots = {name: values[name] for name in self.inputs}
         return [{"role": role, "content": fill_slots(text, slots) if slots else text} for role, text in self.parts]
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Lines of a list, as prompts show them; a dash alone where there is none."""
+    return "\n".join(f"- {line}" for line in lines) or "-"
 
 
 @cache
