@@ -67,7 +67,7 @@ def replay(folder: Path) -> str:
     ("make", "version", "digest"),
     [
         (outline, 1, "5edef95d4b5a1b57"),
-        (documents, 3, "47e21302818cd501"),
+        (documents, 4, "f29d6965423c3bce"),
         (chats, 1, "955c9ad2a48aa05b"),
         (replay, 1, "f3cf42739e88eef9"),
     ],

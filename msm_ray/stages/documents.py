@@ -42,7 +42,7 @@ class Documents(Node):
     """
 
     kind: ClassVar[str] = "documents"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     how: DocumentContent
     spec: Spec
