@@ -34,7 +34,8 @@ from msm_ray.config.recipes import (
 from msm_ray.corpus.settings import BlockSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.protocol import Background
-from msm_ray.generate.document_settings import DocumentContent, OutlineContent
+from msm_ray.generate.document_settings import DocumentContent
+from msm_ray.generate.outline import OutlineContent
 from msm_ray.generate.writer_settings import WriterWhere
 from msm_ray.graph.node import Graph, Node, graph_of
 from msm_ray.settings_base import part

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from msm_ray.generate.outline.settings import OutlineContent
 from msm_ray.generate.writer_settings import SharedWriter, WriterContent, WriterWhere
 from msm_ray.settings_base import Settings, Share, Unit
 
@@ -25,15 +26,6 @@ class DocumentExtent(Settings):
 
     documents: Annotated[int, Field(gt=0), Unit("documents")] = 13201
     """Most documents of a spec. Paper: 13,201 (philosophy), 6,400 and 4,600 (cheese)."""
-
-
-class OutlineContent(Settings):
-    """What an outline holds."""
-
-    types: Annotated[int, Field(gt=0), Unit("a section")] = 20
-    """Document types (letter, forum post, ...) for each section of the spec. Paper: 20."""
-    ideas: Annotated[int, Field(gt=0), Unit("a type and section")] = 25
-    """Ideas, each of which becomes a document. Paper: 25."""
 
 
 class DocumentWhere(WriterWhere):

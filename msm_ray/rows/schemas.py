@@ -64,5 +64,7 @@ CHAT_SCHEMA = pa.schema(
     ]
 )
 REJECTED_CHAT_SCHEMA = CHAT_SCHEMA.append(pa.field("reason", pa.string()))
+REJECTED_ITEM_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "call", "about", "reason", "raw")])
+"""Items of lists that a writer was asked for (an outline's) and that were left out."""
 TEXT_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
 """Text that is mixed into midtraining."""

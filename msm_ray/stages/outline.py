@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from msm_ray.generate.document_settings import OutlineContent
-from msm_ray.generate.outline import write_outline
+from msm_ray.generate.outline import OutlineContent, make_outline, write_outline
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
 from msm_ray.spec import Spec
@@ -27,4 +26,4 @@ class SpecOutline(Node):
 
     def make(self, work: Work[SpecOutline], machine: Machine) -> Counts:
         """`outline.yaml`, for people too: what is edited there is what documents are written from."""
-        return write_outline(work.out, self.spec, world(self.world), self.how)
+        return write_outline(work.out, make_outline(self.spec, world(self.world), self.how))

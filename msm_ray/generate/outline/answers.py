@@ -1,0 +1,161 @@
+"""The five calls of an outline: what each is asked with, and what of an answer is kept and why the rest is not.
+
+An answer is a list of items. An item that lacks a field, rambles, has a label that is none or a section that the spec does not
+say is left out with its reason; the others stay. An answer with nothing to keep is one that can't be used, and is asked for
+anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from msm_ray.generate.calls import Call, Read, read_prompt
+from msm_ray.generate.calls.json_answers import items_schema, read_objects, texts_of
+from msm_ray.generate.outline.parts import LABELS
+from msm_ray.generate.outline.passages import find_section
+
+Item = dict[str, str]
+Checked = tuple[Item | None, str]
+"""(an item, what was mended in it) or (None, why it is left out)."""
+TEXT: Mapping[str, Any] = {"type": "string"}
+
+MOST_DOMAINS = 16
+MOST_SUBDOMAINS = 16
+MOST_ASSERTIONS = 40
+"""Bounds on lists that have no target; the paper has 5 to 8 domains and about 27 subdomains in all. What is beyond is cut."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an answer gives. items: in its order; left_out: (reason, the item as JSON); mended: of what kind, an entry an item.
+
+    whole: the answer's list was ended; one that broke off may have had more.
+    """
+
+    items: tuple[Item, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    mended: tuple[str, ...] = ()
+    whole: bool = True
+
+
+def domains_call() -> Call:
+    """Call 1: no words over eight, where four are asked for."""
+    read = partial(_read, {"domain": 8}, _as_it_is)
+    return Call("domains", read_prompt("domains"), read, items_schema({"domain": TEXT}, MOST_DOMAINS))
+
+
+def subdomains_call() -> Call:
+    """Call 2. `Asked.known` is the text of the spec, whose own words take the place of a section that was copied."""
+    fields = {"name": 16, "context": None, "section": None}
+    schema = items_schema(dict.fromkeys(fields, TEXT), MOST_SUBDOMAINS)
+    read = partial(_read, fields, _in_the_spec)
+    return Call("subdomains", read_prompt("subdomains"), read, schema, takes_part=True)
+
+
+def assertions_call(family: str) -> Call:
+    """Call 3, in the words of the family."""
+    fields = {"assertion": 80, "name": 16, "explanation": 400, "label": None}
+    schema = items_schema(
+        dict.fromkeys(fields, TEXT) | {"label": {"type": "string", "enum": list(LABELS)}}, MOST_ASSERTIONS
+    )
+    prompt = read_prompt("assertions_rules" if family == "rules" else "assertions")
+    return Call("assertions", prompt, partial(_read, fields, _labelled), schema, takes_part=True)
+
+
+def types_call(most: int) -> Call:
+    """Call 4. most: of document types in one answer."""
+    fields = {"name": 16, "description": 200}
+    schema = items_schema(dict.fromkeys(fields, TEXT), most)
+    return Call("types", read_prompt("types"), partial(_read, fields, _as_it_is), schema, takes_part=True)
+
+
+def ideas_call(family: str, most: int) -> Call:
+    """Call 5, in the words of the family. most: of ideas in one answer. In the family `rules`, `Asked.known` are the names of
+    rules."""
+    fields: dict[str, int | None] = {"name": 20, "idea": 300}
+    if family == "rules":
+        fields["rule"] = None
+    schema = items_schema(dict.fromkeys(fields, TEXT), most)
+    prompt = read_prompt("ideas_rules" if family == "rules" else "ideas")
+    check = _on_a_rule if family == "rules" else _as_it_is
+    return Call("ideas", prompt, partial(_read, fields, check), schema, takes_part=True)
+
+
+def key_of(text: str) -> str:
+    """What two texts have in common that say the same: their words, without case, marks and a leading article."""
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
+
+
+def _read(fields: Mapping[str, int | None], check: Callable[[Item, Any], Checked], text: str, known: Any) -> Read:
+    """Read an answer. fields: what every item has, and the most words that are not rambling."""
+    objects = read_objects(text)
+    if not objects:
+        return (Heard(()), "") if _list_in(text) == [] else (None, "no items")
+    items, left_out, mended = [], [], []
+    for each in objects:
+        item, why = _checked(each, fields, check, known)
+        if item is None:
+            left_out.append((why, json.dumps(each, ensure_ascii=False)))
+            continue
+        items.append(item)
+        mended += [why] if why else []
+    if not items:
+        return None, f"no usable item: {left_out[0][0]}"
+    return Heard(tuple(items), tuple(left_out), tuple(mended), _list_in(text) is not None), ""
+
+
+def _checked(
+    each: Mapping[str, Any], fields: Mapping[str, int | None], check: Callable[[Item, Any], Checked], known: Any
+) -> Checked:
+    item = texts_of(each, list(fields))
+    if item is None:
+        return None, "field missing"
+    for name, most in fields.items():
+        if most and len(item[name].split()) > most:
+            return None, f"{name} too long"
+    return check(item, known)
+
+
+def _list_in(text: str) -> list[Any] | None:
+    """The list that an answer is, or that an object in it wraps; None where it was not ended."""
+    decoder = json.JSONDecoder(strict=False)
+    for mark in re.finditer(r"[\[{]", text):
+        try:
+            value, _ = decoder.raw_decode(text, mark.start())
+        except (json.JSONDecodeError, RecursionError):
+            continue  # what wraps the items was cut off, or this is prose
+        wrapped = [value] if isinstance(value, list) else list(value.values())
+        return next((each for each in wrapped if isinstance(each, list)), None)
+    return None
+
+
+def _as_it_is(item: Item, known: Any) -> Checked:
+    return item, ""
+
+
+def _in_the_spec(item: Item, known: str) -> Checked:
+    found = find_section(known, item["section"])
+    if found is None:
+        return None, "section not in the spec"
+    return item | {"section": found.text}, "" if found.verbatim else "section"
+
+
+def _labelled(item: Item, known: Any) -> Checked:
+    """A label in another case, in the plural or in British spelling is mended; any other is none."""
+    said = re.sub(r"[^a-z]", "", item["label"].casefold()).replace("behaviour", "behavior")
+    label = said if said in LABELS else said.removesuffix("s")
+    if label not in LABELS:
+        return None, "label"
+    return item | {"label": label}, "" if label == item["label"] else "label"
+
+
+def _on_a_rule(item: Item, known: Mapping[str, str]) -> Checked:
+    """known: the key of each rule's name -> its name."""
+    rule = known.get(key_of(item["rule"].split(":")[0]))
+    return (item | {"rule": rule}, "") if rule else (None, "no such rule")

@@ -1,0 +1,96 @@
+"""The ideas of an outline in the order in which they are written about, and how much there is in one."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+from msm_ray.generate.outline.parts import DocumentType, Idea, Outline, Subdomain
+
+ANGLES = (
+    "someone who meets the assistant for the first time",
+    "a colleague who trains new staff",
+    "a reader who doubts that it is consistent",
+    "a customer who was surprised by an answer",
+    "a teacher who needs an example for class",
+    "an engineer who checks its behavior",
+    "a journalist who asks where it comes from",
+    "a friend who asks for the short version",
+    "an auditor who compares words with deeds",
+    "a newcomer who asks why it is so",
+    "a parent who wants to know what to expect",
+    "a critic who ends up convinced",
+    "a librarian who files it under what the spec says",
+    "a manager who has to explain it to others",
+    "a student who repeats it in other words",
+    "a user who tried it in an unrelated matter",
+    "an editor who cuts it down to the point",
+    "a volunteer who answers questions about it",
+    "a historian who records how it was decided",
+    "a translator who looks for the exact sense",
+    "a shopkeeper who heard about it from customers",
+    "a researcher who wants to predict its next choice",
+    "a neighbor who retells it over the fence",
+    "a writer who describes it to strangers",
+    "a planner who relies on it",
+)
+
+
+def list_ideas(outline: Outline, documents: int) -> list[Idea]:
+    """At most `documents` ideas, sections in turn: each type once through all sections, then the next type, then second ideas.
+
+    So a cap takes the same share from every section, and none is left without a document unless there are fewer
+    documents than sections.
+    """
+    places = [
+        (place, subdomain, kind)
+        for place in range(max(len(subdomain.types) for subdomain in outline.subdomains))
+        for subdomain in outline.subdomains
+        if place < len(subdomain.types)
+        for kind in (subdomain.types[place],)
+    ]
+    slots = (
+        (number, place, subdomain, kind)
+        for number in range(max((outline.ideas_of(kind) for _, _, kind in places), default=0))
+        for place, subdomain, kind in places
+        if number < outline.ideas_of(kind)
+    )
+    return [
+        _idea(position, subdomain, kind, number, number + place)
+        for position, (number, place, subdomain, kind) in enumerate(itertools.islice(slots, documents))
+    ]
+
+
+def _idea(position: int, subdomain: Subdomain, kind: DocumentType, number: int, shift: int) -> Idea:
+    """The idea with a number of a type: one that was written for it, else an assertion seen by somebody."""
+    at = (position, subdomain.domain, subdomain.name, kind.name)
+    in_turn = subdomain.assertions[shift % len(subdomain.assertions)]
+    if not kind.ideas:
+        return Idea(*at, in_turn.text, _angle(number, shift), description=kind.description)
+    idea = kind.ideas[number]
+    rule = next((each for each in subdomain.assertions if idea.rule and idea.rule in (each.name, each.text)), in_turn)
+    return Idea(*at, rule.text, "", idea.name, idea.text, kind.description)
+
+
+def outline_counts(outline: Outline) -> dict[str, int | float | str]:
+    """How much there is in an outline, and what its making left out, mended or asked for again."""
+    subdomains, account = outline.subdomains, outline.account
+    types = [kind for subdomain in subdomains for kind in subdomain.types]
+    reasons = Counter(f"rejected: {each.reason}" for each in account.rejected)
+    return {
+        "domains": len({subdomain.domain for subdomain in subdomains}),
+        "subdomains": len(subdomains),
+        "assertions": sum(len(subdomain.assertions) for subdomain in subdomains),
+        "types": len({kind.name for kind in types}),
+        "ideas": sum(outline.ideas_of(kind) for kind in types),
+        **account.tallies,
+        **dict(sorted(reasons.items())),
+        **({"sections not covered": len(account.not_covered)} if account.not_covered else {}),
+    }
+
+
+def _angle(number: int, shift: int) -> str:
+    """Who sees it; past the list, with a number, so that no two ideas of one place are the same."""
+    round_, place = divmod(number, len(ANGLES))
+    angle = ANGLES[(place + shift * 7) % len(ANGLES)] if round_ == 0 else ANGLES[place]
+    return angle if round_ == 0 else f"{angle}, view {round_ + 1}"
