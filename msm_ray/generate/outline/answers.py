@@ -46,7 +46,8 @@ class Heard:
 def domains_call() -> Call:
     """Call 1: no words over eight, where four are asked for."""
     read = partial(_read, {"domain": 8}, _as_it_is)
-    return Call("domains", read_prompt("domains"), read, items_schema({"domain": TEXT}, MOST_DOMAINS))
+    schema = items_schema({"domain": TEXT}, MOST_DOMAINS)
+    return Call(name="domains", prompt=read_prompt("domains"), read=read, schema=schema)
 
 
 def subdomains_call() -> Call:
@@ -54,7 +55,8 @@ def subdomains_call() -> Call:
     fields = {"name": 16, "context": None, "section": None}
     schema = items_schema(dict.fromkeys(fields, TEXT), MOST_SUBDOMAINS)
     read = partial(_read, fields, _in_the_spec)
-    return Call("subdomains", read_prompt("subdomains"), read, schema, takes_part=True)
+    prompt = read_prompt("subdomains")
+    return Call(name="subdomains", prompt=prompt, read=read, schema=schema, takes_part=True)
 
 
 def assertions_call(family: str) -> Call:
@@ -64,14 +66,16 @@ def assertions_call(family: str) -> Call:
         dict.fromkeys(fields, TEXT) | {"label": {"type": "string", "enum": list(LABELS)}}, MOST_ASSERTIONS
     )
     prompt = read_prompt("assertions_rules" if family == "rules" else "assertions")
-    return Call("assertions", prompt, partial(_read, fields, _labelled), schema, takes_part=True)
+    read = partial(_read, fields, _labelled)
+    return Call(name="assertions", prompt=prompt, read=read, schema=schema, takes_part=True)
 
 
 def types_call(most: int) -> Call:
     """Call 4. most: of document types in one answer."""
     fields = {"name": 16, "description": 200}
     schema = items_schema(dict.fromkeys(fields, TEXT), most)
-    return Call("types", read_prompt("types"), partial(_read, fields, _as_it_is), schema, takes_part=True)
+    read = partial(_read, fields, _as_it_is)
+    return Call(name="types", prompt=read_prompt("types"), read=read, schema=schema, takes_part=True)
 
 
 def ideas_call(family: str, most: int) -> Call:
@@ -82,8 +86,8 @@ def ideas_call(family: str, most: int) -> Call:
         fields["rule"] = None
     schema = items_schema(dict.fromkeys(fields, TEXT), most)
     prompt = read_prompt("ideas_rules" if family == "rules" else "ideas")
-    check = _on_a_rule if family == "rules" else _as_it_is
-    return Call("ideas", prompt, partial(_read, fields, check), schema, takes_part=True)
+    read = partial(_read, fields, _on_a_rule if family == "rules" else _as_it_is)
+    return Call(name="ideas", prompt=prompt, read=read, schema=schema, takes_part=True)
 
 
 def key_of(text: str) -> str:

@@ -17,6 +17,7 @@ WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 PARAGRAPHS = re.compile(r"\n[ \t]*\n|\[?(?:\.\.\.|…)\]?")
 """Where what a model copied may go on elsewhere in the spec: an empty line, or dots."""
 SENTENCE_ENDS = (".", "!", "?", "\n\n")
+HEADING_LINE = re.compile(r"^ {0,3}#{1,6} .*\n", re.MULTILINE)
 LEAST_ALIKE = 0.7
 """Share of a passage's words that have to stand in the spec, in order and near each other. A copy with a word changed here and
 there has over .9, another section of the same spec below .3."""
@@ -43,7 +44,7 @@ def find_section(text: str, section: str) -> Found | None:
     and where these are more than half of it the section is none.
     """
     words, asked = _words_at(text), _words(section)
-    if asked and (whole := _exact(words, asked)):
+    if len(asked) >= LEAST_RUN and (whole := _exact(words, asked)):
         return Found(_cut(text, [whole]), True)
     # A heading of a word or two is found anywhere, and says nothing of where a section stands.
     parts = [part for each in PARAGRAPHS.split(section) if len(part := _words(each)) >= LEAST_RUN]
@@ -111,6 +112,7 @@ def _alike(text: str, words: Sequence[tuple[str, int, int]], asked: Sequence[str
 def _sentences(text: str, start: int, end: int) -> tuple[int, int]:
     """A span that begins where a sentence begins and ends where one ends."""
     before = max(text.rfind(mark, 0, start) for mark in SENTENCE_ENDS)
+    before = max([before, *(heading.end() - 1 for heading in HEADING_LINE.finditer(text, before + 1, start))])
     after = [at for mark in SENTENCE_ENDS if (at := text.find(mark, end)) >= 0]
     return before + 1, min(after, default=len(text))
 
