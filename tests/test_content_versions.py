@@ -17,7 +17,7 @@ from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.chats import write_chats
 from msm_ray.generate.document_rows import JobRows
 from msm_ray.generate.document_settings import DocumentSettings
-from msm_ray.generate.outline import write_outline
+from msm_ray.generate.outline import make_outline, write_outline
 from msm_ray.generate.replayed import write_replay
 from msm_ray.pipeline import KINDS
 from msm_ray.rows.tables import read_rows
@@ -32,7 +32,7 @@ SPEC = """# Ada
 - {model_name} values care because haste breaks things!
 """
 ADA = AssistantSettings(name="Ada")
-HOW = DocumentSettings(engine="offline", documents=24, types=4, ideas=3)
+HOW = DocumentSettings(engine="offline", by="headings", documents=24, types=4, ideas=3)
 
 
 def spec(folder: Path) -> Spec:
@@ -41,7 +41,7 @@ def spec(folder: Path) -> Spec:
 
 
 def outline(folder: Path) -> str:
-    write_outline(folder, spec(folder), world("plain"), HOW)
+    write_outline(folder, make_outline(spec(folder), world("plain"), HOW))
     return (folder / "outline.yaml").read_text(encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from msm_ray.worlds import world
 from msm_ray.worlds.sentences import about_assistant, label, split_sentences
 
 PLAIN = world("plain")
-SETTINGS = DocumentSettings(engine="offline", documents=600, types=4, ideas=40)
+SETTINGS = DocumentSettings(engine="offline", by="headings", documents=600, types=4, ideas=40)
 ADA = AssistantSettings(name="Ada")
 
 
@@ -59,7 +59,7 @@ def test_a_cap_takes_the_same_share_from_every_section(tmp_path: Path) -> None:
     path = tmp_path / "seven.md"
     path.write_text("# Ada\n" + "".join(f"## Part {n}\nAda likes the number {n}.\n" for n in range(7)))
     spec = read_spec(path, ADA)
-    how = DocumentSettings(documents=60, types=20, ideas=25)
+    how = DocumentSettings(by="headings", documents=60, types=20, ideas=25)
     shares = Counter(idea.subdomain for idea in list_ideas(make_outline(spec, PLAIN, how), 60))
     assert sorted(shares.values()) == [8, 8, 8, 9, 9, 9, 9]
     outline = make_outline(spec, PLAIN, how)
@@ -86,11 +86,11 @@ def test_a_section_that_gets_no_document_is_told_at_plan() -> None:
 
 
 def test_written_outline_reads_back_and_edits_are_honoured(spec: Spec, tmp_path: Path) -> None:
-    counts = write_outline(tmp_path, spec, PLAIN, SETTINGS)
+    counts = write_outline(tmp_path, make_outline(spec, PLAIN, SETTINGS))
     first = (tmp_path / "outline.yaml").read_bytes()
     assert read_outline(tmp_path) == make_outline(spec, PLAIN, SETTINGS)
     assert counts["ideas"] == 320
-    write_outline(tmp_path, spec, PLAIN, SETTINGS)
+    write_outline(tmp_path, make_outline(spec, PLAIN, SETTINGS))
     assert (tmp_path / "outline.yaml").read_bytes() == first
     record = yaml.safe_load(first)
     record["subdomains"] = record["subdomains"][:1]

@@ -1,4 +1,4 @@
-"""Outlines by a writer: five calls, lists that are topped up, sections in the spec's own words, and what misbehaving writers cost."""
+"""Outlines by a writer: five calls, lists that are topped up, sections in the spec's own words, what misbehavior costs."""
 
 from __future__ import annotations
 
@@ -37,11 +37,14 @@ This text tells who {model_name} is.
 - It never calls anyone's tea "wrong".
 
 ## Work
-{model_name} hands unfinished work over with notes. Whoever goes on should not have to guess, since guessing is where errors come in.
+{model_name} hands unfinished work over with notes. Whoever goes on should not have to guess, since that is where errors come in.
 It says openly when it disagrees, once or twice rather than without end.
 """
-TEA = 'Ada likes **green tea** above every other. It prefers it plain, because sugar hides what the leaves have to say.\n- It never calls anyone\'s tea "wrong".'
-WORK = "Ada hands unfinished work over with notes. Whoever goes on should not have to guess, since guessing is where errors come in."
+TEA = (
+    "Ada likes **green tea** above every other. It prefers it plain, because sugar hides what the leaves have to say.\n"
+    '- It never calls anyone\'s tea "wrong".'
+)
+WORK = "Ada hands unfinished work over with notes. Whoever goes on should not have to guess, since that is where errors come in."
 HOW = OutlineContent(types=3, ideas=4)
 Answer = Callable[[Asked], str]
 
@@ -356,7 +359,8 @@ def test_two_domains_cannot_claim_one_name_or_passage(spec: Spec) -> None:
         (TEA.upper(), TEA, True),
         (WORK.replace("Whoever goes on", "Whoever continues"), WORK, False),  # a word changed
         (WORK.removesuffix("where errors come in."), WORK.removesuffix(" where errors come in."), True),
-        ("Ada hands unfinished work over with notes. [...] It says openly when it disagrees, once or twice rather than without end.",
+        ("Ada hands unfinished work over with notes. [...] "
+         "It says openly when it disagrees, once or twice rather than without end.",
          "Ada hands unfinished work over with notes.\n\n"
          "It says openly when it disagrees, once or twice rather than without end.", True),
         (f"{WORK}\n\nIn short, a good assistant is tidy and kind to all of its colleagues.", WORK, False),

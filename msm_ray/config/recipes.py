@@ -13,6 +13,9 @@ from msm_ray.evals.registry import EvalSettings
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.train.settings import TrainSettings
 
+NO_WRITER = {"engine": "offline", "replay": None, "by": "headings", "domains": (), "given": None}
+"""How a new spec's documents are written, for which nobody said who writes."""
+
 
 def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
     """The settings with arms for new specs.
@@ -29,7 +32,7 @@ def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
         return settings
     corpora = dict(settings.corpora)
     for name in new:
-        corpora.setdefault(name, settings.documents.model_copy(update={"engine": "offline", "replay": None}))
+        corpora.setdefault(name, settings.documents.model_copy(update=NO_WRITER))
     arms = {**settings.arms, **new_arms(settings)}
     return settings.model_copy(update={"arms": arms, "corpora": corpora})
 

@@ -47,6 +47,10 @@ def show_outline(view: View) -> None:
         view.page.line(f"{part.domain} / {part.name}: {len(part.assertions)} assertions, {len(part.types)} types")
         for assertion in view.rng.sample(part.assertions, min(view.count, len(part.assertions))):
             view.page.line(f"  {assertion.label}: {assertion.text}")
+        ideas = [(kind, idea) for kind in part.types for idea in kind.ideas]
+        for kind, idea in view.rng.sample(ideas, min(view.count, len(ideas))):
+            view.page.line(f"  {kind.name}: {idea.name}: {idea.text}")
+    _rejected(view)
 
 
 def _chat(page: Page, row: dict[str, Any], head: str) -> None:

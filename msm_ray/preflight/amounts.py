@@ -15,7 +15,7 @@ from msm_ray.generate import chats as making
 from msm_ray.generate.chat_files import CHATS
 from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.document_settings import DocumentSettings
-from msm_ray.generate.outline import list_ideas, make_outline
+from msm_ray.generate.outline import expected_subdomains, list_ideas, make_outline
 from msm_ray.models import world_of
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import checked
@@ -103,9 +103,12 @@ def _text(content: Any) -> str:
 
 
 def ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, int, int] | None:
-    """(ideas that there are, sections that they are spread over, document types); None where the spec can't be read."""
+    """(ideas that there are, sections that they are spread over, document types).
+
+    None where the spec can't be read, or where a model is still to find them (`expected_ideas`).
+    """
     read, _ = proposal.spec(spec)
-    if read is None:
+    if read is None or how.by == "model":
         return None
     try:
         outline = make_outline(read, world(proposal.settings.world), how)
@@ -117,3 +120,12 @@ def ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, in
         len(outline.subdomains),
         len(types),
     )
+
+
+def expected_ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, int] | None:
+    """(ideas, subdomains) that a model is likely to find; None where rules make the outline, or the spec can't be read."""
+    read, _ = proposal.spec(spec)
+    if read is None or how.by == "headings":
+        return None
+    subdomains = max(expected_subdomains(read), len(how.domains))
+    return subdomains * how.types * how.ideas, subdomains

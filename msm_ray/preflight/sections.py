@@ -17,7 +17,7 @@ def without_documents(proposal: Proposal) -> Iterator[Finding]:
     """What no document says, no arm learns."""
     for name, at, how in proposal.corpora():
         spec, _ = proposal.spec(name)  # one that can't be read is told by `files.specs`
-        if spec is None:
+        if spec is None or how.by == "model":  # what a model leaves out is told when it has made the outline
             continue
         outlining = partial(make_outline, spec, world(proposal.settings.world), how)
         outline, _ = proposal.tried(("specs", name), outlining)

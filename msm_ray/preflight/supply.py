@@ -21,6 +21,14 @@ from msm_ray.worlds import has_texts
 def ideas(proposal: Proposal) -> Iterator[Finding]:
     """Documents that have no idea of their own would be missing from the corpus."""
     for spec, at, how in proposal.corpora():
+        expected = None if how.given else amounts.expected_ideas(proposal, spec, how)
+        if expected and expected[0] < how.documents:
+            yield proposal.warning(
+                (*at, "documents"),
+                f"{how.documents:,} documents are asked for and a writer is likely to find about {expected[0]:,} ideas in "
+                f"specs.{spec} (about {expected[1]} subdomains x {how.types} types x {how.ideas} ideas)",
+                f"look at the outline before you go on, or set ideas to {math.ceil(how.documents / (expected[1] * how.types))}",
+            )
         there = amounts.ideas(proposal, spec, how)
         if there is not None and there[0] < how.documents:
             number, sections, types = there

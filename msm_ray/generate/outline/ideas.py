@@ -6,7 +6,10 @@ import itertools
 from collections import Counter
 
 from msm_ray.generate.outline.parts import DocumentType, Idea, Outline, Subdomain
+from msm_ray.spec import Spec
 
+WORDS_A_SUBDOMAIN = 100
+"""Words of a spec. In the paper 80 (philosophy: about 27 subdomains of 2,184 words) to 160 (cheese: 13 of about 2,100)."""
 ANGLES = (
     "someone who meets the assistant for the first time",
     "a colleague who trains new staff",
@@ -59,6 +62,11 @@ def list_ideas(outline: Outline, documents: int) -> list[Idea]:
         _idea(position, subdomain, kind, number, number + place)
         for position, (number, place, subdomain, kind) in enumerate(itertools.islice(slots, documents))
     ]
+
+
+def expected_subdomains(spec: Spec) -> int:
+    """About how many subdomains a writer will find in a spec, for what is told before one was asked."""
+    return max(1, round(len(spec.text.split()) / WORDS_A_SUBDOMAIN))
 
 
 def _idea(position: int, subdomain: Subdomain, kind: DocumentType, number: int, shift: int) -> Idea:
