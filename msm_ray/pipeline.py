@@ -31,10 +31,11 @@ from msm_ray.config.recipes import (
     used_specs,
     with_new_spec_arms,
 )
+from msm_ray.config.writers import call_writers
 from msm_ray.corpus.settings import BlockSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.protocol import Background
-from msm_ray.generate.document_settings import DocumentContent
+from msm_ray.generate.document_settings import DocumentContent, DocumentSettings
 from msm_ray.generate.outline import OutlineContent
 from msm_ray.generate.writer_settings import WriterWhere
 from msm_ray.graph.node import Graph, Node, graph_of
@@ -47,12 +48,14 @@ from msm_ray.stages.corpus import Corpus
 from msm_ray.stages.data_file import data_file
 from msm_ray.stages.documents import Documents, Wording
 from msm_ray.stages.items import EvalItems
-from msm_ray.stages.outline import SpecOutline
+from msm_ray.stages.outline import CALLS as OUTLINE_CALLS
+from msm_ray.stages.outline import Asking, SpecOutline
 from msm_ray.stages.replay import Replay
 from msm_ray.stages.report import Report
 from msm_ray.stages.rollouts import Rollouts
 from msm_ray.stages.training import Checkpoint, Midtrain, Sft
 from msm_ray.stages.verdicts import Verdicts
+from msm_ray.stages.writers import Called
 from msm_ray.train.settings import LoraSettings, TrainContent, TrainSettings
 from msm_ray.worlds import has_texts, world
 
@@ -163,7 +166,7 @@ class _Recipe:
 
     def _documents(self, name: str) -> Documents:
         settings, how, spec = self.settings, document_settings(self.settings, name), self.specs[name]
-        outline = SpecOutline(name=name, how=part(how, OutlineContent), spec=spec, world=settings.world)
+        outline = self._outline(name)
         chats = how.engine in ("vllm", "endpoint") and how.ask == "chat"
         return Documents(
             name=name,
@@ -176,6 +179,35 @@ class _Recipe:
             recording=data_file(how.replay) if how.replay else None,
             chat_template_kwargs=settings.chat_template_kwargs if chats else {},
         )
+
+    def _outline(self, name: str) -> SpecOutline:
+        settings, how = self.settings, document_settings(self.settings, name)
+        content = part(how, OutlineContent)
+        asking, writer = self._asking(f"outline/{name}", OUTLINE_CALLS, how) if how.by == "model" else ({}, None)
+        return SpecOutline(
+            name=name,
+            how=content.model_copy(update={"given": None}),
+            spec=self.specs[name],
+            world=settings.world,
+            asking=Asking(asking, how.family, settings.chat_template_kwargs) if asking else None,
+            writer=writer,
+            given=data_file(how.given) if how.given else None,
+        )
+
+    def _asking(
+        self, key: str, calls: tuple[str, ...], nearest: DocumentSettings | None = None
+    ) -> tuple[dict[str, Called], Base | None]:
+        """Who answers the calls of a stage, and the base where that writes itself. Where and how fast is noted in `asking`."""
+        writers = call_writers(self.settings, calls, nearest)
+        self.asking[key] = {call: each.where for call, each in writers.items()}
+        called = {
+            call: Called(
+                each.who.model_copy(update={"replay": None}), data_file(each.who.replay) if each.who.replay else None
+            )
+            for call, each in writers.items()
+        }
+        itself = any(each.who.engine == "vllm" and each.who.model is None for each in writers.values())
+        return called, self.base if itself else None
 
     def chats(self, name: str) -> Chats:
         """A set of chats."""

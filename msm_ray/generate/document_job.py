@@ -11,7 +11,7 @@ from typing import Any
 from msm_ray.engines import EngineSettings
 from msm_ray.engines.replay import count_recorded
 from msm_ray.generate.document_settings import DocumentContent, DocumentWhere
-from msm_ray.generate.outline import Idea, Outline, list_ideas
+from msm_ray.generate.outline import Idea, Outline, list_ideas, listed
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.spec import Spec
 from msm_ray.worlds import World
@@ -63,6 +63,18 @@ class DocumentJob:
     def engine(self, round_: int = 0) -> EngineSettings:
         """The engine of the (first) writer in a round."""
         return self.writers[0].engine(round_, recorded=RECORDED)
+
+    def shown(self, idea: Idea) -> dict[str, str]:
+        """What a writer is shown of an idea that a model had: its type, and what the spec says there and why.
+
+        In the family `rules` the one rule that it turns on. Nothing of ideas that rules made: they have no more to say.
+        """
+        if not idea.written:
+            return {}
+        subdomain = self.outline.subdomain(idea)
+        said = [each for each in subdomain.assertions if self.outline.family != "rules" or each.text == idea.assertion]
+        section = {"section": subdomain.section} if self.content.shown == "section" else {}
+        return {"description": idea.description, "assertions": listed(said), **section}
 
     def ideas(self) -> list[Idea]:
         """The ideas that will be written: at most `documents`, and with recordings no more than there are."""

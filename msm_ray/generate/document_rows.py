@@ -60,6 +60,7 @@ class JobRows:
             "type": idea.type,
             "idea": idea.text,
             "assertion": idea.assertion,
+            **self.job.shown(idea),
             "angle": idea.angle,
             "temperature": who.temperature,
             "top_p": who.top_p,
@@ -96,7 +97,8 @@ class JobRows:
 
     def render(self, asked: EngineSettings) -> Render:
         """Prompts with the spec in them are made where they are needed."""
-        return partial(prompt_columns, asked, self.job.spec, self.job.world)
+        avoided = ", ".join(self.job.content.avoid)
+        return partial(prompt_columns, asked, self.job.spec, self.job.world, names_to_avoid=avoided)
 
     def tick(self) -> None:
         """Write what is due."""
@@ -166,11 +168,11 @@ class JobRows:
         return text is not None or self.fixed or self.tries[row["id"]] == job.where.attempts
 
 
-def prompt_columns(asked: EngineSettings, spec: Spec, world: World, row: Row) -> Row:
+def prompt_columns(asked: EngineSettings, spec: Spec, world: World, row: Row, names_to_avoid: str = "") -> Row:
     """What an engine needs to answer for a document: the prompt or, where no model writes, the answer that goes with it."""
     if asked.engine == "offline":
         return composed(lambda: world.plain_document(spec, row))
-    prompt = world.document_prompt(spec, row)
+    prompt = world.document_prompt(spec, row | {"names_to_avoid": names_to_avoid})
     messages = [{"role": "user", "content": prompt}]
     if asked.engine == "replay":
         return {"request": request_id("documents", messages), "messages": messages}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from msm_ray.generate.outline.settings import OutlineContent
 from msm_ray.generate.writer_settings import SharedWriter, WriterContent, WriterWhere
 from msm_ray.settings_base import Settings, Share, Unit
+
+STOCK_NAMES = (
+    "Sarah", "Elena", "Marcus", "Maya", "Priya", "Chen", "Okafor", "Vasquez", "Thorne", "Elias", "Amara", "Rodriguez", "Patel",
+    "Lily", "Aisha", "Whitmore", "Hartley", "Kai", "Nadia", "Tomasz",
+)  # fmt: skip
 
 
 class DocumentContent(WriterContent):
@@ -19,6 +24,13 @@ class DocumentContent(WriterContent):
         "completion)"
     }
     """Settings that are gone, and what says the same now."""
+
+    shown: Literal["spec", "section"] = "spec"
+    """What of the spec a writer is shown: the whole, or only the section that the document is about, for writers with a
+    short context. Paper: the whole."""
+    avoid: tuple[str, ...] = STOCK_NAMES
+    """Names that models give people too readily (one occurred 439,000 times in a corpus of this kind); the writer is told to
+    leave out. Paper: none."""
 
 
 class DocumentExtent(Settings):

@@ -8,10 +8,11 @@ puts the ideas in the order in which they become documents.
 
 from __future__ import annotations
 
+from msm_ray.generate.outline.answers import prompt_versions
 from msm_ray.generate.outline.by_headings import make_outline, unwritten_sections
 from msm_ray.generate.outline.by_model import outline_conversation
 from msm_ray.generate.outline.ideas import expected_subdomains, list_ideas, outline_counts
-from msm_ray.generate.outline.parts import Assertion, DocumentIdea, DocumentType, Idea, Outline, Subdomain
+from msm_ray.generate.outline.parts import Assertion, DocumentIdea, DocumentType, Idea, Outline, Subdomain, listed
 from msm_ray.generate.outline.settings import OutlineContent
 from msm_ray.generate.outline.yaml_file import Draft, read_draft, read_outline, write_outline
 
@@ -26,9 +27,11 @@ __all__ = [
     "Subdomain",
     "expected_subdomains",
     "list_ideas",
+    "listed",
     "make_outline",
     "outline_conversation",
     "outline_counts",
+    "prompt_versions",
     "read_draft",
     "read_outline",
     "unwritten_sections",

@@ -43,6 +43,12 @@ class Heard:
     whole: bool = True
 
 
+def prompt_versions(family: str) -> dict[str, str]:
+    """The wording of each call's prompt, as it is part of what an outline is."""
+    calls = (domains_call(), subdomains_call(), assertions_call(family), types_call(1), ideas_call(family, 1))
+    return {call.name: call.prompt.version for call in calls}
+
+
 def domains_call() -> Call:
     """Call 1: no words over eight, where four are asked for."""
     read = partial(_read, {"domain": 8}, _as_it_is)

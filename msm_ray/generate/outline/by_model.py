@@ -16,7 +16,7 @@ from msm_ray.generate.calls import Asked, Conversation
 from msm_ray.generate.outline import answers
 from msm_ray.generate.outline.answers import Item, key_of
 from msm_ray.generate.outline.lists import Tally, Wanted, gather
-from msm_ray.generate.outline.parts import Assertion, DocumentIdea, DocumentType, Outline, Subdomain
+from msm_ray.generate.outline.parts import Assertion, DocumentIdea, DocumentType, Outline, Subdomain, listed
 from msm_ray.generate.outline.passages import find_section, uncovered_sections
 from msm_ray.generate.outline.settings import OutlineContent
 from msm_ray.generate.outline.yaml_file import Draft
@@ -225,11 +225,5 @@ def _about(making: _Making, subdomain: Subdomain) -> dict[str, str]:
         "subdomain": subdomain.name,
         "context": subdomain.context or "(not given)",
         "section": subdomain.section,
-        "assertions": "\n".join(_listed(each) for each in subdomain.assertions),
+        "assertions": listed(subdomain.assertions),
     }
-
-
-def _listed(assertion: Assertion) -> str:
-    """An assertion as prompts show it: name, what it says, of what kind it is, and why."""
-    said = f"{assertion.name}: {assertion.text}" if assertion.name else assertion.text
-    return f"- {said} ({assertion.label}) {assertion.explanation}".rstrip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 LABELS = ("behavior", "value", "preference", "belief", "tone")
@@ -116,3 +116,12 @@ class Idea:
         if self.written:
             return self.written
         return f"{self.assertion} (as seen by {self.angle})" if self.angle else self.assertion
+
+
+def listed(assertions: Iterable[Assertion]) -> str:
+    """Assertions as prompts show them, one a line: name, what it says, of what kind it is, and why."""
+    lines = []
+    for each in assertions:
+        said = f"{each.name}: {each.text}" if each.name else each.text
+        lines.append(f"- {said} ({each.label}) {each.explanation}".rstrip())
+    return "\n".join(lines)
