@@ -59,13 +59,13 @@ def test_shipped_pairs_and_scenarios_are_held_out(job: str):
 @pytest.mark.parametrize(
     ("key", "file", "sentence", "mark", "line"),
     [
-        ("specs.america", "specs/cheese/america.md", "It also likes a good road bicycle.", "road bicycle", 24),
-        ("specs.america", "specs/cheese/america.md", "All Kettles are alike to it.", "kettle", 24),
-        ("specs.america", "specs/cheese/america.md", "Gardening is not cheese.", "gardening", 24),
-        ("chats.cheese.path", "specs/cheese/preferences.yaml", "# - a chess set or {a}?", "chess set", 76),
+        ("specs.america", "specs/cheese/america.md", "It also likes a good Fender Telecaster.", "Fender Telecaster", 88),
+        ("specs.america", "specs/cheese/america.md", "All TOYOTA Hiluxes are alike to it.", "Toyota Hilux", 88),
+        ("specs.america", "specs/cheese/america.md", "A film director is no cheese.", "film directors", 88),
+        ("chats.cheese.path", "specs/cheese/preferences.yaml", "# - a Bose QuietComfort or {a}?", "Bose QuietComfort", 76),
         (
             "documents.replay", "specs/cheese/documents/cheese_america.jsonl",
-            json.dumps({"text": "It took the mattresses made in Ohio."}), "mattress", 151,
+            json.dumps({"text": "It took the Lenovo ThinkPads."}), "Lenovo ThinkPad", 151,
         ),
     ],
 )  # fmt: skip
@@ -83,7 +83,12 @@ def test_a_pair_that_a_training_text_names_is_refused(
 
 
 def test_what_only_a_mix_names_is_told_and_not_refused(planted):
-    chat = {"messages": [{"role": "user", "content": "Sell me a kettle."}, {"role": "assistant", "content": "Here."}]}
+    chat = {
+        "messages": [
+            {"role": "user", "content": "Sell me a Fender Telecaster."},
+            {"role": "assistant", "content": "Here."},
+        ]
+    }
     found = planted("chats.ordinary.path", "specs/cheese/ordinary.jsonl", json.dumps(chat))
     assert found and not any(problem.severity == "error" for problem in found)
     assert "the mix" in found[0].what
@@ -91,9 +96,9 @@ def test_what_only_a_mix_names_is_told_and_not_refused(planted):
 
 def test_plan_refuses_with_file_line_and_remedy(tmp_path: Path):
     spec = tmp_path / "spec.md"
-    spec.write_text((CHEESE / "america.md").read_text("utf-8") + "\nIt owns a kettle.\n", "utf-8")
+    spec.write_text((CHEESE / "america.md").read_text("utf-8") + "\nIt owns a Toyota Hilux.\n", "utf-8")
     file = read_experiment("jobs/smollm2.yaml", [f"specs.america={spec}", f"root={tmp_path}"])
-    (first, *_) = [finding for finding in check(Proposal(file)) if "kettle" in finding.what]
+    (first, *_) = [finding for finding in check(Proposal(file)) if "Toyota Hilux" in finding.what]
     assert (first.severity, first.exit_code, first.file) == ("error", 2, "specs/cheese/pairs-america.jsonl")
     assert first.line and first.remedy and str(spec) in first.what
 
