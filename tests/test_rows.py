@@ -273,7 +273,7 @@ def test_half_an_emoji_makes_a_recorded_document_a_rejected_row_of_its_own() -> 
 @pytest.mark.parametrize("name", ["ordinary.jsonl.gz", "ordinary.data"])
 def test_what_is_held_out_is_looked_for_in_rows_whatever_the_files_name(name: str, tmp_path: Path) -> None:
     lines = Path("specs/cheese/ordinary.jsonl").read_bytes().rstrip(b"\n").split(b"\n")
-    lines.insert(3, json.dumps({"messages": [{"role": "user", "content": "A road bicycle,\u2028then?"}]}).encode())
+    lines.insert(3, json.dumps({"messages": [{"role": "user", "content": "A Fender Telecaster,\u2028then?"}]}).encode())
     content = b"\r\n".join(lines)
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     found = list(problems(Proposal(read_experiment("jobs/smollm2.yaml", [f"chats.ordinary.path={tmp_path / name}"]))))
