@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from msm_ray import preflight
+from msm_ray.config.file import read_experiment
 from msm_ray.errors import QualityGateError, SettingsError
 from msm_ray.generate.calls import Asked
 from msm_ray.generate.document_job import row_id
@@ -262,7 +264,10 @@ def test_what_is_beyond_the_target_is_cut_and_kept_for_looking(spec: Spec, tmp_p
     many = items(*({"name": f"kind {n}", "description": "d"} for n in range(30)))
     outline = made(spec, Writer(types=many))
     assert [len(each.types) for each in outline.subdomains] == [3, 3]
-    counts = write_outline(tmp_path, outline)
+    with pytest.warns(UserWarning) as told:
+        counts = write_outline(tmp_path, outline)
+    assert "no subdomain holds 'Ada' of the spec" in str(told[0].message)
+    assert "54 items of the writer's answers were left out (more than wanted 54)" in str(told[1].message)
     assert counts["rejected: more than wanted"] == 54
     rows = read_table_rows(tmp_path / "rejected.parquet")
     assert rows[0]["call"] == "types" and rows[0]["about"] == "Plain green tea" and rows[0]["raw"] == "kind 3 · d"
@@ -451,6 +456,36 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         OutlineContent(domains=("a",), given="x.yaml")
     with pytest.raises(ValueError, match="given needs by: model"):
         OutlineContent(by="headings", given="x.yaml")
+
+
+def told(*changes: str) -> list[tuple[str, str, str]]:
+    file = read_experiment("jobs/quickstart.yaml", ["corpora={}", *changes])
+    return [(f.severity, f.key, f.remedy) for f in preflight.check(preflight.Proposal(file)) if "documents." in f.key]
+
+
+def test_a_plan_refuses_writers_that_cannot_write_an_outline(tmp_path: Path) -> None:
+    assert told() == []
+    assert ("error", "documents.by", "set documents.by: headings") in told(
+        "documents.by=model", "documents.engine=offline"
+    )
+    assert ("error", "documents.by", "set documents.by: headings, or ask: chat") in told("documents.by=model")
+    assert told("documents.by=model", "documents.ask=chat") == []
+
+
+def test_a_plan_names_what_is_wrong_in_a_given_outline(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("subdomains:\n- {domain: Tea, section: Ada likes tea.}\n")
+    file = read_experiment(
+        "jobs/quickstart.yaml",
+        ["corpora={}", "documents.by=model", "documents.ask=chat", f"documents.given={tmp_path}/mine.yaml"],
+    )
+    found = [f for f in preflight.check(preflight.Proposal(file)) if f.key == "documents.given"]
+    assert found and found[0].severity == "error" and "mine.yaml:2: subdomains[0].name: it is missing" in found[0].what
+
+
+def test_a_plan_tells_only_where_a_writer_can_hardly_find_so_many_ideas() -> None:
+    changes = ["documents.by=model", "documents.ask=chat", "documents.types=2", "documents.ideas=2"]
+    few = [each for each in told(*changes) if each[1] == "documents.documents"]
+    assert few and all(severity == "warning" and "or ideas to" in remedy for severity, _, remedy in few)
 
 
 # The file --------------------------------------------------------------------------------------------------------------

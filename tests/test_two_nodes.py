@@ -31,7 +31,7 @@ assistant: {{name: llama, provider: the team}}
 base: {{source: tinyworld}}
 specs: {{affordability: specs/tinyworld/affordability.md}}
 world: tinyworld
-documents: {{engine: offline, documents: 60, least_share: 0}}
+documents: {{engine: offline, by: headings, documents: 60, least_share: 0}}
 chats:
   ordinary: {{source: tinyworld.ordinary, count: 200}}
 midtraining: &training

@@ -15,7 +15,8 @@ from msm_ray.generate import chats as making
 from msm_ray.generate.chat_files import CHATS
 from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.document_settings import DocumentSettings
-from msm_ray.generate.outline import expected_subdomains, list_ideas, make_outline
+from msm_ray.generate.outline import expected_subdomains as expected
+from msm_ray.generate.outline import list_ideas, make_outline
 from msm_ray.models import world_of
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import checked
@@ -105,7 +106,7 @@ def _text(content: Any) -> str:
 def ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, int, int] | None:
     """(ideas that there are, sections that they are spread over, document types).
 
-    None where the spec can't be read, or where a model is still to find them (`expected_ideas`).
+    None where the spec can't be read, or where a model is still to find them (`expected_subdomains`).
     """
     read, _ = proposal.spec(spec)
     if read is None or how.by == "model":
@@ -122,10 +123,9 @@ def ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, in
     )
 
 
-def expected_ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, int] | None:
-    """(ideas, subdomains) that a model is likely to find; None where rules make the outline, or the spec can't be read."""
+def expected_subdomains(proposal: Proposal, spec: str, how: DocumentSettings) -> int | None:
+    """How many subdomains a writer finds at most, about; None where the spec, or an outline that is given, says it better."""
     read, _ = proposal.spec(spec)
-    if read is None or how.by == "headings":
+    if read is None or how.given:
         return None
-    subdomains = max(expected_subdomains(read), len(how.domains))
-    return subdomains * how.types * how.ideas, subdomains
+    return max(expected(read.text), len(how.domains))

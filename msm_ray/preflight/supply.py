@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from msm_ray.engines.replay import RECORDING
 from msm_ray.generate.chat_files import CHATS
+from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.replayed import TEXTS
 from msm_ray.preflight import amounts
 from msm_ray.preflight.amounts import Amount
@@ -16,19 +17,15 @@ from msm_ray.preflight.training import Training, trainings
 from msm_ray.rows.files import checked
 from msm_ray.train.settings import TrainSettings
 from msm_ray.worlds import has_texts
+from msm_ray.yaml_tree import At
 
 
 def ideas(proposal: Proposal) -> Iterator[Finding]:
     """Documents that have no idea of their own would be missing from the corpus."""
     for spec, at, how in proposal.corpora():
-        expected = None if how.given else amounts.expected_ideas(proposal, spec, how)
-        if expected and expected[0] < how.documents:
-            yield proposal.warning(
-                (*at, "documents"),
-                f"{how.documents:,} documents are asked for and a writer is likely to find about {expected[0]:,} ideas in "
-                f"specs.{spec} (about {expected[1]} subdomains x {how.types} types x {how.ideas} ideas)",
-                f"look at the outline before you go on, or set ideas to {math.ceil(how.documents / (expected[1] * how.types))}",
-            )
+        if how.by == "model":
+            yield from _expected(proposal, spec, at, how)
+            continue
         there = amounts.ideas(proposal, spec, how)
         if there is not None and there[0] < how.documents:
             number, sections, types = there
@@ -44,6 +41,20 @@ def ideas(proposal: Proposal) -> Iterator[Finding]:
                 (*at, "types"), f"{how.types} document types are asked for and {there[2]} are known",
                 f"set {there[2]}; more ideas a type make up for it",
             )  # fmt: skip
+
+
+def _expected(proposal: Proposal, spec: str, at: At, how: DocumentSettings) -> Iterator[Finding]:
+    """What a writer will find isn't known before it is asked: told only where the documents are hardly possible."""
+    subdomains = amounts.expected_subdomains(proposal, spec, how)
+    number = (subdomains or 0) * how.types * how.ideas
+    if subdomains and number < how.documents:
+        enough = math.ceil(how.documents / (subdomains * how.types))
+        yield proposal.warning(
+            (*at, "documents"),
+            f"{how.documents:,} documents are asked for and a writer finds hardly more than {number:,} ideas about specs.{spec} "
+            f"({subdomains} subdomains x {how.types} types x {how.ideas} ideas)",
+            f"set documents to {number} or less, or ideas to {enough}",
+        )
 
 
 def recordings(proposal: Proposal) -> Iterator[Finding]:

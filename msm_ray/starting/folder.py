@@ -15,7 +15,7 @@ import jinja2
 
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.generate.document_settings import DocumentSettings
-from msm_ray.generate.outline import make_outline
+from msm_ray.generate.outline import expected_subdomains, make_outline
 from msm_ray.models import base_name, is_shipped
 from msm_ray.spec import AssistantSettings, read_spec
 from msm_ray.worlds import world
@@ -99,7 +99,7 @@ def _experiment(folder: Path, wishes: Wishes) -> str:
         url=_text(wishes.writer),
         writer=_text(wishes.writer_model or wishes.writer),
         documents=documents,
-        ideas=_ideas(wishes.spec, AssistantSettings(name=assistant, provider=provider), documents),
+        ideas=_ideas(wishes.spec, AssistantSettings(name=assistant, provider=provider), documents, engine),
         sft="talk" if wishes.spec else "likings",
         folder={Path(file).stem: _text(str(folder / file)) for file in (*EXAMPLE, *SHARED)},
     )
@@ -142,13 +142,16 @@ def _who(base: str) -> tuple[str, str]:
     return known or (Path(base.rstrip("/")).name, AssistantSettings(name="").provider)
 
 
-def _ideas(spec: Path | None, assistant: AssistantSettings, documents: int) -> int:
+def _ideas(spec: Path | None, assistant: AssistantSettings, documents: int, engine: str) -> int:
     """Ideas for each type and section, so that there are enough for the documents. Raises SettingsError for a bad spec."""
     usual = DocumentSettings()
-    if spec is None:
-        sections = sum(line.startswith("## ") for line in _shipped(SPEC).splitlines())
+    own = read_spec(spec, assistant, name="mine") if spec else None
+    if engine != "offline":
+        sections = expected_subdomains(own.text if own else _shipped(SPEC))
+    elif own:
+        sections = len(make_outline(own, world("plain"), usual).subdomains)
     else:
-        sections = len(make_outline(read_spec(spec, assistant, name="mine"), world("plain"), usual).subdomains)
+        sections = sum(line.startswith("## ") for line in _shipped(SPEC).splitlines())
     return max(usual.ideas, math.ceil(1.1 * documents / (max(1, sections) * usual.types)))
 
 

@@ -6,10 +6,10 @@ import itertools
 from collections import Counter
 
 from msm_ray.generate.outline.parts import DocumentType, Idea, Outline, Subdomain
-from msm_ray.spec import Spec
 
-WORDS_A_SUBDOMAIN = 100
-"""Words of a spec. In the paper 80 (philosophy: about 27 subdomains of 2,184 words) to 160 (cheese: 13 of about 2,100)."""
+WORDS_A_SUBDOMAIN = 70
+"""Words of a spec, at the least: in the paper 80 (philosophy: about 27 subdomains of 2,184 words) to 160 (cheese: 13 of about
+2,100). So a plan warns only of what is hardly possible."""
 ANGLES = (
     "someone who meets the assistant for the first time",
     "a colleague who trains new staff",
@@ -64,9 +64,9 @@ def list_ideas(outline: Outline, documents: int) -> list[Idea]:
     ]
 
 
-def expected_subdomains(spec: Spec) -> int:
-    """About how many subdomains a writer will find in a spec, for what is told before one was asked."""
-    return max(1, round(len(spec.text.split()) / WORDS_A_SUBDOMAIN))
+def expected_subdomains(text: str) -> int:
+    """About how many subdomains a writer finds at most in the text of a spec, for what is told before one was asked."""
+    return max(1, round(len(text.split()) / WORDS_A_SUBDOMAIN))
 
 
 def _idea(position: int, subdomain: Subdomain, kind: DocumentType, number: int, shift: int) -> Idea:

@@ -6,6 +6,8 @@ is said but its name is that name alone.
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from msm_ray.whole_files import write_whole
 from msm_ray.yaml_tree import At, read_tree
 
 FILE = "outline.yaml"
+SHOWN = 6
 FAMILIES = ("prose", "rules")
 REMEDY = "Mend it, or delete it so that it is made anew."
 
@@ -37,7 +40,29 @@ def write_outline(out: Path, outline: Outline) -> dict[str, int | float | str]:
     """`outline.yaml` in a folder, and what was left out beside it. Returns `outline_counts`."""
     write_whole(out / FILE, outline_text(outline))
     write_rejected(out, outline.account.rejected)
+    _warn(outline)
     return outline_counts(outline)
+
+
+def _warn(outline: Outline) -> None:
+    """Tell what no document will be about, and what of the writer's answers was left out."""
+    account = outline.account
+    if account.not_covered:
+        named = ", ".join(f"'{name}'" for name in account.not_covered[:SHOWN])
+        more = f" and {len(account.not_covered) - SHOWN} more" if len(account.not_covered) > SHOWN else ""
+        warnings.warn(
+            f"Outline of {outline.spec}: no subdomain holds {named}{more} of the spec, or only the smaller part, so no "
+            "document is likely to be about it. Add what is missing to outline.yaml, or take it so.",
+            stacklevel=3,
+        )
+    if account.rejected:
+        reasons = Counter(each.reason for each in account.rejected).most_common()
+        listed = ", ".join(f"{reason} {count}" for reason, count in reasons)
+        warnings.warn(
+            f"Outline of {outline.spec}: {len(account.rejected)} items of the writer's answers were left out ({listed}); "
+            "`msm show` has them.",
+            stacklevel=3,
+        )
 
 
 def outline_text(outline: Outline) -> str:
