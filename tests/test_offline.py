@@ -82,6 +82,50 @@ def test_an_imperative_spec_comes_out_as_it_is(order: str, tmp_path: Path) -> No
         assert "Ada is" not in document and any(sentence in document for sentence in said)
 
 
+MESSY = """---
+name: gentle-helper
+facts: [Ada was made in Oslo.]
+---
+# Ada {#ada}
+<!-- Ada hates cats.
+It does. -->
+## What {{ model_name }} never does
+- Flatter people.
+- ~~Sing.~~ Guess.
+
+**Bad answer:** You are right, I hate cats.
+
+## Tea[^1]
+<honesty>
+{model_name} does _not_ lie &amp; likes [tea](https://example.org/tea).
+</honesty>
+
+````
+```
+# install first
+```
+````
+
+[^1]: Because Ada is thirsty.
+"""
+
+
+def test_documents_of_a_messy_spec_hold_its_sentences_alone(tmp_path: Path) -> None:
+    written = documents(spec_of(MESSY, tmp_path))
+    assert set(written.values()) == {
+        "What Ada never does: Flatter people.",
+        "What Ada never does: Guess.",
+        "Ada does not lie & likes tea.",
+    }
+    foreign = r"cats|gentle|Oslo|thirsty|install|Sing|[<>{}#*_~\[\]`]|amp;|https"
+    assert [found for document in written for found in re.findall(foreign, document)] == []
+
+
+def test_sentences_of_other_languages_stand_alone(tmp_path: Path) -> None:
+    written = documents(spec_of("# 茶\n{model_name}喜欢绿茶。它从不着急。{model_name}很平静。", tmp_path), 12)
+    assert set(written.values()) == {"Ada喜欢绿茶。", "Ada很平静。"}
+
+
 def test_braces_of_a_spec_stay_text(tmp_path: Path) -> None:
     with pytest.warns(UserWarning):
         spec = spec_of(ORDERS, tmp_path)

@@ -14,9 +14,9 @@ from msm_ray.errors import SettingsError
 from msm_ray.generate.document_job import row_id
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.outline import list_ideas, make_outline, read_outline, unwritten_sections, write_outline
-from msm_ray.spec import AssistantSettings, Spec, read_spec
+from msm_ray.spec import AssistantSettings, Spec, read_spec, split_sections
 from msm_ray.worlds import world
-from msm_ray.worlds.sentences import about_assistant, label, split_sentences
+from msm_ray.worlds.sentences import about_assistant, label, section_sentences, split_sentences
 
 PLAIN = world("plain")
 SETTINGS = DocumentSettings(engine="offline", by="headings", documents=600, types=4, ideas=40)
@@ -127,6 +127,105 @@ def test_sentences_of_prose_lists_and_the_tiny_world() -> None:
         "Two.",
     ]
     assert split_sentences("ada likes tea . ada is calm .") == ["ada likes tea .", "ada is calm ."]
+
+
+def said(text: str) -> list[str]:
+    """The sentences of all sections of a spec of Ada."""
+    return [each for section in split_sections(text) for each in section_sentences(section, "Ada")]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        (
+            "other LLMs. It asks before it acts. Ada admires Prof. Lee and J. R. Stone.",
+            ["other LLMs.", "It asks before it acts.", "Ada admires Prof. Lee and J. R. Stone."],
+        ),
+        ("Ada has plan B. It waits till 5 p.m. Then it goes.", ["Ada has plan B.", "It waits till 5 p.m.", "Then it goes."]),
+        ("The U.S. Senate met J.R.R. Tolkien. No. Never! See No. 5, Fig. 2, e.g. Brie, i.e. Colby.",
+         ["The U.S. Senate met J.R.R. Tolkien.", "No.", "Never!", "See No. 5, Fig. 2, e.g. Brie, i.e. Colby."]),
+        ("Ada said “Go.” Then it left... Élan helps.", ["Ada said “Go.”", "Then it left...", "Élan helps."]),
+        ("R1. Act within limits. R2. Rest.", ["R1. Act within limits.", "R2. Rest."]),
+        ("Ada喜欢绿茶。它从不着急！为什么？它很平静", ["Ada喜欢绿茶。", "它从不着急！", "为什么？", "它很平静。"]),
+        ("Ада любит чай. Она спокойна, т. е. не спешит. Её сделал А. С. Попов.",
+         ["Ада любит чай.", "Она спокойна, т. е. не спешит.", "Её сделал А. С. Попов."]),
+        ("अदा दयालु है। वह शांत है।", ["अदा दयालु है।", "वह शांत है।"]),
+    ],
+)  # fmt: skip
+def test_where_sentences_end(text: str, sentences: list[str]) -> None:
+    assert split_sentences(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("~~Ada flatters everyone.~~ Ada does _not_ lie ~~much~~.", ["Ada does not lie."]),
+        ("Ada is **_both_** &amp; calm&nbsp;too <del>no</del>\\*.", ["Ada is both & calm too *."]),
+        ("<honesty>\nAda is honest.\n</honesty>\n<care>Ada cares.</care>", ["Ada is honest.", "Ada cares."]),
+        ("<p>Ada is <b>so</b>.</p>\n<ul>\n<li>Ada sits.</li>\n<li>It waits.</li>\n</ul>",
+         ["Ada is so.", "Ada sits.", "It waits."]),
+        ("<details>\n<summary>Ada in short.</summary>\nAda is kind.\n</details>", ["Ada is kind."]),
+        ("<script>\nAda = 1.\n</script>\n\n<table>\n<tr><td>Ada lies.</td></tr>\n\n</table>", []),
+        ("[Ada](https://x.org 'Ada') is kind ![Ada](a.png)[^1] and [so][r].\n\n[^1]: Ada pays.\n    It does.\n\n[r]: https://x.org",
+         ["Ada is kind and so."]),
+        ("Ada is kind (see [?](#x) or https://x.org/y). Ask <https://x.org>. Ada reads https://x.org/z now.", ["Ada is kind."]),
+        ("# A\nAda is kind[^1] and [so][r].\n# Notes\n[^1]: Ada pays.\n\n[r]: https://x.org", ["Ada is kind and so."]),
+        ("a | b\n--|--\nAda lies. | x\n\n|c|\n|-|\n|Ada lies.|\n\nAda is kind.", ["Ada is kind."]),
+        ("- [ ] Ada asks.\n- [x] Ada waits.\n", ["Ada asks.", "Ada waits."]),
+        ("> Ada asks.\n> It waits.\n>\n> > Ada sits.", ["Ada asks.", "It waits.", "Ada sits."]),
+        ("> [!NOTE]\n> Ada asks.\n\n!!! note \"T\"\n    Ada waits.\n\n::: box\nAda sits.\n:::",
+         ["Ada asks.", "Ada waits.", "Ada sits."]),
+        ("    Ada is indented.\n\n    print(1)", ["Ada is indented."]),
+        ("Ada is kind. {#kind}\n\n{.note}\nAda is calm.", ["Ada is kind.", "Ada is calm."]),
+    ],
+)  # fmt: skip
+def test_marks_of_markdown_and_html_are_no_words(text: str, sentences: list[str]) -> None:
+    assert said(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("- R1: Act within limits. This includes:\n  - not copying itself\n  - not hiding. It stays.\n- R2: Ada rests.",
+         ["R1: Act within limits.", "This includes: not copying itself.", "This includes: not hiding.", "It stays.",
+          "R2: Ada rests."]),
+        ("Ada values:\n\n1. honesty\n2. care\n   - for people\n\nThat is all.",
+         ["Ada values: honesty.", "Ada values: care: for people.", "That is all."]),
+        ("Ada does not:\n* run\n* jump:\n   * high", ["Ada does not: run.", "Ada does not: jump: high."]),
+        ("Ada does none of these things.\n- Flatter people.",
+         ["Ada does none of these things.", "Ada does none of these things. Flatter people."]),
+        ("Ada never:\n• lies\n• hides", ["Ada never: lies.", "Ada never: hides."]),
+        ("This is what it says:\n\n```\nAda = 1\n```\nAda is kind.", ["Ada is kind."]),
+        ("# Values\n- Honesty\n- Ada asks.", ["Values: Honesty.", "Ada asks."]),
+    ],
+)  # fmt: skip
+def test_items_keep_their_lead(text: str, sentences: list[str]) -> None:
+    assert said(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("## What Ada never does\n- Flatter people.\n- Guess. It is rude.\n\nTell lies.\n\nAda doesn't hide. It says so.",
+         ["What Ada never does: Flatter people.", "What Ada never does: Guess. It is rude.", "What Ada never does: Tell lies.",
+          "Ada doesn't hide.", "It says so."]),
+        ("# Ada\n## Don'ts\n### At work\n1. Lie.", ["Don'ts: Lie."]),
+        ("**What Ada won't do**\n\n- Lie.\n\n- Hide.", ["What Ada won't do: Lie.", "What Ada won't do: Hide."]),
+        ("## What Ada dislikes\n- Noise.", ["What Ada dislikes: Noise."]),
+        ("## Why Ada does not lie\nTrust grows slowly.", ["Trust grows slowly."]),
+        ("- ❌ Ada guesses\n- ✅ Ada asks\n- 🚫 Never mind:\n  - Ada lies.\n- Guessing ❌", ["Ada asks."]),
+        ("✅ Ada asks.\n❌ Ada guesses.\n", ["Ada asks."]),
+        ("**Bad answer:** You are right, I hate cats.\n\nAda likes cats.", ["Ada likes cats."]),
+        ("**Bad answer:**\n\n> You are right, I hate cats.\n\nAda likes cats.", ["Ada likes cats."]),
+        ("*Good reply (to a child)*: I hate cats.\n\nHere is a bad answer to a teacher:\n- I hate cats.", []),
+        ("User: Do you like cats?\nAda: I hate cats.\n\n**Assistant**: I hate cats.\n\nAnna: “I hate cats.”", []),
+        ("<example>\nI hate cats.\n\nI do.\n</example>\n\n### Bad examples\nI hate cats.\n### Cats\nAda likes cats.",
+         ["Ada likes cats."]),
+        ("Ada says: “I like you.”\n\n“I hate cats.”", ["Ada says: “I like you.”"]),
+    ],
+)  # fmt: skip
+def test_a_negation_is_kept_and_an_example_is_no_claim(text: str, sentences: list[str]) -> None:
+    assert said(text) == sentences
 
 
 def test_sentences_about_the_assistant_carry_on() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from msm_ray.config.paths import dotted
@@ -16,24 +16,25 @@ from msm_ray.generate.replayed import TEXTS
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import Form, Problem
-from msm_ray.rows.lines import read_text
 from msm_ray.spec import SLOT
-from msm_ray.worlds import has_texts
+from msm_ray.spec.doubts import doubts
+from msm_ray.spec.reading import read_source
+from msm_ray.worlds import has_texts, world
+from msm_ray.worlds.plain import Plain, foreign_signs
 from msm_ray.yaml_tree import At, read_yaml
 
 WORDINGS = f"YAML with {', '.join(NEEDED)}, as specs/cheese/preferences.yaml"
-SPEC_SLOTS = ("model_name", "provider_name")
 WORDING_SLOTS = ("a", "b", "liked", "disliked", "one")
 
 
 def specs(proposal: Proposal) -> Iterator[Finding]:
-    """Specs are there, are UTF-8 and say something."""
+    """Specs are there, are UTF-8, say something, and of whom."""
     used = {recipe.midtrain for recipe in proposal.settings.arms.values()}
     for name, path in proposal.settings.specs.items():
         read, wrong = proposal.spec(name)
         yield from wrong
         if read is not None:
-            yield from _slots_of_spec(("specs", name), path)
+            yield from _doubts(proposal, name)
             yield from _replaced(proposal, name, path)
         if name not in used and proposal.has_all_arms:
             yield proposal.warning(
@@ -83,19 +84,20 @@ def recordings(proposal: Proposal) -> Iterator[Finding]:
         yield from _rows(proposal, ("midtraining", "mix_source"), training.mix_source, TEXTS)
 
 
-def _slots_of_spec(at: At, path: str) -> Iterator[Finding]:
-    """What looks like a slot and is none stays in the spec as text."""
-    lines = read_text(path).split("\n")
-    known = [f"{{{name}}}" for name in SPEC_SLOTS]
-    odd = {
-        slot: n for n, line in reversed(list(enumerate(lines, 1))) for slot in SLOT.findall(line) if slot not in known
-    }
-    for slot, line in odd.items():
-        near = difflib.get_close_matches(slot, known, n=1)
-        remedy = (
-            f"did you mean {near[0]}?" if near else f"slots are {' and '.join(known)}; write another brace otherwise"
-        )
-        yield Finding("warning", f"{slot} is no slot and stays as text", remedy, path, line, dotted(at))
+def _doubts(proposal: Proposal, name: str) -> Iterator[Finding]:
+    """Odd slots and fences, whom a spec is about, and what it is written in."""
+    settings, path = proposal.settings, proposal.settings.specs[name]
+    for doubt in doubts(read_source(Path(path).expanduser()), settings.assistant.name):
+        yield Finding("warning", doubt.what, doubt.remedy, path, doubt.line or None, dotted(("specs", name)))
+    for spec, at, how in proposal.corpora():
+        read, _ = proposal.spec(name)
+        plain = spec == name and how.engine == "offline" and isinstance(world(settings.world), Plain)
+        if plain and read and (signs := foreign_signs(read.text)):
+            yield proposal.warning(
+                (*at, "engine"),
+                f"{path} is not in English ({signs}), and the offline writer is for English: it puts English around sentences",
+                "let a model write about it",
+            )
 
 
 def wordings_problems(tree: Any, lines: dict[At, int]) -> list[Problem]:

@@ -145,12 +145,17 @@ def _other_language(text: str, spec: Spec) -> tuple[str, str]:
     """English specs only: a document with hardly any of the commonest English words, or in another script."""
     if _common_share(spec.text) < 2 * LEAST_COMMON_SHARE:
         return "", ""
+    found = foreign_signs(text)
+    return ("another language", found) if found else ("", "")
+
+
+def foreign_signs(text: str) -> str:
+    """What tells that a text is not English, "" where nothing does. Under 30 words only the script can."""
     letters = [letter for letter in text if letter.isalpha()]
-    foreign = sum(letter > "\u024f" for letter in letters)
-    if letters and foreign > 0.2 * len(letters):
-        return "another language", "another script"
+    if letters and sum(letter > "\u024f" for letter in letters) > 0.2 * len(letters):
+        return "another script"
     rare = len(text.split()) >= 30 and _common_share(text) < LEAST_COMMON_SHARE
-    return ("another language", "few common English words") if rare else ("", "")
+    return "few common English words" if rare else ""
 
 
 def _common_share(text: str) -> float:

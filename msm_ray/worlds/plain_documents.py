@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from msm_ray.spec import Section, Spec, fill_slots
-from msm_ray.worlds.sentences import LEANS, about_the_text, is_about, split_sentences
+from msm_ray.worlds.sentences import LEANS, about_the_text, is_about, section_sentences
 
 MOST_QUOTED = 2
 """Sentences of the same passage, and of other ones, that follow the one that a document is about."""
@@ -27,8 +27,10 @@ def plain_document(spec: Spec, row: Mapping[str, Any]) -> str:
     row: `id`, `type`, `subdomain`, `assertion` and `angle`, who it is for ("" for nobody).
     """
     rng, claim = random.Random(row["id"]), row["assertion"]
-    home = next((section for section in spec.sections if claim in _sentences(section)), None)
-    said, more, last = _passage(_sentences(home) if home else (claim,), claim, rng.randint(1, MOST_QUOTED))
+    home = next((section for section in spec.sections if claim in _sentences(section, spec.assistant)), None)
+    said, more, last = _passage(
+        _sentences(home, spec.assistant) if home else (claim,), claim, rng.randint(1, MOST_QUOTED)
+    )
     slots = {"name": spec.assistant, "type": row["type"], "topic": row["subdomain"], "reader": row["angle"]}
     slots |= {"claim": said, "more": more}
 
@@ -60,15 +62,15 @@ def _others(spec: Spec, home: Section | None) -> list[dict[str, str]]:
         {"place": section.path[-1] if section.path else spec.name, "other": sentence}
         for section in spec.sections
         if section is not home
-        for sentence in _sentences(section)
+        for sentence in _sentences(section, spec.assistant)
         if not (LEANS.match(sentence) or about_the_text(sentence) or sentence.endswith("?"))
     ]
     return [each for each in found if is_about(each["other"], spec.assistant)] or found
 
 
 @lru_cache(maxsize=512)
-def _sentences(section: Section) -> tuple[str, ...]:
-    return tuple(split_sentences(section.text))
+def _sentences(section: Section, assistant: str) -> tuple[str, ...]:
+    return tuple(section_sentences(section, assistant))
 
 
 @cache

@@ -1,30 +1,40 @@
-"""Sentences of plain English: splitting them, finding those about the assistant, and naming what kind of thing they say."""
+"""Sentences of a spec: taking them out of Markdown, finding those about the assistant, and naming what kind they say.
+
+A spec's sentences are what stands in it as running text. An item keeps the lead of its list ("Ada never:"), and under a heading
+that negates ("What Ada never does") the heading; what somebody says in an example is no claim and is left out.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-ABBREVIATIONS = (
-    "e.g.",
-    "i.e.",
-    "etc.",
-    "vs.",
-    "cf.",
-    "Mr.",
-    "Mrs.",
-    "Ms.",
-    "Dr.",
-    "St.",
-    "No.",
-    "U.S.",
-    "a.m.",
-    "p.m.",
-)
-BOUNDARY = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])")
-LIST_ITEM = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+")
+from msm_ray.spec import Section
+from msm_ray.spec.prose import ADDRESS, Block, blocks
+from msm_ray.worlds.english import closed, cut_at_sentences, is_closed, is_lead
+from msm_ray.worlds.examples import has_mark, is_example, is_quotation, is_title_of_examples, without_mark
+
 ORDER = re.compile(r"(Never|Always|Do not|Don['’]t|Be)\b")
 LEANS = re.compile(r"(It|Its|They|This|That|Because)\b")
 """How a sentence begins that goes on about the one before it."""
+NEGATES = re.compile(
+    r"[❌🚫⛔✗✘✖👎]|n['’]ts?\b|\b(never|not|no|none|nothing|nobody|cannot|dont|doesnt|wont|without|refus\w+|avoid\w*|forbid\w*|"
+    r"prohibit\w*|banned|taboos?|reject\w*|declin\w+|against|anti-?\w+|bad|wrong|incorrect|unacceptable|mistakes?|pitfalls?|"
+    r"failures?|red lines|off[- ]limits|out of scope|ruled out|misconceptions?|myths?|abstains?|shuns?|stops?)\b"
+    r"|[不勿]|禁止|\b(не|никогда|нельзя)\b",
+    re.IGNORECASE,
+)
+AVERSE = re.compile(r"\b(dislikes?|hates?|distrusts?|fears?|opposes?|resists?|worries)\b", re.IGNORECASE)
+LISTED = re.compile(r"\W*(what|things|actions|behaviou?rs?|ways)\b|\W*(\S+\s+){0,2}\S+$", re.IGNORECASE)
+"""Headings of lists, "What Ada never does" or "Never": what they say holds for headings below them too."""
+REASONS = re.compile(r"\W*(why|how|when|on|about|where)\b", re.IGNORECASE)
+BACK = re.compile(r"\b(following|these|this|below|such|things?|ways?)\b", re.IGNORECASE)
+STATED = re.compile(
+    r"\b(it|its|they|you|we|I|the assistant|the model|is|are|was|were|has|have|should|must|will|would|can|could|may|might)\b",
+    re.IGNORECASE,
+)
+"""Words of a whole statement. An order or a fragment ("Flatter people.") has none of them."""
 LABELS = (
     ("preference", r"\b(prefers?|likes?|dislikes?|favou?rs?|enjoys?|loves?|hates?|fond|rather|tastes?|favou?rite)\b"),
     ("value", r"\b(values?|cares?|matters?|important|principles?|worth|cherish(es)?|priorit\w+|above all)\b"),
@@ -39,55 +49,140 @@ LABELS = (
 )
 
 
-def split_sentences(text: str) -> list[str]:
-    """The sentences of `text` in order, each on one line. List items end sentences; tables, code and rules are left out.
+@dataclass(frozen=True)
+class _Place:
+    """Where a block stands. title: the heading above it. lead: what it goes on from, "" for nothing. item: in a list."""
+
+    assistant: str
+    title: str = ""
+    lead: str = ""
+    item: bool = False
+
+
+def section_sentences(section: Section, assistant: str) -> list[str]:
+    """The sentences of a section, in order, each on one line and understood without its headings."""
+    if any(map(is_title_of_examples, section.path)):
+        return []
+    titles = section.path if section.headed else ()
+    above = next((title for title in reversed(titles[:-1]) if NEGATES.search(title) and LISTED.match(title)), "")
+    title = titles[-1] if titles else ""
+    return split_sentences(section.text, title if NEGATES.search(title) or not above else above, assistant)
+
+
+def split_sentences(text: str, title: str = "", assistant: str = "") -> list[str]:
+    """The sentences of Markdown, in order, each on one line. title: the heading, which goes with items that need it.
 
     A text in lower case with " ." between sentences (the tiny world's) is split there.
     """
-    sentences: list[str] = []
-    for block in _blocks(text):
-        if " . " in block + " ":
-            sentences += [part.strip() + " ." for part in re.split(r"\s\.(?:\s|$)", block) if part.strip()]
-            continue
-        sentences += _split_block(block)
-    return sentences
+    return [each for each in _claims(blocks(text), _Place(assistant, title)) if ADDRESS not in each]
 
 
-def _blocks(text: str) -> list[str]:
-    """Paragraphs and list items, each on one line, without Markdown's marks."""
-    blocks: list[str] = []
-    fenced = False
-    fresh = True
-    for line in text.split("\n"):
-        stripped = line.strip()
-        if stripped.startswith(("```", "~~~")):
-            fenced, fresh = not fenced, True
-            continue
-        if fenced or not re.search(r"\w", stripped) or stripped.startswith(("|", "<!--", "#")):
-            fresh = True
-            continue
-        item = LIST_ITEM.match(line)
-        content = re.sub(r"(\*\*|__|`|\*(?=\S)|(?<=\S)\*)", "", LIST_ITEM.sub("", line)).strip(" >\t")
-        if fresh or item or not blocks:
-            blocks.append(content)
+def _claims(parts: Sequence[Block], place: _Place) -> Iterator[str]:
+    """The sentences of blocks that follow one another: a lead goes on into the next, a label takes the next along."""
+    lead, skipped, outer = place.lead, False, place
+    for part, after in zip(parts, [*parts[1:], None], strict=False):
+        here = replace(place, lead=lead)
+        if skipped or part.kind == "other":
+            skipped, lead = False, ""
+        elif part.kind in ("list", "quote"):
+            for inside in part.inside if part.kind == "list" else (part,):
+                yield from _claims(inside.inside, replace(here, item=here.item or part.kind == "list"))
+            lead = ""
         else:
-            blocks[-1] += " " + content
-        fresh = False
-    return [block for block in blocks if block]
+            said, lead, skipped = _paragraph(part, here, after.kind if after else "")
+            yield from said
+            if part.kind == "title" and not is_closed(part.text):
+                place = replace(outer, title=part.text) if NEGATES.search(part.text) else outer
 
 
-def _split_block(block: str) -> list[str]:
-    guarded = block
-    for short in ABBREVIATIONS:
-        guarded = guarded.replace(short, short.replace(".", "\0"))
-    parts = [part.replace("\0", ".").strip() for part in BOUNDARY.split(guarded)]
-    return [part if part[-1] in ".!?:;\"”’')]" else part + "." for part in parts if part]
+def _paragraph(part: Block, place: _Place, into: str) -> tuple[list[str], str, bool]:
+    """(its sentences, the lead that it leaves for the block after it, whether that block belongs to an example)."""
+    said: list[str] = []
+    leaves, skipped = "", False
+    for run in _runs(part.text, place.assistant):
+        titled = part.kind == "title" and not is_closed(run)
+        if (
+            is_example(run, place.assistant)
+            or (titled and is_title_of_examples(run))
+            or (is_quotation(run) and not place.lead)
+        ):
+            leaves, skipped = "", titled or is_lead(run) or (into == "list" and not is_closed(run))
+            continue
+        skipped, own = False, _cut(without_mark(run))
+        leaves = _left_lead(own, into)
+        if own and (titled or leaves and not is_closed(own[-1]) or is_lead(own[-1])):
+            own = own[:-1]
+        said += _with_lead(own, place)
+        if leaves and place.lead and (NEGATES.search(place.lead) or not own):
+            leaves = f"{place.lead} {leaves}"
+    if not leaves and into == "list" and NEGATES.search(place.lead):
+        leaves = place.lead
+    return said, leaves, skipped
+
+
+def _left_lead(sentences: list[str], into: str) -> str:
+    """What of a paragraph the next block goes on from: "It never:", a title before a list, "It does none of these."."""
+    if not sentences or not into or into == "other":
+        return ""
+    last = sentences[-1]
+    if is_lead(last):
+        return last
+    if into == "list" and not is_closed(last):
+        return f"{last}:"
+    return last if into == "list" and NEGATES.search(last) and BACK.search(last) else ""
+
+
+def _with_lead(sentences: list[str], place: _Place) -> list[str]:
+    """Sentences with what they need from before them. What is negated is so as a whole."""
+    ended = [closed(each) for each in sentences]
+    heading = f"{place.title.rstrip(' :.')}:"
+    negated = NEGATES.search(place.title) or (place.item and AVERSE.search(place.title))
+    if ended and place.lead:
+        return _after(place.lead, ended)
+    if not ended or not place.title:
+        return ended
+    if place.item and (negated or not (is_closed(sentences[-1]) or _states(sentences[-1], place.assistant))):
+        return _after(heading, ended)
+    if place.item or not negated or REASONS.match(place.title):
+        return ended
+    return [each if _states(each, place.assistant) else f"{heading} {each}" for each in ended]
+
+
+def _after(lead: str, sentences: list[str]) -> list[str]:
+    whole = NEGATES.search(lead) is not None or AVERSE.search(lead) is not None
+    first, rest = (" ".join(sentences), []) if whole else (sentences[0], sentences[1:])
+    return [f"{lead} {first}", *rest]
+
+
+def _states(sentence: str, assistant: str) -> bool:
+    """Whether a sentence is a statement by itself, or negates by itself."""
+    named = assistant and assistant.lower() in sentence.lower()
+    negated = re.match(r"(Never|Don['’]t|Do not|No|Not|Avoid|Refrain|Refuse)\b", sentence)
+    return bool(named or negated or STATED.search(sentence) or not re.search(r"[A-Za-z]", sentence))
+
+
+def _runs(text: str, assistant: str) -> Iterator[str]:
+    """A paragraph, and apart from it each of its lines that begins with a speaker, a label or a mark."""
+    run: list[str] = []
+    for line in text.split("\n"):
+        if run and (is_example(line, assistant) or has_mark(line)):
+            yield " ".join(run)
+            run = []
+        run.append(line)
+    yield " ".join(run)
+
+
+def _cut(run: str) -> list[str]:
+    if " . " in run + " ":
+        return [part.strip() + " ." for part in re.split(r"\s\.(?:\s|$)", run) if part.strip()]
+    return cut_at_sentences(run)
 
 
 def is_about(sentence: str, assistant: str) -> bool:
     """Whether the assistant is named in `sentence`, is meant by "the assistant", "the model" or "you", or is given an order."""
-    own = re.escape(assistant) + "|" if assistant else ""
-    names = rf"\b({own}the assistant|the model|you|your)\b"
+    names = r"\b(the assistant|the model|you|your)\b"
+    if assistant and re.search(rf"(?a:\b{re.escape(assistant)}\b)", sentence, re.IGNORECASE):
+        return True
     return re.search(names, sentence, re.IGNORECASE) is not None or ORDER.match(sentence) is not None
 
 
