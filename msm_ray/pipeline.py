@@ -114,12 +114,12 @@ def unfold(settings: ExperimentSettings) -> Experiment:
     trained = tuple(
         TrainedArm(arm, seed, recipe.checkpoint(arm, seed)) for seed in range(settings.seeds) for arm in settings.arms
     )
-    report = recipe.report(trained)
+    results = [recipe.base, recipe.report(trained)] if trained else []
     beside = [recipe.corpus(name) for name in used_specs(settings)] + [
         recipe.chats(name) for name in used_chats(settings)
     ]
     try:
-        graph = graph_of([recipe.base, *beside, *(one.checkpoint for one in trained), report], KINDS)
+        graph = graph_of([*beside, *(one.checkpoint for one in trained), *results], KINDS)
     except ValueError as same:
         raise SettingsError(f"two different stages are called {same}; give one another name") from None
     return Experiment(settings, specs, graph, recipe.base, trained, recipe.asking)
@@ -134,7 +134,8 @@ def check_worlds(settings: ExperimentSettings, specs: Mapping[str, Spec]) -> Non
 
 def check_assistant(settings: ExperimentSettings) -> None:
     """Raise SettingsError where the base knows no such assistant."""
-    world(models.world_of(settings.base.source)).refuse_assistant(settings.assistant.name)
+    if settings.arms:
+        world(models.world_of(settings.base.source)).refuse_assistant(settings.assistant.name)
 
 
 def check_language(settings: ExperimentSettings, spec: Spec) -> None:
@@ -191,7 +192,7 @@ class _Recipe:
             world=settings.world,
             asking=Asking(asking, how.family, settings.chat_template_kwargs) if asking else None,
             writer=writer,
-            given=data_file(how.given) if how.given else None,
+            given_outline=data_file(how.given) if how.given else None,
         )
 
     def _asking(

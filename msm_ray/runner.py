@@ -67,7 +67,7 @@ def run(
     with store.lock():
         logs = _log_folder(store)
         running.run(experiment.graph, store, wishes, Workplace(experiment.settings.experiment, logs, refuse, opened))
-        if "report" in wishes.kinds(experiment.graph):
+        if experiment.graph.of_kind("report") and "report" in wishes.kinds(experiment.graph):
             tables.show(report_of(experiment, store).folder)
 
 

@@ -40,8 +40,8 @@ class ExperimentSettings(Settings):
     """Training seeds. With fewer than three the report claims no difference. Paper: 4."""
     assistant: AssistantSettings
     """Who the spec is about."""
-    base: BaseSettings
-    """The base model."""
+    base: BaseSettings = BaseSettings()
+    """The base model; needed where there are arms, or where it writes."""
     world: str = "plain"
     """The language that documents are in: `plain` English, `tinyworld`, a closed language that needs no large model, or
     `package.module:OBJECT` of your own (docs/architecture.md)."""
@@ -62,8 +62,9 @@ class ExperimentSettings(Settings):
     """Training on documents."""
     aft: TrainSettings = TrainSettings()
     """Training on chats."""
-    arms: dict[str, ArmSettings]
-    """What is compared: recipes, by names such as `values/aft` (group/name). Paper: baseline, MSM, AFT and MSM+AFT."""
+    arms: dict[str, ArmSettings] = {}
+    """What is compared: recipes, by names such as `values/aft` (group/name). None: only data are made, a corpus of every spec and
+    every set of chats. Paper: baseline, MSM, AFT and MSM+AFT."""
     groups: dict[str, GroupSettings] = {}
     """Per group of arms, what differs from `aft`."""
     new_spec_arm: NewSpecArm | None = None
@@ -96,6 +97,13 @@ class ExperimentSettings(Settings):
         if not root.strip():
             raise ValueError("the root is empty; name a folder")
         return root
+
+    @model_validator(mode="after")
+    def base_is_there(self) -> ExperimentSettings:
+        """Arms start from a base."""
+        if self.arms and not self.base.source:
+            raise ValueError("base.source is missing: every arm starts from a base model")
+        return self
 
     @model_validator(mode="after")
     def names_exist(self) -> ExperimentSettings:

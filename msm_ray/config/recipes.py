@@ -23,7 +23,7 @@ def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
     `specs.mine=my_spec.md` on the command line: a spec that no arm names gets arms of its own, where the file asks for it."""
     named = {recipe.midtrain for recipe in settings.arms.values()}
     new = [name for name in settings.specs if name not in named]
-    if new and settings.new_spec_arm is None:
+    if new and settings.arms and settings.new_spec_arm is None:
         warnings.warn(
             f"specs: no arm is midtrained on {', '.join(new)}: nothing will be made of it; add an arm, or `new_spec_arm:`",
             stacklevel=2,
@@ -43,12 +43,16 @@ def named(names: Iterable[str | None]) -> list[str]:
 
 
 def used_specs(settings: ExperimentSettings) -> list[str]:
-    """The specs that some arm is midtrained on."""
+    """The specs that some arm is midtrained on; all of them where there are no arms."""
+    if not settings.arms:
+        return list(settings.specs)
     return named(recipe.midtrain for recipe in settings.arms.values())
 
 
 def used_chats(settings: ExperimentSettings) -> list[str]:
-    """The sets of chats that some arm is trained on, or that are mixed in."""
+    """The sets of chats that some arm is trained on, or that are mixed in; all of them where there are no arms."""
+    if not settings.arms:
+        return list(settings.chats)
     mixed = (aft_settings(settings, arm).mix_source for arm in settings.arms)
     return named([*(recipe.sft for recipe in settings.arms.values()), *mixed])
 

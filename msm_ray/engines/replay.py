@@ -15,7 +15,7 @@ from typing import Any
 from msm_ray.engines import EngineSettings, carried
 from msm_ray.errors import SettingsError
 from msm_ray.failures import REFUSED
-from msm_ray.rows.files import NO_UNICODE, Form, as_unicode, is_unicode, shown, sound_rows
+from msm_ray.rows.files import NO_UNICODE, Form, as_unicode, checked, is_unicode, shown, sound_rows
 from msm_ray.rows.schemas import Row
 
 NOT_RECORDED = "no recorded completion"
@@ -77,14 +77,15 @@ def _find(row: Row, recorded: Sequence[Row], by_id: dict[str, Row] | None) -> Ro
     return by_id.get(row.get("request") or "") or by_id.get(row["id"])
 
 
-def count_recorded(path: Path) -> int:
-    """How many completions a recording holds. Raises SettingsError when it cannot be read."""
-    return len(read_recording(path))
+def recorded_documents(path: Path) -> list[Row]:
+    """The sound rows of a recording that are documents: all of one that was made of documents alone. Faults are told at plan."""
+    rows = [row for file in recording_files(path) for row in checked(file, RECORDING)[0]]
+    return [row for row in rows if row.get("call") in (None, "documents")]
 
 
-def has_requests(path: Path) -> bool:
-    """Whether answers are found by what was asked, so that they can answer any call, and not by their places."""
-    return _has_id(read_recording(path)[0])
+def answers_calls(path: Path) -> bool:
+    """Whether a recording was made call by call, each answer found by what was asked, and not of documents alone."""
+    return any("call" in row for file in recording_files(path) for row in checked(file, RECORDING)[0][:1])
 
 
 def read_recording(path: Path) -> list[Row]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray.engines import EngineSettings
-from msm_ray.engines.replay import count_recorded
+from msm_ray.engines.replay import answers_calls, recorded_documents
 from msm_ray.generate.document_settings import DocumentContent, DocumentWhere
 from msm_ray.generate.outline import Idea, Outline, list_ideas, listed
 from msm_ray.generate.writer import Who, Writer
@@ -78,9 +78,9 @@ class DocumentJob:
 
     def ideas(self) -> list[Idea]:
         """The ideas that will be written: at most `documents`, and with recordings no more than there are."""
-        documents = self.documents
-        if self.content.engine == "replay":
-            documents = min(documents, count_recorded(Path(self.content.replay or "")))
+        documents, recording = self.documents, Path(self.content.replay or "")
+        if self.content.engine == "replay" and not answers_calls(recording):
+            documents = min(documents, len(recorded_documents(recording)))
         return list_ideas(self.outline, documents)
 
 

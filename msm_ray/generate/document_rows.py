@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 from msm_ray.engines import DETERMINISTIC, EngineSettings
 from msm_ray.engines.offline import composed
-from msm_ray.errors import MsmError, QualityGateError
+from msm_ray.engines.replay import NOT_RECORDED, answers_calls
+from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.failures import Ledger
 from msm_ray.generate.asking import AGAIN, Render
 from msm_ray.generate.calls import request_id
@@ -18,9 +21,11 @@ from msm_ray.generate.shards import FixedShards, GrowingShards
 from msm_ray.rows.schemas import Row
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec
+from msm_ray.whole_files import write_whole
 from msm_ray.worlds import World
 
 ENGINE_FAILED = "engine: "
+UNANSWERED = "unanswered.jsonl"
 
 
 class JobRows:
@@ -36,6 +41,8 @@ class JobRows:
         copies: Counter[str] = Counter()
         self.rows = {row["id"]: row for row in (self._row(idea, copies) for idea in ideas)}
         self.lost: dict[str, str] = {}
+        self.not_recorded: set[str] = set()
+        self.by_call = job.content.engine == "replay" and answers_calls(Path(job.content.replay or ""))
         self.done = {row["id"] for row in read_rows(job.out / "data", ["id"])}
         if isinstance(self.shards, FixedShards):  # of a shard that is to have more rows all are made again
             self.done -= {key for key, row in self.rows.items() if not self.shards.done(row["position"])}
@@ -111,6 +118,8 @@ class JobRows:
     def problem(self, stopped: MsmError | None) -> MsmError | None:
         """Why this is not the whole: the asking was stopped, rows were lost, or too many were refused for their own sake."""
         name = self.job.spec.name
+        if self.not_recorded:
+            return self._unrecorded()
         failed = f"The engine failed on {len(self.lost)} of {len(self.rows)} rows of {name}"
         if stopped and self.pending():
             return type(stopped)(f"{stopped}\n{failed}." if self.lost else str(stopped))
@@ -124,6 +133,22 @@ class JobRows:
                 f"documents.most_refused = {most:g} of all, for example with: {refused[0]}\n{self.ask_again()}"
             )
         return ledger.error(failed, AGAIN)
+
+    def _unrecorded(self) -> MsmError:
+        """Prompts that nobody answered when the recording was made, written down so that somebody can."""
+        job, path = self.job, self.job.out / UNANSWERED
+        asked = job.engine()
+        lines = []
+        for key in sorted(self.not_recorded, key=lambda key: self.rows[key]["position"]):
+            sent = self.render(asked)(self.rows[key])
+            said = {"id": sent["request"], "call": "documents", "about": self.rows[key]["idea"][:80], "sample": 0}
+            lines.append(json.dumps(said | {"messages": sent["messages"], "schema": None}, ensure_ascii=False))
+        write_whole(path, "".join(line + "\n" for line in lines))
+        return StageError(
+            f"{len(lines)} of {len(self.rows)} documents have no recorded answer in {job.content.replay}: the spec, the outline, "
+            f"settings or the prompt are other than when it was recorded. Their prompts stand in {path}; put them back, or have "
+            "them answered by a model"
+        )
 
     def ask_again(self) -> str:
         """What can be done about refused rows."""
@@ -142,6 +167,9 @@ class JobRows:
         if row["id"] in self.done:
             return False  # a restarted actor may answer twice
         job = self.job
+        if row["error"] == NOT_RECORDED and self.by_call:
+            self.not_recorded.add(row["id"])
+            return True
         if row["failure"]:
             text, reason = None, ENGINE_FAILED + row["error"]
         else:

@@ -7,9 +7,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from msm_ray.engines.replay import RECORDING, recorded_text
+from msm_ray.engines.replay import recorded_documents, recorded_text
 from msm_ray.errors import MsmError
 from msm_ray.generate import chats as making
 from msm_ray.generate.chat_files import CHATS
@@ -56,8 +57,8 @@ def chats(proposal: Proposal, name: str) -> Amount | None:
 
 def documents(proposal: Proposal, how: DocumentSettings) -> Amount:
     """What a corpus will have, each document that is asked for counted as kept."""
-    if how.engine == "replay" and how.replay:
-        texts = [recorded_text(row) for row in checked(how.replay, RECORDING)[0]]
+    if how.engine == "replay" and how.replay and Path(how.replay).exists():
+        texts = [recorded_text(row) for row in recorded_documents(Path(how.replay))]
         if texts:
             return _amount(proposal, [[{"content": text}] for text in texts], len(texts)).of(how.documents)
     least, most = world(proposal.settings.world).document_tokens(how.engine == "offline")

@@ -27,6 +27,8 @@ def base(proposal: Proposal) -> Iterator[Finding]:
     yield from wrong
     if wrong:
         return
+    if not settings.source:
+        return  # nothing is trained, or `config` has told that it is missing
     if settings.source == "smollm2":
         yield from proposal.tried(("base", "source"), models.smollm2_file)[1]
     elif proposal.once(base_folder) is None:

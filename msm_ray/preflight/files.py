@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray.config.paths import dotted
-from msm_ray.config.recipes import used_chats
-from msm_ray.engines.replay import RECORDING
+from msm_ray.config.recipes import used_chats, used_specs
+from msm_ray.engines.replay import RECORDING, recording_files
 from msm_ray.evals import faults
 from msm_ray.generate.chat_files import CHATS
 from msm_ray.generate.preferences import NEEDED
@@ -29,7 +29,7 @@ WORDING_SLOTS = ("a", "b", "liked", "disliked", "one")
 
 def specs(proposal: Proposal) -> Iterator[Finding]:
     """Specs are there, are UTF-8, say something, and of whom."""
-    used = {recipe.midtrain for recipe in proposal.settings.arms.values()}
+    used = used_specs(proposal.settings)
     for name, path in proposal.settings.specs.items():
         read, wrong = proposal.spec(name)
         yield from wrong
@@ -78,10 +78,18 @@ def recordings(proposal: Proposal) -> Iterator[Finding]:
     """Recorded completions, for `engine: replay`, and texts that are mixed into midtraining."""
     for at, how in proposal.documents():
         if how.engine == "replay":
-            yield from _rows(proposal, (*at, "replay"), how.replay, RECORDING)
+            yield from _recording(proposal, (*at, "replay"), how.replay)
     training = proposal.settings.midtraining
     if training.mix and training.mix_source and not has_texts(training.mix_source):
         yield from _rows(proposal, ("midtraining", "mix_source"), training.mix_source, TEXTS)
+
+
+def _recording(proposal: Proposal, at: At, path: str | None) -> Iterator[Finding]:
+    """Every file of a recording, which may be a folder."""
+    files, wrong = proposal.tried(at, lambda: recording_files(Path(path or "-")))
+    yield from wrong
+    for file in files or ():
+        yield from _rows(proposal, at, str(file) if path else None, RECORDING)
 
 
 def _doubts(proposal: Proposal, name: str) -> Iterator[Finding]:

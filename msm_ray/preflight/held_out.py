@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from msm_ray.config import ExperimentSettings
+from msm_ray.config.recipes import used_specs
 from msm_ray.evals.held_out import Kind, TrainingText
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
@@ -42,7 +43,7 @@ def problems(proposal: Proposal) -> Iterator[Finding]:
 
 def training_texts(settings: ExperimentSettings) -> Iterator[TrainingText]:
     """The specs, chats, recorded documents and mixes that an experiment's arms are trained on, as far as files hold them."""
-    specs = dict.fromkeys(recipe.midtrain for recipe in settings.arms.values() if recipe.midtrain)
+    specs = used_specs(settings)
     for spec in specs:
         yield from _whole(settings.specs[spec], "spec")
         how = settings.corpora.get(spec, settings.documents)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from msm_ray.config import ExperimentSettings
 from msm_ray.config.file import SettingsFile
 from msm_ray.config.paths import dotted
-from msm_ray.config.recipes import with_new_spec_arms
+from msm_ray.config.recipes import used_specs, with_new_spec_arms
 from msm_ray.errors import MsmError, PreflightError
 from msm_ray.evals.faults import Fault
 from msm_ray.generate.document_settings import DocumentSettings
@@ -69,7 +69,7 @@ class Proposal:
     def corpora(self) -> list[tuple[str, At, DocumentSettings]]:
         """(spec, path of the settings, settings) of every corpus that an arm is midtrained on."""
         settings = self.settings
-        used = dict.fromkeys(recipe.midtrain for recipe in settings.arms.values() if recipe.midtrain)
+        used = used_specs(settings)
         return [
             (name, ("corpora", name) if name in settings.corpora else ("documents",),
              settings.corpora.get(name, settings.documents))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
-from msm_ray.engines.replay import RECORDING
+from msm_ray.engines.replay import answers_calls, recorded_documents
 from msm_ray.generate.chat_files import CHATS
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.replayed import TEXTS
@@ -60,8 +61,8 @@ def _expected(proposal: Proposal, spec: str, at: At, how: DocumentSettings) -> I
 def recordings(proposal: Proposal) -> Iterator[Finding]:
     """A recording that has fewer documents than are asked for."""
     for _, at, how in proposal.corpora():
-        if how.engine == "replay" and how.replay:
-            there = len(checked(how.replay, RECORDING)[0])
+        if how.engine == "replay" and how.replay and Path(how.replay).exists() and not answers_calls(Path(how.replay)):
+            there = len(recorded_documents(Path(how.replay)))
             if 0 < there < how.documents:
                 yield proposal.fewer(
                     (*at, "documents"), f"{how.documents:,} documents are asked for and {how.replay} holds {there:,}",

@@ -54,6 +54,8 @@ class Training:
 def trainings(proposal: Proposal) -> list[Training]:
     """Every way of training that some arm needs."""
     settings = proposal.settings
+    if not settings.arms:
+        return []
     midtraining = settings.midtraining
     found = [
         Training("midtrain", spec, ("midtraining",), midtraining, amounts.documents(proposal, how), midtraining.mix > 0)

@@ -38,6 +38,8 @@ def unwritten_sections(spec: Spec, outline: Outline, documents: int) -> dict[str
 
 
 def _assertions(section: Section, assistant: str) -> tuple[Assertion, ...]:
-    all_of_them = [each for each in sentences.section_sentences(section, assistant) if not sentences.about_the_text(each)]
+    all_of_them = [
+        each for each in sentences.section_sentences(section, assistant) if not sentences.about_the_text(each)
+    ]
     chosen = sentences.about_assistant(all_of_them, assistant) or all_of_them
     return tuple(Assertion(sentence, sentences.label(sentence)) for sentence in chosen)
