@@ -192,7 +192,7 @@ class _Recipe:
             world=settings.world,
             asking=Asking(asking, how.family, settings.chat_template_kwargs) if asking else None,
             writer=writer,
-            given_outline=data_file(how.given) if how.given else None,
+            given_file=data_file(how.given) if how.given else None,
         )
 
     def _asking(

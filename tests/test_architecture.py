@@ -102,7 +102,7 @@ def own_experiment(folder: Path, **documents: object) -> Experiment:
     """An experiment in plain English whose documents are letters."""
     content = {
         "experiment": "own", "assistant": {"name": "Ada"}, "base": {"source": "smollm2"}, "world": LETTERS,
-        "specs": {"america": str(SPEC)}, "documents": {"documents": 4, "engine": "offline", **documents},
+        "specs": {"america": str(SPEC)}, "documents": {"documents": 4, "engine": "offline", "by": "headings", **documents},
         "arms": {"a/msm": {"midtrain": "america"}},
     }  # fmt: skip
     (folder / "own.yaml").write_text(yaml.safe_dump(content), "utf-8")

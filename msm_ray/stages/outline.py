@@ -56,7 +56,7 @@ class Asking:
 class SpecOutline(Node):
     """how: types and ideas, and who makes it; world: whose document types they are, where rules make it.
 
-    asking: where a model makes it; writer: the base, where it writes itself; given_outline: the file that settings name.
+    asking: where a model makes it; writer: the base, where it writes itself; given_file: the outline that settings name.
     """
 
     kind: ClassVar[str] = "outline"
@@ -67,7 +67,7 @@ class SpecOutline(Node):
     world: str
     asking: Asking | None = None
     writer: Base | None = None
-    given_outline: DataFile | None = None
+    given_file: DataFile | None = None
 
     @classmethod
     def make_all(cls, works: Sequence[Work[SpecOutline]], machine: Machine) -> None:
@@ -101,7 +101,7 @@ class SpecOutline(Node):
     def talk(self, work: Work[SpecOutline], machine: Machine) -> Talk:
         """The conversation with its writers. Raises SettingsError for a given outline that can't be read."""
         assert self.asking
-        given = read_draft(Path(str(self.given_outline))) if self.given_outline else None
+        given = read_draft(Path(str(self.given_file))) if self.given_file else None
         base = model_folder(work.folder(self.writer)) if self.writer else None
         writers = writers_at(self.asking.writers, machine.asking[self.key], base, self.asking.chat_template_kwargs)
         return Talk(work.out, outline_conversation(self.spec, self.how, given=given), writers)
