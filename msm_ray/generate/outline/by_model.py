@@ -36,7 +36,7 @@ class _Making:
     @property
     def values(self) -> dict[str, str]:
         """The slots of the block that every prompt begins with."""
-        facts = "\n".join(f"- {fact}" for fact in getattr(self.spec, "facts", ()))
+        facts = "\n".join(f"- {fact}" for fact in self.spec.facts)
         return {
             "specification": self.spec.text.strip(),
             "model_name": self.spec.assistant,

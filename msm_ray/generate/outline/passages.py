@@ -14,6 +14,9 @@ from functools import lru_cache
 from msm_ray.spec import Spec, section_names
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+MARKUP = re.compile(r"\]\([^)\n]*\)|\[\^[^\]\n]+\]|\{\#[^}\n]*\}|&\#?\w+;|</?\w[^>\n]*>")
+"""Addresses of links, marks of notes, anchors, entities and tags: what has letters in it and is no word."""
+HANGING = re.compile(rf"(?:{MARKUP.pattern}|[^\w\s])*")
 PARAGRAPHS = re.compile(r"\n[ \t]*\n|\[?(?:\.\.\.|…)\]?")
 """Where what a model copied may go on elsewhere in the spec: an empty line, or dots."""
 SENTENCE_ENDS = (".", "!", "?", "\n\n")
@@ -59,7 +62,7 @@ def find_section(text: str, section: str) -> Found | None:
 @lru_cache(maxsize=8)
 def _words_at(text: str) -> list[tuple[str, int, int]]:
     """Every word of a text with where it begins and ends."""
-    return [(_plain(match.group()), match.start(), match.end()) for match in WORD.finditer(text)]
+    return [(_plain(match.group()), match.start(), match.end()) for match in WORD.finditer(_without_markup(text))]
 
 
 def uncovered_sections(spec: Spec, sections: Iterable[str]) -> tuple[str, ...]:
@@ -74,7 +77,12 @@ def uncovered_sections(spec: Spec, sections: Iterable[str]) -> tuple[str, ...]:
 
 
 def _words(text: str) -> list[str]:
-    return [_plain(word) for word in WORD.findall(text)]
+    return [_plain(word) for word in WORD.findall(_without_markup(text))]
+
+
+def _without_markup(text: str) -> str:
+    """A text of the same length in which only words are left of links and the like."""
+    return MARKUP.sub(lambda found: " " * len(found.group()), text)
 
 
 def _plain(word: str) -> str:
@@ -135,6 +143,5 @@ def _with_marks(text: str, start: int, end: int) -> tuple[int, int]:
     line = text.rfind("\n", 0, start) + 1
     if re.fullmatch(r"[ \t]*(?:[-*+>]|#{1,6}|\d+[.)])[ \t]*", text[line:start]):
         start = line
-    while end < len(text) and not text[end].isspace() and not text[end].isalnum():
-        end += 1
-    return start, end
+    hanging = HANGING.match(text, end)
+    return start, hanging.end() if hanging else end
