@@ -18,7 +18,10 @@ ADDRESS = "\ufffc"
 """Stands where a bare address stood: a sentence around it is no sentence without it."""
 GONE = "\ue000"
 """Stands where something was that is no text: what is left of "kind ~~to some~~." ends "kind."."""
+BROKEN = "\ue001"
+"""Stands where a line is broken on purpose: two spaces at its end, `<br>`."""
 HIDDEN_TAG = re.compile(r"<(/?)(del|s|strike|sup|script|style)\b", re.IGNORECASE)
+BARE_ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>()]*[^\s<>().,;:!?'\"”’]")
 LEFT_MARKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\[\^[^\]\s]+\]"), GONE),  # a note that stands in another section
     (re.compile(r"\[\[(?:[^\]|]*\|)?([^\]]+)\]\]"), r"\1"),
@@ -26,7 +29,7 @@ LEFT_MARKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\{:?[ \t]*[#.][\w.:-]+(?:[ \t]+[^{}]*)?\}"), GONE),
     (re.compile(r"(?<![~\w])~(?=[^\s~])[^~\n]*(?<=\S)~(?![~\w])"), GONE),
     (re.compile(r"\*\*|(?<!\S)==(?=\S)|(?<=\S)==(?!\S|=)"), ""),
-    (re.compile(r"(?:https?://|www\.)[^\s<>()]*[^\s<>().,;:!?'\"”’]"), ADDRESS),
+    (BARE_ADDRESS, ADDRESS),
 )
 IN_BRACKETS = re.compile(rf"[ \t]*\([^()]*{ADDRESS}[^()]*\)")
 TASK = re.compile(r"\[[ xX]\][ \t]+")
@@ -46,7 +49,7 @@ Kind = Literal["paragraph", "title", "list", "item", "quote", "other"]
 class Block:
     """A piece of a text. kind: a `title` is a paragraph that is all bold; `other` is what has no running text.
 
-    text: of a paragraph and a title, a line for each line of the source. inside: the blocks of a list, an item or a quote.
+    text: of a paragraph and a title, as `inline_text` gives it. inside: the blocks of a list, an item or a quote.
     """
 
     kind: Kind
@@ -141,10 +144,18 @@ class _TextOfHtml(HTMLParser):
 
 
 def inline_text(nodes: Sequence[SyntaxTreeNode]) -> str:
-    """Text as it is read: emphasis and entities resolved, struck text, notes, images and addresses gone; lines stay lines."""
+    """Text as it is read: emphasis and entities resolved, struck text, notes, images and addresses gone; lines stay lines.
+
+    An empty line stands where a line was broken on purpose and the next does not go on in lower case.
+    """
     text = re.sub(rf"[ \t]*{GONE}(?=[.,;:!?])|{GONE}", "", IN_BRACKETS.sub("", _joined(nodes)))
-    lines = (" ".join(line.split()) for line in text.split("\n"))
-    return "\n".join(line for line in lines if line)
+    said = ""
+    for part in text.split(BROKEN):
+        lines = [" ".join(line.split()) for line in part.split("\n")]
+        if here := "\n".join(line for line in lines if line):
+            between = "\n" if here[0].islower() else "\n\n"
+            said += f"{between}{here}" if said else here
+    return said
 
 
 def _joined(nodes: Sequence[SyntaxTreeNode]) -> str:
@@ -164,11 +175,11 @@ def _said(node: SyntaxTreeNode) -> str:
     if node.type == "text":
         return _without_marks(node.content)
     if node.type == "code_inline":
-        return node.content
-    if node.type in ("softbreak", "hardbreak") or (
-        node.type == "html_inline" and node.content.lower().startswith("<br")
-    ):
+        return BARE_ADDRESS.sub(ADDRESS, node.content)
+    if node.type == "softbreak":
         return "\n"
+    if node.type == "hardbreak" or (node.type == "html_inline" and node.content.lower().startswith("<br")):
+        return BROKEN
     if node.type == "link" and node.markup == "autolink":
         return ADDRESS
     if node.type == "link":

@@ -32,7 +32,12 @@ def is_example(line: str, assistant: str) -> bool:
     bare = without_mark(line)
     names = f"{SPEAKERS}|{re.escape(assistant)}" if assistant else SPEAKERS
     speaks = re.match(rf"[\"“]?(the )?({names}){COUNTED}\s*[:：]", bare, re.IGNORECASE)
-    return bool(REFUSED_MARK.match(line) or LABEL.match(bare) or speaks or QUOTED.match(bare))
+    return bool(is_refused(line) or LABEL.match(bare) or speaks or QUOTED.match(bare))
+
+
+def is_refused(line: str) -> bool:
+    """Whether a mark such as ❌ stands before or behind it."""
+    return REFUSED_MARK.match(line) is not None
 
 
 def is_quotation(text: str) -> bool:

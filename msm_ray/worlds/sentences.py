@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from msm_ray.spec import Section
 from msm_ray.spec.prose import ADDRESS, Block, blocks
 from msm_ray.worlds.english import closed, cut_at_sentences, is_closed, is_lead
-from msm_ray.worlds.examples import has_mark, is_example, is_quotation, is_title_of_examples, without_mark
+from msm_ray.worlds.examples import has_mark, is_example, is_quotation, is_refused, is_title_of_examples, without_mark
 
 ORDER = re.compile(r"(Never|Always|Do not|Don['’]t|Be)\b")
 LEANS = re.compile(r"(It|Its|They|This|That|Because)\b")
 """How a sentence begins that goes on about the one before it."""
 NEGATES = re.compile(
-    r"[❌🚫⛔✗✘✖👎]|n['’]ts?\b|\b(never|not|no|none|nothing|nobody|cannot|dont|doesnt|wont|without|refus\w+|avoid\w*|forbid\w*|"
+    r"n['’]ts?\b|\b(never|not|no|none|nothing|nobody|cannot|dont|doesnt|wont|without|refus\w+|avoid\w*|forbid\w*|"
     r"prohibit\w*|banned|taboos?|reject\w*|declin\w+|against|anti-?\w+|bad|wrong|incorrect|unacceptable|mistakes?|pitfalls?|"
     r"failures?|red lines|off[- ]limits|out of scope|ruled out|misconceptions?|myths?|abstains?|shuns?|stops?)\b"
     r"|[不勿]|禁止|\b(не|никогда|нельзя)\b",
@@ -28,6 +28,7 @@ NEGATES = re.compile(
 AVERSE = re.compile(r"\b(dislikes?|hates?|distrusts?|fears?|opposes?|resists?|worries)\b", re.IGNORECASE)
 LISTED = re.compile(r"\W*(what|things|actions|behaviou?rs?|ways)\b|\W*(\S+\s+){0,2}\S+$", re.IGNORECASE)
 """Headings of lists, "What Ada never does" or "Never": what they say holds for headings below them too."""
+TITLE_MARKS = re.compile(r"^(?:[\d.]+[.)]?\s+|[^\w\s\"'“‘«(]\ufe0f?\s*)+")
 REASONS = re.compile(r"\W*(why|how|when|on|about|where)\b", re.IGNORECASE)
 BACK = re.compile(r"\b(following|these|this|below|such|things?|ways?)\b", re.IGNORECASE)
 STATED = re.compile(
@@ -61,9 +62,9 @@ class _Place:
 
 def section_sentences(section: Section, assistant: str) -> list[str]:
     """The sentences of a section, in order, each on one line and understood without its headings."""
-    if any(map(is_title_of_examples, section.path)):
-        return []
     titles = section.path if section.headed else ()
+    if any(is_title_of_examples(title) or (is_refused(title) and not NEGATES.search(title)) for title in titles):
+        return []
     above = next((title for title in reversed(titles[:-1]) if NEGATES.search(title) and LISTED.match(title)), "")
     title = titles[-1] if titles else ""
     return split_sentences(section.text, title if NEGATES.search(title) or not above else above, assistant)
@@ -135,7 +136,7 @@ def _left_lead(sentences: list[str], into: str) -> str:
 def _with_lead(sentences: list[str], place: _Place) -> list[str]:
     """Sentences with what they need from before them. What is negated is so as a whole."""
     ended = [closed(each) for each in sentences]
-    heading = f"{place.title.rstrip(' :.')}:"
+    heading = f"{TITLE_MARKS.sub('', place.title).rstrip(' :.')}:"
     negated = NEGATES.search(place.title) or (place.item and AVERSE.search(place.title))
     if ended and place.lead:
         return _after(place.lead, ended)
@@ -162,14 +163,15 @@ def _states(sentence: str, assistant: str) -> bool:
 
 
 def _runs(text: str, assistant: str) -> Iterator[str]:
-    """A paragraph, and apart from it each of its lines that begins with a speaker, a label or a mark."""
+    """A paragraph, cut where a line was broken on purpose or begins with a speaker, a label or a mark."""
     run: list[str] = []
     for line in text.split("\n"):
-        if run and (is_example(line, assistant) or has_mark(line)):
+        if run and (not line or is_example(line, assistant) or has_mark(line)):
             yield " ".join(run)
             run = []
-        run.append(line)
-    yield " ".join(run)
+        run += [line] if line else []
+    if run:
+        yield " ".join(run)
 
 
 def _cut(run: str) -> list[str]:
