@@ -145,6 +145,8 @@ def said(text: str) -> list[str]:
         ("The U.S. Senate met J.R.R. Tolkien. No. Never! See No. 5, Fig. 2, e.g. Brie, i.e. Colby.",
          ["The U.S. Senate met J.R.R. Tolkien.", "No.", "Never!", "See No. 5, Fig. 2, e.g. Brie, i.e. Colby."]),
         ("Ada said “Go.” Then it left... Élan helps.", ["Ada said “Go.”", "Then it left...", "Élan helps."]),
+        ('Ada says: "Stop. Wait." It waits (It is slow. So be it.) and goes. A 5" nail. It bends.',
+         ['Ada says: "Stop. Wait."', "It waits (It is slow. So be it.) and goes.", 'A 5" nail.', "It bends."]),
         ("R1. Act within limits. R2. Rest.", ["R1. Act within limits.", "R2. Rest."]),
         ("Ada喜欢绿茶。它从不着急！为什么？它很平静", ["Ada喜欢绿茶。", "它从不着急！", "为什么？", "它很平静。"]),
         ("Ада любит чай. Она спокойна, т. е. не спешит. Её сделал А. С. Попов.",

@@ -19,6 +19,8 @@ MARKDOWN = (
     .use(attrs_plugin)
     .use(attrs_block_plugin)
 )
+WITHOUT_HTML = MarkdownIt("commonmark", {"html": False}).enable("strikethrough")
+"""For text that was taken out of HTML: what looks like a tag there is none."""
 TAG = r"</?[A-Za-z][\w.-]*(?:\s[^<>]*)?/?>"
 NO_TEXT_OF_THE_SPEC = (
     r"summary|title|table|svg|user|human|assistant|system|developer|tool|examples?|dialogue|conversation|comparison|"

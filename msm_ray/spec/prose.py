@@ -12,7 +12,7 @@ from typing import Literal
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
-from msm_ray.spec.markdown import MARKDOWN, parse
+from msm_ray.spec.markdown import MARKDOWN, WITHOUT_HTML, parse
 
 ADDRESS = "\ufffc"
 """Stands where a bare address stood: a sentence around it is no sentence without it."""
@@ -115,7 +115,7 @@ def _html(content: str) -> Iterator[Block]:
     reader.feed(content)
     reader.close()
     for part in "".join(reader.said).split("\0"):
-        yield from _blocks(SyntaxTreeNode(MARKDOWN.parse(part.strip())).children) if part.strip() else ()
+        yield from _blocks(SyntaxTreeNode(WITHOUT_HTML.parse(part.strip())).children) if part.strip() else ()
 
 
 class _TextOfHtml(HTMLParser):

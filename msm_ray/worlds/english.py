@@ -40,13 +40,30 @@ LAST_WORD = re.compile(r"(?:^|[\s\"'“‘«(\[—–/-])([^\W\d_][^\s\"'“‘�
 
 
 def cut_at_sentences(text: str) -> list[str]:
-    """The sentences of one line of running text, each with its closing mark."""
-    pieces, start = [], 0
-    for end, following in _ends(text):
-        pieces.append(text[start:end])
-        start = following
-    pieces.append(text[start:])
+    """The sentences of one line of running text, each with its closing mark. What is quoted or in brackets is not cut."""
+    pieces: list[str] = []
+    open_at = 0
+    for end, following in [*_ends(text), (len(text), len(text))]:
+        if _is_whole(text[open_at:end]):
+            pieces.append(text[open_at:end])
+            open_at = following
+        elif end == len(text):  # a mark that nothing closes opens nothing
+            pieces += _cut_between(text, open_at)
     return [piece.strip() for piece in pieces if re.search(r"\w", piece)]
+
+
+def _cut_between(text: str, start: int) -> Iterator[str]:
+    for end, following in _ends(text):
+        if end > start:
+            yield text[start:end]
+            start = following
+    yield text[start:]
+
+
+def _is_whole(piece: str) -> bool:
+    """Whether every quotation mark and bracket in it is closed."""
+    pairs = all(piece.count(opened) == piece.count(shut) for opened, shut in ("“”", "()", "«»", "「」"))
+    return pairs and piece.count('"') % 2 == 0
 
 
 def closed(sentence: str) -> str:
