@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from small_root import begin
 
-from msm_ray import preflight
+from msm_ray import cli, preflight
 from msm_ray.config.file import read_experiment
 from msm_ray.errors import QualityGateError, SettingsError
 from msm_ray.generate.calls import Asked
@@ -28,6 +30,8 @@ from msm_ray.generate.outline import (
     write_outline,
 )
 from msm_ray.generate.outline.passages import find_section
+from msm_ray.graph.artifacts import commit
+from msm_ray.graph.store import ArtifactStore
 from msm_ray.rows.tables import read_table_rows
 from msm_ray.spec import AssistantSettings, Spec, read_spec
 
@@ -520,6 +524,21 @@ def test_the_file_reads_back_and_reads_well(spec: Spec, tmp_path: Path, family: 
     edited = text.replace("name: Plain green tea", "name: Sencha")
     (tmp_path / "outline.yaml").write_text(edited)
     assert list_ideas(read_outline(tmp_path), 1)[0].subdomain == "Sencha"
+
+
+@pytest.mark.filterwarnings("ignore:Outline of ada")
+def test_an_outline_and_what_it_lacks_are_shown(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, record, _ = begin(ArtifactStore(tmp_path / "root"), "outline/ada")
+    wrong = items(assertion("Ada leaves notes.", "behavior"), assertion("Ada hums.", "habit"))
+    commit(folder, record, write_outline(folder, made(spec, Writer(assertions=wrong))))
+    monkeypatch.setattr(sys, "argv", ["msm", "show", str(folder)])
+    cli.main()
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Taste in tea / Plain green tea: 1 assertions, 3 types" in shown and "behavior: Ada leaves notes." in shown
+    assert "Somebody tells of Plain green tea in a letter" in shown
+    assert "2 that were left out" in shown and "label: 2" in shown and "Ada hums." in shown
 
 
 @pytest.mark.filterwarnings("ignore:Outline of ada")
