@@ -31,12 +31,13 @@ from msm_ray.config.recipes import (
     used_specs,
     with_new_spec_arms,
 )
-from msm_ray.config.writers import call_writers
+from msm_ray.config.writers import Resolved, call_writers, sharers
 from msm_ray.corpus.settings import BlockSettings
 from msm_ray.errors import SettingsError
 from msm_ray.evals.protocol import Background
 from msm_ray.generate.document_settings import DocumentContent, DocumentSettings
 from msm_ray.generate.outline import OutlineContent
+from msm_ray.generate.writer import Who
 from msm_ray.generate.writer_settings import WriterWhere
 from msm_ray.graph.node import Graph, Node, graph_of
 from msm_ray.settings_base import part
@@ -55,7 +56,7 @@ from msm_ray.stages.report import Report
 from msm_ray.stages.rollouts import Rollouts
 from msm_ray.stages.training import Checkpoint, Midtrain, Sft
 from msm_ray.stages.verdicts import Verdicts
-from msm_ray.stages.writers import Called
+from msm_ray.stages.writers import Called, Sharer
 from msm_ray.train.settings import LoraSettings, TrainContent, TrainSettings
 from msm_ray.worlds import has_texts, world
 
@@ -176,8 +177,9 @@ class _Recipe:
             wording=Wording(settings.world),
             outline=outline,
             asked=how.documents,
-            writer=self.base if how.engine == "vllm" and how.model is None else None,
+            writer=self.base if _writes_itself(how) else None,
             recording=data_file(how.replay) if how.replay else None,
+            sharers=self._sharers(f"documents/{name}", how),
             chat_template_kwargs=settings.chat_template_kwargs if chats else {},
         )
 
@@ -201,14 +203,15 @@ class _Recipe:
         """Who answers the calls of a stage, and the base where that writes itself. Where and how fast is noted in `asking`."""
         writers = call_writers(self.settings, calls, nearest)
         self.asking[key] = {call: each.where for call, each in writers.items()}
-        called = {
-            call: Called(
-                each.who.model_copy(update={"replay": None}), data_file(each.who.replay) if each.who.replay else None
-            )
-            for call, each in writers.items()
-        }
+        called = {call: _called(each) for call, each in writers.items()}
         itself = any(each.who.engine == "vllm" and each.who.model is None for each in writers.values())
         return called, self.base if itself else None
+
+    def _sharers(self, key: str, how: DocumentSettings) -> dict[str, Sharer]:
+        """The writers that share a spec's documents. Where and how fast is noted in `asking`."""
+        found = sharers(how)
+        self.asking[key] = {name: each.where for name, (_, each) in found.items()}
+        return {name: Sharer(_called(each), share) for name, (share, each) in found.items()}
 
     def chats(self, name: str) -> Chats:
         """A set of chats."""
@@ -320,6 +323,18 @@ class _Recipe:
             specs=tuple(spec.text for spec in self.specs.values()),
             domains=tuple(chats.domain for chats in settings.chats.values() if chats.domain),
         )
+
+
+def _called(writer: Resolved) -> Called:
+    """A writer as a part of what a stage is."""
+    replay = writer.who.replay
+    return Called(writer.who.model_copy(update={"replay": None}), data_file(replay) if replay else None)
+
+
+def _writes_itself(how: DocumentSettings) -> bool:
+    """Whether the base is the writer of documents, or one of them."""
+    each = [one.who for _, one in sharers(how).values()] or [Who.of(how)]
+    return any(who.engine == "vllm" and who.model is None for who in each)
 
 
 def _packed(how: TrainSettings, mixed: Node | None) -> BlockSettings:

@@ -56,7 +56,7 @@ def with_own(writer: Resolved, own: CallSettings) -> Resolved:
     return Resolved(writer.who.model_copy(update=who), writer.where.model_copy(update=where))
 
 
-def sharers(how: DocumentSettings) -> list[tuple[float, Resolved]]:
-    """The writers that share documents, with their shares; one alone where nobody else is named."""
+def sharers(how: DocumentSettings) -> dict[str, tuple[float, Resolved]]:
+    """The writers that share documents, by their names, with their shares; none where one writes alone."""
     alone = Resolved(Who.of(how), part(how, WriterWhere))
-    return [(own.share, with_own(alone, own)) for own in how.writers.values()] or [(1.0, alone)]
+    return {name: (own.share, with_own(alone, own)) for name, own in how.writers.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from msm_ray.errors import MsmError
@@ -20,6 +20,7 @@ from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.data_file import DataFile
 from msm_ray.stages.machine import Machine
 from msm_ray.stages.outline import SpecOutline
+from msm_ray.stages.writers import Sharer, writers_at
 from msm_ray.worlds import world
 
 
@@ -38,7 +39,8 @@ class Wording:
 class Documents(Node):
     """how: who writes, and how it is sampled; wording: the world, and how it asks. asked: how many ideas in the outline's order.
 
-    writer: the base, where it writes itself; recording: the file that is replayed; chat_template_kwargs: a writer's that chats.
+    writer: the base, where it writes itself; recording: the file that is replayed; sharers: where several write, all of them by
+    their names; chat_template_kwargs: a writer's that chats.
     """
 
     kind: ClassVar[str] = "documents"
@@ -51,6 +53,7 @@ class Documents(Node):
     asked: int = extent()
     writer: Base | None = None
     recording: DataFile | None = None
+    sharers: dict[str, Sharer] = field(default_factory=dict)
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -61,7 +64,10 @@ class Documents(Node):
     @classmethod
     def make_all(cls, works: Sequence[Work[Documents]], machine: Machine) -> None:
         """Rows as they come, accepted or rejected, and a place for each that is accepted."""
-        machine.need_ray()
+        if any(
+            work.node.how.engine != "replay" or work.node.sharers for work in works
+        ):  # a recording is looked up here
+            machine.need_ray()
         by_spec = {work.node.name: work for work in works}
         jobs = [job for work in works if (job := work.node.job(work, machine))]
 
@@ -81,7 +87,10 @@ class Documents(Node):
         except MsmError as error:
             work.fail(error)
             return None
-        model = self.how.model or (str(model_folder(work.folder(self.writer))) if self.writer else "")
+        base = model_folder(work.folder(self.writer)) if self.writer else None
+        called = {name: each.called for name, each in self.sharers.items()}
+        where = machine.asking.get(self.key, {})
+        sharers = writers_at(called, where, base, self.chat_template_kwargs)
         return DocumentJob(
             out=work.out,
             spec=self.spec,
@@ -90,6 +99,7 @@ class Documents(Node):
             content=self.how.model_copy(update={"replay": str(self.recording)}) if self.recording else self.how,
             where=machine.writing[self.key],
             documents=self.asked,
-            model=model,
+            model=self.how.model or (str(base) if base else ""),
             chat_template_kwargs=self.chat_template_kwargs,
+            sharers=tuple(replace(writer, share=self.sharers[name].share) for name, writer in sharers.items()),
         )

@@ -25,6 +25,18 @@ class Called:
         return said | ({"recording": self.recording.identity()} if self.recording else {})
 
 
+@dataclass(frozen=True)
+class Sharer:
+    """One of several writers of the same rows. share: of them, beside the others'."""
+
+    called: Called
+    share: float
+
+    def identity(self) -> dict[str, Any]:
+        """Who it is, and how much it writes."""
+        return {**self.called.identity(), "share": self.share}
+
+
 def writers_at(
     called: Mapping[str, Called],
     where: Mapping[str, WriterWhere],
