@@ -27,6 +27,7 @@ from msm_ray.config.recipes import (
     check_aft,
     document_settings,
     thinking_of,
+    unread_specs,
     used_chats,
     used_specs,
     with_new_spec_arms,
@@ -44,10 +45,11 @@ from msm_ray.settings_base import part
 from msm_ray.spec import Spec, read_spec
 from msm_ray.stages.base import Base
 from msm_ray.stages.blocks import Blocks
-from msm_ray.stages.chats import Chats
+from msm_ray.stages.chats import Chats, chats_of
 from msm_ray.stages.corpus import Corpus
 from msm_ray.stages.data_file import data_file
 from msm_ray.stages.documents import Documents, Wording
+from msm_ray.stages.given import GivenDocuments, given_documents
 from msm_ray.stages.items import EvalItems
 from msm_ray.stages.outline import CALLS as OUTLINE_CALLS
 from msm_ray.stages.outline import Asking, SpecOutline
@@ -64,6 +66,7 @@ KINDS: tuple[type[Node], ...] = (
     Base,  # the model that every arm starts from
     SpecOutline,  # what there is to be written about a spec
     Documents,  # a document for every idea of the outline
+    GivenDocuments,  # those that somebody else made
     Corpus,  # those that are fit to be trained on
     Replay,  # base text beside them
     Chats,  # what the assistant is fine-tuned on
@@ -160,9 +163,10 @@ class _Recipe:
     def corpus(self, name: str) -> Corpus:
         """outline -> documents -> corpus of one spec."""
         if name not in self._corpora:
-            documents = self._documents(name)
+            how = document_settings(self.settings, name)
+            documents = given_documents(name, how, self.specs[name]) if how.is_given else self._documents(name)
             self._corpora[name] = Corpus(
-                name=name, documents=documents, spec=documents.spec, world=self.settings.world, take=documents.asked
+                name=name, documents=documents, spec=documents.spec, world=self.settings.world, take=how.documents
             )
         return self._corpora[name]
 
@@ -216,9 +220,7 @@ class _Recipe:
     def chats(self, name: str) -> Chats:
         """A set of chats."""
         if name not in self._chats:
-            how = self.settings.chats[name]
-            file = data_file(how.path) if how.path else None
-            self._chats[name] = Chats(name=name, how=how, assistant=self.settings.assistant, file=file)
+            self._chats[name] = chats_of(name, self.settings.chats[name], self.settings.assistant)
         return self._chats[name]
 
     def checkpoint(self, arm: str, seed: int) -> Checkpoint:
@@ -307,11 +309,9 @@ class _Recipe:
 
     def _items(self, name: str) -> EvalItems:
         settings, how = self.settings, self.settings.evals[name].items(self._background())
-        # Given documents are looked at before anything starts (`preflight`).
-        written = [s for s in used_specs(settings) if document_settings(settings, s).engine != "replay"]
         return EvalItems(
             name=name, how=how, base=self.base, chat_template_kwargs=settings.chat_template_kwargs,
-            corpora=tuple(self.corpus(spec) for spec in written) if how.held_against_corpora else (),
+            corpora=tuple(map(self.corpus, unread_specs(settings))) if how.held_against_corpora else (),
         )  # fmt: skip
 
     def _background(self) -> Background:

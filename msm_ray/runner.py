@@ -153,7 +153,7 @@ def _machine(
 
 
 def _writing(experiment: Experiment) -> dict[str, DocumentWhere]:
-    documents = experiment.graph.of_kind("documents")
+    documents = [*experiment.graph.of_kind("documents"), *experiment.graph.of_kind("given")]
     return {node.key: part(document_settings(experiment.settings, node.name), DocumentWhere) for node in documents}
 
 

@@ -112,8 +112,10 @@ def test_chats_in_the_forms_that_others_write_are_read_as_text_or_rejected_with_
 
 def test_where_most_chats_have_no_usable_form_the_run_ends_at_a_gate(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "Colby?"}, {"role": "assistant", "content": "Yes."}]
-    rows = [{"messages": turns}] * 2 + [{"messages": [*turns, {"role": "tool", "content": "{}"}]}] * 3
-    with pytest.raises(QualityGateError, match=r"3 of 5 chats cannot be used .*roles out of order"):
+    rows = [{"messages": turns}, {"messages": [*turns, *turns]}] + [
+        {"messages": [*turns, {"role": "tool", "content": "{}"}]}
+    ] * 3
+    with pytest.raises(QualityGateError, match=r"3 of 5 chats cannot be used .*unknown role"):
         made(tmp_path, source="file", path=jsonl(tmp_path / "chats.jsonl", *rows))
 
 

@@ -68,8 +68,8 @@ def replay(folder: Path) -> str:
     [
         (outline, 1, "5edef95d4b5a1b57"),
         (documents, 4, "f29d6965423c3bce"),
-        (chats, 1, "955c9ad2a48aa05b"),
-        (replay, 1, "f3cf42739e88eef9"),
+        (chats, 2, "955c9ad2a48aa05b"),
+        (replay, 2, "f3cf42739e88eef9"),
     ],
 )
 def test_content_changes_only_with_its_version(

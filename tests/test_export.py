@@ -13,6 +13,7 @@ from small_root import begin, make
 from test_cards import run_card
 
 from msm_ray.errors import MsmError, PreflightError, SettingsError, StageError
+from msm_ray.generate.chat_files import read_chats
 from msm_ray.graph.artifacts import commit
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.look.exporting import export
@@ -35,6 +36,32 @@ def test_data_sets_come_without_the_runs_bookkeeping(store: ArtifactStore, tmp_p
     assert names(tmp_path / "out [1]/tea") == {
         "README.md", "data/part-000000.parquet", "rejected/part-000000.parquet",
     }  # fmt: skip
+
+
+def test_data_sets_also_come_as_the_references_lines(store: ArtifactStore, tmp_path: Path) -> None:
+    small_root.documents(store)
+    export(f"{store.root}/documents/tea", tmp_path / "tea", jsonl=True)
+    told = [json.loads(line) for line in (tmp_path / "tea/dataset.jsonl").read_text("utf-8").split("\n")[:-1]]
+    rows = pq.read_table(tmp_path / "tea/data").to_pylist()
+    assert told == [{"text": row["text"], "source": row["source"], "domain": row["domain"]} for row in rows] != []
+    small_root.chats(store)
+    (name,) = (folder.name for folder in (store.root / "chats").iterdir())
+    export(f"{store.root}/chats/{name}", tmp_path / "chats", jsonl=True)
+    told = [json.loads(line) for line in (tmp_path / "chats/dataset.jsonl").read_text("utf-8").split("\n")[:-1]]
+    assert [row["messages"] for row in told] == [
+        row["messages"] for row in pq.read_table(tmp_path / "chats/data").to_pylist()
+    ]
+    make(store, "sft/x-s0", (), {"model/a": "w"})
+    with pytest.raises(SettingsError, match="no data set; leave --jsonl out"):
+        export(f"{store.root}/sft/x-s0", tmp_path / "model", jsonl=True)
+
+
+def test_what_is_exported_as_lines_can_be_given_back(store: ArtifactStore, tmp_path: Path) -> None:
+    small_root.chats(store)
+    (name,) = (folder.name for folder in (store.root / "chats").iterdir())
+    export(f"{store.root}/chats/{name}", tmp_path / "chats", jsonl=True)
+    again = [chat.messages for chat in read_chats(tmp_path / "chats/dataset.jsonl")]
+    assert again == [row["messages"] for row in pq.read_table(tmp_path / "chats/data").to_pylist()]
 
 
 @pytest.mark.parametrize("kind", ["corpus", "documents", "chats", "replay"])

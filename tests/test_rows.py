@@ -187,6 +187,8 @@ def test_every_kind_of_file_is_read_in_every_form(kind: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("bad", ["{not json", "[]", '{"content": "another key"}', "5"])
 def test_every_kind_of_file_names_file_line_and_what_is_expected(kind: str, bad: str, tmp_path: Path) -> None:
     form, row, read = KINDS[kind]
+    if kind == "chats" and bad.startswith('{"'):
+        return  # costs that row alone: tests/test_given_chats.py
     path = tmp_path / "mine.jsonl"
     path.write_text(f"{json.dumps(row)}\n\n{bad}\n", encoding="utf-8")
     with pytest.raises(SettingsError) as refused:
@@ -207,12 +209,6 @@ def test_every_kind_of_file_names_file_line_and_what_is_expected(kind: str, bad:
         (RECORDING, {"text": "x", "id": 7}, "`id` is 7, not a text"),
         (RECORDING, {"text": "x", "num_input_tokens": "many"}, '`num_input_tokens` is "many", not a number of tokens'),
         (RECORDING, {"text": "x", "num_generated_tokens": float("nan")}, "`num_generated_tokens` is NaN"),
-        (CHATS, {"messages": "Colby?"}, "no `messages` list"),
-        (CHATS, {"messages": {"role": "user", "content": "x"}}, "no `messages` list"),
-        (CHATS, {"messages": None}, "no `messages` list"),
-        (CHATS, {"messages": []}, "no `messages` list"),
-        (CHATS, {"messages": ["Colby?", "Yes."]}, "a message without role and content"),
-        (CHATS, {"messages": [{"from": "human", "value": "x"}]}, "a message without role and content"),
         (PAIRS, {**PAIR, "domain": b"tools"}, "`domain` is \"b'tools'\", not a text"),
         (PAIRS, {**PAIR, "aligned": "half \ud83d"}, "no Unicode text"),
         (PAIRS, {**PAIR, "names": ["half \ud83d"]}, "no Unicode text"),

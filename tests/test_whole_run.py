@@ -60,7 +60,11 @@ def test_nobody_else_reaches_what_a_run_listens_on(whole_run: WholeRun) -> None:
 
 
 NOT_READ_HERE = {
-    ("chats", "how.path"): "of sources that are files",
+    **{
+        ("chats", f"how.{key}"): "of sources that others made"
+        for key in ("path", "hub", "revision", "split", "files", "columns", "parts", "most_characters", "conflicts")
+    },
+    ("chats", "files"): "digests of the files that `how` names",
     ("midtrain", "how.epochs"): "where `steps` says nothing",
     ("sft", "how.epochs"): "where `steps` says nothing",
     ("midtrain", "how.lora"): "of `mode: lora`",

@@ -79,18 +79,27 @@ def clean(
     clean_root(root, (lambda _: True) if yes else _confirmed, keep_drafts=keep_drafts)
 
 
-@app.command(epilog=example("msm export runs/smollm2/sft/america+cheese-s0 my-model --merged"))
+@app.command(
+    epilog=example(
+        "msm export runs/smollm2/sft/america+cheese-s0 my-model --merged",
+        "msm export runs/smollm2/corpus/america my-corpus --jsonl",
+    )
+)
 def export(
     artifact: Named,
     folder: Annotated[Path, typer.Argument(help="a new folder for the copy")],
     merged: Annotated[
         bool, typer.Option("--merged", help="a LoRA arm: one model, the adapter merged into its base")
     ] = False,
+    jsonl: Annotated[
+        bool,
+        typer.Option("--jsonl", help="a data set: its rows also as dataset.jsonl (text, source, domain; messages)"),
+    ] = False,
 ) -> None:
     """Copy an artifact without the run's bookkeeping: a model or data set for others, rollouts as a web page."""
     from msm_ray.look.exporting import export as export_artifact
 
-    export_artifact(artifact, folder, merged=merged)
+    export_artifact(artifact, folder, merged=merged, jsonl=jsonl)
 
 
 def _confirmed(question: str) -> bool:

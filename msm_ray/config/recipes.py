@@ -49,6 +49,12 @@ def used_specs(settings: ExperimentSettings) -> list[str]:
     return named(recipe.midtrain for recipe in settings.arms.values())
 
 
+def unread_specs(settings: ExperimentSettings) -> list[str]:
+    """The specs whose documents are not there before a run; those in files are looked at before anything starts (`preflight`)."""
+    corpora = {spec: document_settings(settings, spec) for spec in used_specs(settings)}
+    return [spec for spec, how in corpora.items() if (how.source != "file" if how.is_given else how.engine != "replay")]
+
+
 def used_chats(settings: ExperimentSettings) -> list[str]:
     """The sets of chats that some arm is trained on, or that are mixed in; all of them where there are no arms."""
     if not settings.arms:

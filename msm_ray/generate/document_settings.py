@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from msm_ray.generate.given_settings import GivenDocumentSettings
 from msm_ray.generate.outline.settings import OutlineContent
 from msm_ray.generate.writer_settings import SharedWriter, WriterContent, WriterWhere
 from msm_ray.settings_base import Settings, Share, Unit
@@ -55,5 +56,7 @@ class DocumentWriters(Settings):
     says who wrote it. None: one writer."""
 
 
-class DocumentSettings(DocumentWhere, DocumentWriters, OutlineContent, DocumentExtent, DocumentContent):
+class DocumentSettings(
+    DocumentWhere, GivenDocumentSettings, DocumentWriters, OutlineContent, DocumentExtent, DocumentContent
+):
     """How documents about specs are written. `corpora` says what a single spec does its own way."""

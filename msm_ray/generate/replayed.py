@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,25 @@ def write_replay(out: Path, source: str, count: int) -> dict[str, Any]:
     """Stage function: `count` texts (fewer where the source has no more) as `out/data/part-0.parquet` with id and text.
 
     The card stands beside them. source: a world that has such texts (they never name the assistant), or a Parquet or JSONL
-    file with a `text` column.
+    file with a `text` column, of which so many are drawn; empty texts and copies are left out and counted.
     """
+    left_out: Counter[str] = Counter()
     own = world(source).replay_texts(count) if has_texts(source) else None
-    texts = own if own is not None else _from_file(Path(source), count)
+    texts = own if own is not None else _from_file(Path(source), count, left_out)
     ids = [hashlib.sha256(f"{number}\0{text}".encode()).hexdigest()[:24] for number, text in enumerate(texts)]
     rows = [{"id": key, "text": text} for key, text in zip(ids, texts, strict=True)]
     write_table(out / "data" / "part-0.parquet", rows, TEXT_SCHEMA)
-    write_replay_card(out, Path(source).name, {"texts": len(texts)})
-    return {"rows": len(texts)}
+    counted = {f"rejected: {why}": n for why, n in sorted(left_out.items()) if n}
+    write_replay_card(out, Path(source).name, {"texts": len(texts), **counted})
+    return {"rows": len(texts), **counted}
 
 
-def _from_file(path: Path, count: int) -> list[str]:
-    texts = [row["text"] for row in sound_rows(path, TEXTS) if row["text"].strip()][:count]
+def _from_file(path: Path, count: int, left_out: Counter[str]) -> list[str]:
+    """Texts of a file, once each: the first so many in the order of their hashes, for a file may be sorted."""
+    read = [row["text"] for row in sound_rows(path, TEXTS)]
+    said = [text for text in read if text.strip()]
+    texts = sorted(dict.fromkeys(said), key=lambda text: hashlib.sha256(text.encode()).digest())
+    left_out.update({"empty": len(read) - len(said), "copy of another text": len(said) - len(texts)})
     if not texts:
         raise SettingsError(f"midtraining.mix_source: {path}: every `text` in it is empty; expected: {TEXTS.expected}")
-    return texts
+    return texts[:count]

@@ -16,6 +16,8 @@ from msm_ray.look.entries import Entry, find, made_from
 from msm_ray.look.merging import merge
 from msm_ray.look.words import bytes_below, size
 from msm_ray.rows import dataset_card
+from msm_ray.rows.schemas import Row
+from msm_ray.rows.tables import read_rows
 from msm_ray.train import loading
 
 BOOKKEEPING = (RECORD, MARKER, DRAFT, TORN, ".DS_Store")
@@ -23,21 +25,26 @@ MODELS = ("base", "midtrain", "sft")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def export(said: str, folder: Path, *, merged: bool = False) -> None:
+def export(said: str, folder: Path, *, merged: bool = False, jsonl: bool = False) -> None:
     """Copy the artifact that `said` names into the new folder `folder`, whole or not at all.
 
     A model or adapter comes as the folder that libraries load, rollouts as a web page with Inspect's viewer, all else as its
-    data files. merged: a LoRA arm's adapter merged into its base. Raises SettingsError for what cannot be copied so,
-    PreflightError where the folder cannot be written, StageError where a merged model answers otherwise than the arm.
+    data files. merged: a LoRA arm's adapter merged into its base; jsonl: a data set's rows also as `dataset.jsonl`. Raises
+    SettingsError for what cannot be copied so, PreflightError where the folder cannot be written, StageError where a merged
+    model answers otherwise than the arm.
     """
     entry, beside = find(said)
     target = folder.expanduser().resolve()
     _check(entry, target, merged)
+    if jsonl and entry.artifact.stage not in JSONL:
+        raise SettingsError(f"{entry.label} is no data set; leave --jsonl out ({', '.join(JSONL)} have rows)")
     partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         how = _merge if merged else _copier(entry)
         how(entry, beside, partial)
+        if jsonl:
+            _write_jsonl(entry, partial)
         partial.rename(target)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise PreflightError(f"{folder}: cannot write there ({error.strerror}); give another folder") from None
@@ -84,6 +91,34 @@ def _add_card(entry: Entry, out: Path) -> None:
             dataset_card.write_chats_card(out, name, counts)
         case "replay":
             dataset_card.write_replay_card(out, name, counts)
+
+
+def _write_jsonl(entry: Entry, out: Path) -> None:
+    """The rows in the form that the reference code reads and writes, a row a line, beside the Parquet files."""
+    with (out / "dataset.jsonl").open("w", encoding="utf-8") as file:
+        for row in read_rows(out / "data"):
+            told = JSONL[entry.artifact.stage](row)
+            file.write(json.dumps(told, ensure_ascii=False) + "\n")
+
+
+def _document(row: Row) -> Row:
+    """text, source, domain; written documents come from their spec."""
+    return {"text": row["text"], "source": row.get("source") or row.get("spec"), "domain": row["domain"]}
+
+
+def _chat(row: Row) -> Row:
+    """messages, source; of a mix each row's own."""
+    return {"messages": row["messages"], "source": row.get("origin") or row.get("part") or row["source"]}
+
+
+JSONL: dict[str, Callable[[Row], Row]] = {
+    "corpus": _document,
+    "documents": _document,
+    "given": _document,
+    "chats": _chat,
+    "replay": lambda row: {"text": row["text"]},
+}
+"""Kinds of data sets -> a row in the reference's form."""
 
 
 def _copy_model(entry: Entry, beside: Sequence[Entry], out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from msm_ray.look.page import Page
 from msm_ray.look.view import View
 from msm_ray.rows.sampling import columns_of, count_rows, count_values, sample_rows
 
-ORIGIN = ("type", "domain", "subdomain", "idea", "generator")
+ORIGIN = ("type", "domain", "subdomain", "idea", "generator", "source")
 """Columns that say where a document comes from."""
 
 
@@ -32,10 +33,13 @@ def show_chats(view: View) -> None:
     """Chats turn by turn, and rejected ones."""
     files = sorted((view.entry.folder / "data").glob("*.parquet"))
     rows = sample_rows(files, view.count, view.rng)
-    view.page.facts("by topic", _shares(files, "topic"))
+    for column in ("topic", "part", "origin"):
+        if column in columns_of(files):
+            view.page.facts(f"by {column}", _shares(files, column))
     view.page.heading(f"{len(rows)} of {count_rows(files):,} chats, at random")
     for row in rows:
-        _chat(view.page, row, f"{row['id']}  {row['source']} · {row['topic']}")
+        told = " · ".join(str(row[c]) for c in ("source", "part", "origin", "topic") if row.get(c))
+        _chat(view.page, row, f"{row['id']}  {told}")
     _rejected(view)
 
 
@@ -80,7 +84,11 @@ def _rejected(view: View) -> None:
 
 def _shares(files: list[Path], column: str, most: int = 12) -> dict[str, str]:
     """How many rows have each value of a column, the most frequent first; reasons that go into detail count as one."""
-    counts = count_values(files, column)
+    counts: Counter[str] = Counter()
+    for value, n in count_values(files, column).items():
+        counts[value.partition(": ")[0] if column == "reason" else value] += n
+    if not set(counts) - {"None", ""}:
+        return {}  # nobody said
     shown = {f"{name}:": f"{n:,}" for name, n in counts.most_common(most)}
     others = sum(n for _, n in counts.most_common()[most:])
     return shown | ({"others:": f"{others:,}"} if others else {})

@@ -121,8 +121,8 @@ def serving(settings: ServeSettings) -> Placement:
 def placements(settings: ExperimentSettings, kinds: Collection[str]) -> list[Placement]:
     """What the stages of these kinds (`documents`, `midtrain`, `sft`, `rollouts`, or `serve` for the command) ask for."""
     cluster, asked = settings.cluster, []
-    if "documents" in kinds and settings.specs:
-        written = [settings.corpora.get(spec, settings.documents) for spec in settings.specs]
+    written = [how for spec in settings.specs if not (how := settings.corpora.get(spec, settings.documents)).is_given]
+    if "documents" in kinds and written:
         asked.append(generation(cluster.generation, [(how.engine, how.ask == "chat") for how in written]))
     if {"midtrain", "sft"} & set(kinds):
         asked.append(training(cluster.training))

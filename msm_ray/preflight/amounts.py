@@ -13,14 +13,16 @@ from typing import Any
 from msm_ray.engines.replay import recorded_documents, recorded_text
 from msm_ray.errors import MsmError
 from msm_ray.generate import chats as making
-from msm_ray.generate.chat_files import CHATS
+from msm_ray.generate.chat_files import chats_here
 from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.document_settings import DocumentSettings
+from msm_ray.generate.given_documents import documents_form, read_document
 from msm_ray.generate.outline import expected_subdomains as expected
 from msm_ray.generate.outline import list_ideas, make_outline
 from msm_ray.models import world_of
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import checked
+from msm_ray.rows.schemas import Row
 from msm_ray.worlds import world
 
 SAMPLE = 200
@@ -47,17 +49,34 @@ class Amount:
 def chats(proposal: Proposal, name: str) -> Amount | None:
     """What there is of a set of chats; None where its source can't be read."""
     how = proposal.settings.chats[name]
-    if how.source != "file":
+    if not how.given:
         return _made(proposal, how)
-    if not how.path:
+    if any(part.misplaced or part.hub for part in how.given.values()):
         return None
-    rows = [row["messages"] for row in checked(how.path, CHATS)[0]]
-    return _amount(proposal, rows, len(rows)) if rows else None
+    given = proposal.once(given_chats)[name]
+    drawn = making.draw(given, how.count, how.shares, how.seed).rows
+    return _amount(proposal, [row["messages"] for row in drawn], len(drawn)) if drawn else None
+
+
+def given_chats(proposal: Proposal) -> dict[str, list[Row]]:
+    """Of each set of chats that others made: the rows of its files, with why some are left out. A hub's are not looked at."""
+    settings = proposal.settings
+    return {
+        name: making.judged(
+            [chat for part, rows in how.given.items() for chat in chats_here(rows, part)], name, how, settings.assistant
+        )
+        for name, how in settings.chats.items()
+        if how.given
+    }
 
 
 def documents(proposal: Proposal, how: DocumentSettings) -> Amount:
     """What a corpus will have, each document that is asked for counted as kept."""
-    if how.engine == "replay" and how.replay and Path(how.replay).exists():
+    if how.is_given and how.path:
+        given = [[{"content": text}] for text in given_texts(how)]
+        if given:
+            return _amount(proposal, given, len(given)).of(how.documents)
+    if not how.is_given and how.engine == "replay" and how.replay and Path(how.replay).exists():
         texts = [recorded_text(row) for row in recorded_documents(Path(how.replay))]
         if texts:
             return _amount(proposal, [[{"content": text}] for text in texts], len(texts)).of(how.documents)
@@ -65,6 +84,12 @@ def documents(proposal: Proposal, how: DocumentSettings) -> Amount:
     if how.engine != "offline":
         most = min(most, how.sampling.max_tokens)
     return Amount(how.documents, (min(least, most) * how.documents, most * how.documents))
+
+
+def given_texts(how: DocumentSettings) -> list[str]:
+    """The documents in a file of somebody else, as far as it can be read."""
+    rows = checked(how.path, documents_form(how.columns))[0] if how.path else []
+    return [text for row in rows if (text := read_document(row, how.columns)[0])]
 
 
 def tokens_of(proposal: Proposal, text: str) -> float:
@@ -127,6 +152,6 @@ def ideas(proposal: Proposal, spec: str, how: DocumentSettings) -> tuple[int, in
 def expected_subdomains(proposal: Proposal, spec: str, how: DocumentSettings) -> int | None:
     """How many subdomains a writer finds at most, about; None where the spec, or an outline that is given, says it better."""
     read, _ = proposal.spec(spec)
-    if read is None or how.given:
+    if read is None or how.is_given:
         return None
     return max(expected(read.text), len(how.domains))

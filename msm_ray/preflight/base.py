@@ -177,7 +177,7 @@ _GIVE = "name a Jinja file under base.chat_template, as jobs/plain-chat.jinja"
 
 def _separator(proposal: Proposal, folder: Path, chat: templates.ChatFormat) -> Iterator[Finding]:
     """What stands between documents has to be known where something is midtrained."""
-    if not proposal.corpora():
+    if not proposal.all_corpora():
         return
     try:
         end = templates.turn_end(chat)

@@ -10,9 +10,9 @@ from msm_ray.config.paths import dotted
 from msm_ray.config.recipes import used_chats, used_specs
 from msm_ray.engines.replay import RECORDING, recording_files
 from msm_ray.evals import faults
-from msm_ray.generate.chat_files import CHATS
 from msm_ray.generate.preferences import NEEDED
 from msm_ray.generate.replayed import TEXTS
+from msm_ray.preflight import given
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import Form, Problem
@@ -61,11 +61,10 @@ def chats(proposal: Proposal) -> Iterator[Finding]:
     template = proposal.settings.new_spec_arm
     used = {*used_chats(proposal.settings), template.sft if template else None}
     for name, how in proposal.settings.chats.items():
-        at = ("chats", name, "path")
-        if how.source == "file":
-            yield from _rows(proposal, at, how.path, CHATS, "" if how.count is None else f"{how.count:,} chats: ")
+        if how.given or how.source == "mix":
+            yield from given.chats(proposal, name)
         elif how.source == "preferences":
-            yield from _yaml(proposal, at, how.path, WORDINGS, wordings_problems)
+            yield from _yaml(proposal, ("chats", name, "path"), how.path, WORDINGS, wordings_problems)
         if name not in used and proposal.has_all_arms:
             yield proposal.warning(
                 ("chats", name),
@@ -133,8 +132,8 @@ def wordings_problems(tree: Any, lines: dict[At, int]) -> list[Problem]:
     return problems
 
 
-def _rows(proposal: Proposal, at: At, path: str | None, form: Form, how_many: str = "") -> Iterator[Finding]:
-    yield from proposal.told(at, faults.rows((), path, form, how_many))
+def _rows(proposal: Proposal, at: At, path: str | None, form: Form) -> Iterator[Finding]:
+    yield from proposal.told(at, faults.rows((), path, form))
 
 
 def _yaml(

@@ -47,14 +47,17 @@ def training_texts(settings: ExperimentSettings) -> Iterator[TrainingText]:
     for spec in specs:
         yield from _whole(settings.specs[spec], "spec")
         how = settings.corpora.get(spec, settings.documents)
-        if how.engine == "replay" and how.replay:
-            yield from _by_row(how.replay, "document")
+        path = how.path if how.is_given else how.replay if how.engine == "replay" else None
+        if path:
+            yield from _by_row(path, "document")
     mixes = {how.mix_source for how in (settings.aft, *(group.aft for group in settings.groups.values())) if how.mix}
     for name in dict.fromkeys([*(recipe.sft for recipe in settings.arms.values() if recipe.sft), *mixes]):
         chats = settings.chats.get(str(name))
-        if chats and chats.path:
-            read = _by_row if chats.source == "file" else _whole
-            yield from read(chats.path, "mix" if name in mixes else "chat")
+        kind: Kind = "mix" if name in mixes else "chat"
+        if chats and chats.path and not chats.given:
+            yield from _whole(chats.path, kind)
+        for rows in chats.given.values() if chats else ():
+            yield from _by_row(rows.path, kind) if rows.path else ()
     if settings.midtraining.mix and settings.midtraining.mix_source and not has_texts(settings.midtraining.mix_source):
         yield from _by_row(str(settings.midtraining.mix_source), "mix")
 

@@ -67,7 +67,11 @@ class Proposal:
         return [(at, how) for _, at, how in self.corpora()]
 
     def corpora(self) -> list[tuple[str, At, DocumentSettings]]:
-        """(spec, path of the settings, settings) of every corpus that an arm is midtrained on."""
+        """(spec, path of the settings, settings) of every corpus that is to be written."""
+        return [(spec, at, how) for spec, at, how in self.all_corpora() if not how.is_given]
+
+    def all_corpora(self) -> list[tuple[str, At, DocumentSettings]]:
+        """The same of every corpus that an arm is midtrained on, those included that somebody else made."""
         settings = self.settings
         used = used_specs(settings)
         return [

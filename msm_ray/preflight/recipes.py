@@ -15,7 +15,7 @@ def closed_language(proposal: Proposal) -> Iterator[Finding]:
     """What the tiny world's language can't say: another assistant, a spec with unknown words."""
     settings = proposal.settings
     yield from proposal.tried(("assistant", "name"), lambda: pipeline.check_assistant(settings))[1]
-    for name, _, _ in proposal.corpora():
+    for name, _, _ in proposal.all_corpora():
         spec, _ = proposal.spec(name)
         if spec is not None:
             yield from proposal.tried(("specs", name), lambda spec=spec: pipeline.check_language(settings, spec))[1]  # type: ignore[misc]
@@ -28,7 +28,7 @@ def continued(proposal: Proposal) -> Iterator[Finding]:
         if recipe.sft:
             at = ("groups", group_of(arm), "aft") if group_of(arm) in settings.groups else ("aft",)
             yield from proposal.tried(at, lambda arm=arm: recipes.check_aft(settings, arm))[1]  # type: ignore[misc]
-    if settings.midtraining.mix and not settings.midtraining.mix_source and proposal.corpora():
+    if settings.midtraining.mix and not settings.midtraining.mix_source and proposal.all_corpora():
         yield proposal.error(
             ("midtraining", "mix_source"), "is missing, and mix is set", "name what is mixed in, e.g. tinyworld"
         )

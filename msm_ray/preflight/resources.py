@@ -152,7 +152,10 @@ def _written(root: Path) -> int:
 def needed_kinds(settings: ExperimentSettings) -> set[str]:
     """The kinds of stages that ask for workers and that this experiment has."""
     recipes = settings.arms.values()
-    kinds = {"documents", "midtrain"} if any(recipe.midtrain for recipe in recipes) else set()
+    midtrained = {recipe.midtrain for recipe in recipes if recipe.midtrain}
+    kinds = {"midtrain"} if midtrained else set()
+    if any(not settings.corpora.get(spec, settings.documents).is_given for spec in midtrained):
+        kinds |= {"documents"}
     kinds |= {"sft"} if any(recipe.sft for recipe in recipes) else set()
     return kinds | ({"rollouts"} if settings.evals else set())
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from msm_ray.engines.replay import answers_calls, recorded_documents
-from msm_ray.generate.chat_files import CHATS
+from msm_ray.generate.chat_draw import wanted
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.replayed import TEXTS
 from msm_ray.preflight import amounts
@@ -71,14 +72,19 @@ def recordings(proposal: Proposal) -> Iterator[Finding]:
 
 
 def chats(proposal: Proposal) -> Iterator[Finding]:
-    """A file that has fewer chats than are asked for: fewer would be trained on, and the arms say otherwise."""
+    """Files that have fewer usable chats than are asked for: fewer would be trained on, and the arms say otherwise."""
     for name, how in proposal.settings.chats.items():
-        if how.source == "file" and how.path:
-            there = len(checked(how.path, CHATS)[0])
-            if 0 < there < how.count:
+        there = Counter(
+            row["part"] or "" for row in proposal.once(amounts.given_chats).get(name, ()) if not row["reason"]
+        )
+        asked = wanted(how.count, how.shares)
+        for part, rows in how.given.items():
+            if 0 < there[part] < asked[part] and not rows.misplaced:
+                at, enough = ("chats", name, "count"), math.floor(there[part] / how.shares[part])
+                of = f"of part {part} " if part else ""
                 yield proposal.fewer(
-                    ("chats", name, "count"), f"{how.count:,} chats are asked for and {how.path} holds {there:,}",
-                    f"put {how.count:,} there, or set count: {there}",
+                    at, f"{asked[part]:,} chats {of}are asked for and {rows.path} holds {there[part]:,} that can be used",
+                    f"put {asked[part]:,} there, or set count: {enough}",
                 )  # fmt: skip
 
 
@@ -97,7 +103,7 @@ def _replayed(proposal: Proposal, how: TrainSettings) -> Amount | None:
     """The text beside the documents; the tiny world's never runs out."""
     if how.mix_source is None or has_texts(how.mix_source):
         return None
-    texts = [row["text"] for row in checked(str(how.mix_source), TEXTS)[0]]
+    texts = dict.fromkeys(row["text"] for row in checked(str(how.mix_source), TEXTS)[0])
     tokens = sum(amounts.tokens_of(proposal, text) for text in texts)
     return Amount(len(texts), (tokens, tokens)) if texts else None
 

@@ -59,7 +59,7 @@ def trainings(proposal: Proposal) -> list[Training]:
     midtraining = settings.midtraining
     found = [
         Training("midtrain", spec, ("midtraining",), midtraining, amounts.documents(proposal, how), midtraining.mix > 0)
-        for spec, _, how in proposal.corpora()
+        for spec, _, how in proposal.all_corpora()
     ]
     for arm, recipe in settings.arms.items():
         if recipe.sft:

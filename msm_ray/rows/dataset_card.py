@@ -36,8 +36,10 @@ COLUMNS: Mapping[str, str] = {
     "attempt": "which try gave the text, from 1",
     "num_input_tokens": "tokens of the prompt",
     "num_generated_tokens": "tokens that the writer generated",
-    "source": "where the chats come from",
+    "source": "where it comes from, as far as that is known",
     "topic": "what the chat is about",
+    "part": "the part of the mix that it comes from",
+    "origin": "what its row said under `source` where it was taken from",
     "reason": "why the row was left out",
     "raw": "the raw answer, or what was found in it",
 }
@@ -87,10 +89,10 @@ def write_documents_card(out: Path, name: str, facts: Mapping[str, Any]) -> None
     _write(out, f"Documents: {name}", said, facts, "documents", DOCUMENT_SCHEMA, rejected)
 
 
-def write_chats_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
+def write_chats_card(out: Path, name: str, facts: Mapping[str, Any], schema: pa.Schema = CHAT_SCHEMA) -> None:
     """The card of a chats folder. facts: as above, with `rejected`, the number of rows in `rejected.parquet`."""
     said = "Chats for alignment fine-tuning. Arms are trained on the assistant's turns."
-    _write(out, f"Chats: {name}", said, facts, "chats", CHAT_SCHEMA, "rejected.parquet" if facts["rejected"] else None)
+    _write(out, f"Chats: {name}", said, facts, "chats", schema, "rejected.parquet" if facts["rejected"] else None)
 
 
 def write_replay_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
@@ -112,9 +114,9 @@ def facts_table(facts: Mapping[str, Any]) -> list[str]:
     return ["| | |", "|---|---|", *(f"| {cell(key)} | {cell(str(value))} |" for key, value in rows), ""]
 
 
-def cell(text: str) -> str:
-    """A text that stays in its cell of a table."""
-    return text.replace("|", "\\|").replace("\n", " ")
+def cell(text: str | None) -> str:
+    """A text that stays in its cell of a table; what nobody said is not known."""
+    return (text or "not known").replace("|", "\\|").replace("\n", " ")
 
 
 def _others(schema: pa.Schema) -> str:

@@ -27,9 +27,12 @@ DOCUMENT_SCHEMA = pa.schema(
         ("tokens", pa.int64()),
         ("num_input_tokens", pa.int64()),
         ("num_generated_tokens", pa.int64()),
+        ("source", pa.string()),
     ]
 )
-REJECTED_SCHEMA = DOCUMENT_SCHEMA.append(pa.field("reason", pa.string())).append(pa.field("raw", pa.string()))
+REASON = pa.field("reason", pa.string())
+"""Of rejected rows."""
+REJECTED_SCHEMA = DOCUMENT_SCHEMA.append(REASON).append(pa.field("raw", pa.string()))
 RAW_SCHEMA = pa.schema(
     [("id", pa.string()), ("attempt", pa.int64()), ("raw", pa.string()), ("finish_reason", pa.string())]
 )
@@ -66,5 +69,7 @@ CHAT_SCHEMA = pa.schema(
 REJECTED_CHAT_SCHEMA = CHAT_SCHEMA.append(pa.field("reason", pa.string()))
 REJECTED_ITEM_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "call", "about", "reason", "raw")])
 """Items of lists that a writer was asked for (an outline's) and that were left out."""
+GIVEN_CHAT_SCHEMA = CHAT_SCHEMA.append(pa.field("part", pa.string())).append(pa.field("origin", pa.string()))
+"""Chats that somebody else made: also from which part of a mix, and what their rows said under `source`; null where nothing."""
 TEXT_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
 """Text that is mixed into midtraining."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from msm_ray.generate.chat_settings import ChatSettings
@@ -10,19 +11,20 @@ from msm_ray.generate.chats import write_chats
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
 from msm_ray.spec import AssistantSettings
-from msm_ray.stages.data_file import DataFile
+from msm_ray.stages.data_file import DataFile, data_file
 from msm_ray.stages.machine import Machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chats(Node):
-    """how: where chats come from; file: the one that `how` names, if any."""
+    """how: where chats come from; files: those that `how` names, by the parts of a mix (under "" where there is but one)."""
 
     kind: ClassVar[str] = "chats"
+    version: ClassVar[int] = 2
 
     how: ChatSettings
     assistant: AssistantSettings
-    file: DataFile | None = None
+    files: Mapping[str, DataFile] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -31,6 +33,12 @@ class Chats(Node):
 
     def make(self, work: Work[Chats], machine: Machine) -> Counts:
         """Chats that may be trained on, those that may not and why, and a card."""
-        how = self.how.model_copy(update={"path": str(self.file)}) if self.file else self.how
-        counts = write_chats(work.out, self.name, how, self.assistant)
+        counts = write_chats(work.out, self.name, self.how, self.assistant)
         return {"rows": counts["chats"], "asked": self.how.count, **counts}
+
+
+def chats_of(name: str, how: ChatSettings, assistant: AssistantSettings) -> Chats:
+    """The set that settings describe, its files looked at once. Raises SettingsError where one is not there."""
+    named = how.given or {"": how}
+    files = {part: data_file(rows.path) for part, rows in named.items() if rows.path}
+    return Chats(name=name, how=how, assistant=assistant, files=files)

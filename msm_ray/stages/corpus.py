@@ -11,6 +11,7 @@ from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
 from msm_ray.spec import Spec
 from msm_ray.stages.documents import Documents
+from msm_ray.stages.given import GivenDocuments
 from msm_ray.stages.machine import Machine
 from msm_ray.worlds import world
 
@@ -21,7 +22,7 @@ class Corpus(Node):
 
     kind: ClassVar[str] = "corpus"
 
-    documents: Documents
+    documents: Documents | GivenDocuments
     spec: Spec
     world: str
     take: int

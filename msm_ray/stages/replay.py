@@ -17,6 +17,7 @@ class Replay(Node):
     """source: a world's own text by its name, or a file of the user's; count: texts."""
 
     kind: ClassVar[str] = "replay"
+    version: ClassVar[int] = 2
 
     source: str | DataFile
     count: int
