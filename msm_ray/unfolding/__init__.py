@@ -1,0 +1,1 @@
+"""How an experiment's settings become stages: data, arms made of data, a report made of arms. `pipeline.py` tells the story."""

@@ -1,0 +1,130 @@
+"""The stages that make data: outlines, documents and corpora of specs, sets of chats, base text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msm_ray import models
+from msm_ray.config import ExperimentSettings
+from msm_ray.config.recipes import (
+    document_settings,
+)
+from msm_ray.config.writers import Resolved, call_writers, sharers
+from msm_ray.errors import SettingsError
+from msm_ray.generate.document_settings import DocumentContent, DocumentSettings
+from msm_ray.generate.outline import OutlineContent
+from msm_ray.generate.writer import Who
+from msm_ray.generate.writer_settings import WriterWhere
+from msm_ray.settings_base import part
+from msm_ray.spec import Spec
+from msm_ray.stages.base import Base
+from msm_ray.stages.chats import Chats, chats_of
+from msm_ray.stages.corpus import Corpus
+from msm_ray.stages.data_file import data_file
+from msm_ray.stages.documents import Documents, Wording
+from msm_ray.stages.given import given_documents
+from msm_ray.stages.outline import CALLS as OUTLINE_CALLS
+from msm_ray.stages.outline import Asking, SpecOutline
+from msm_ray.stages.replay import Replay
+from msm_ray.stages.writers import Called, Sharer
+from msm_ray.worlds import has_texts
+
+
+class DataStages:
+    """Makes the data stages of one experiment, each from the sections of the file that decide it, and each once.
+
+    asking: where and how fast writers answer, by stage and call.
+    """
+
+    def __init__(self, settings: ExperimentSettings, specs: Mapping[str, Spec]):
+        self.settings, self.specs = settings, specs
+        self.base = Base(name=models.base_name(settings.base.source), how=models.source_of(settings.base))
+        self.asking: dict[str, Mapping[str, WriterWhere]] = {}
+        self._corpora: dict[str, Corpus] = {}
+        self._chats: dict[str, Chats] = {}
+
+    def corpus(self, name: str) -> Corpus:
+        """outline -> documents -> corpus of one spec."""
+        if name not in self._corpora:
+            how = document_settings(self.settings, name)
+            documents = given_documents(name, how, self.specs[name]) if how.is_given else self._documents(name)
+            self._corpora[name] = Corpus(
+                name=name, documents=documents, spec=documents.spec, world=self.settings.world, take=how.documents
+            )
+        return self._corpora[name]
+
+    def _documents(self, name: str) -> Documents:
+        settings, how, spec = self.settings, document_settings(self.settings, name), self.specs[name]
+        outline = self._outline(name)
+        chats = how.engine in ("vllm", "endpoint") and how.ask == "chat"
+        return Documents(
+            name=name,
+            how=part(how, DocumentContent),
+            spec=spec,
+            wording=Wording(settings.world),
+            outline=outline,
+            asked=how.documents,
+            writer=self.base if _writes_itself(how) else None,
+            recording=data_file(how.replay) if how.replay else None,
+            sharers=self._sharers(f"documents/{name}", how),
+            chat_template_kwargs=settings.chat_template_kwargs if chats else {},
+        )
+
+    def _outline(self, name: str) -> SpecOutline:
+        settings, how = self.settings, document_settings(self.settings, name)
+        content = part(how, OutlineContent)
+        asking, writer = self._asking(f"outline/{name}", OUTLINE_CALLS, how) if how.by == "model" else ({}, None)
+        return SpecOutline(
+            name=name,
+            how=content.model_copy(update={"given": None}),
+            spec=self.specs[name],
+            world=settings.world,
+            asking=Asking(asking, how.family, settings.chat_template_kwargs) if asking else None,
+            writer=writer,
+            given_file=data_file(how.given) if how.given else None,
+        )
+
+    def chats(self, name: str) -> Chats:
+        """A set of chats."""
+        if name not in self._chats:
+            self._chats[name] = chats_of(name, self.settings.chats[name], self.settings.assistant)
+        return self._chats[name]
+
+    def _asking(
+        self, key: str, calls: tuple[str, ...], nearest: DocumentSettings | None = None
+    ) -> tuple[dict[str, Called], Base | None]:
+        """Who answers the calls of a stage, and the base where that writes itself. Where and how fast is noted in `asking`."""
+        writers = call_writers(self.settings, calls, nearest)
+        self.asking[key] = {call: each.where for call, each in writers.items()}
+        called = {call: _called(each) for call, each in writers.items()}
+        itself = any(each.who.engine == "vllm" and each.who.model is None for each in writers.values())
+        return called, self.base if itself else None
+
+    def _sharers(self, key: str, how: DocumentSettings) -> dict[str, Sharer]:
+        """The writers that share a spec's documents. Where and how fast is noted in `asking`."""
+        found = sharers(how)
+        self.asking[key] = {name: each.where for name, (_, each) in found.items()}
+        return {name: Sharer(_called(each), share) for name, (share, each) in found.items()}
+
+    def replay(self) -> Replay:
+        """Base text beside documents. Raises SettingsError where nothing is named."""
+        settings, how = self.settings, self.settings.midtraining
+        if not how.mix_source:
+            raise SettingsError(
+                "midtraining.mix is set and midtraining.mix_source is not; name what is mixed in, e.g. tinyworld"
+            )
+        largest = max([settings.documents.documents, *(c.documents for c in settings.corpora.values())])
+        source = how.mix_source if has_texts(how.mix_source) else data_file(how.mix_source)
+        return Replay(name="ordinary", source=source, count=round(1.5 * largest * how.mix / (1 - how.mix)))
+
+
+def _called(writer: Resolved) -> Called:
+    """A writer as a part of what a stage is."""
+    replay = writer.who.replay
+    return Called(writer.who.model_copy(update={"replay": None}), data_file(replay) if replay else None)
+
+
+def _writes_itself(how: DocumentSettings) -> bool:
+    """Whether the base is the writer of documents, or one of them."""
+    each = [one.who for _, one in sharers(how).values()] or [Who.of(how)]
+    return any(who.engine == "vllm" and who.model is None for who in each)
