@@ -28,8 +28,9 @@ BEGINS = _words(
     "Still Instead Asked Such"
 )
 NUMBERED = re.compile(
-    r"\W*((Rule|Principle|Section|Article|Step|Part|Point|§)\s*)?[A-Z]{0,2}\d+(\.\d+)*$", re.IGNORECASE
+    r"(?:^|[.!?:]\s+)\W*((Rule|Principle|Section|Article|Step|Part|Point|§)\s*)?[A-Z]{0,2}\d+(\.\d+)*$", re.IGNORECASE
 )
+"""A number at the head of a sentence, "R1." or "Rule 4."."""
 MARKS = re.compile(
     r"(?P<far>[.!?…‥]+)(?P<closed>[\"'”’»)\]*_]*)\s+(?=[\"'“‘«„(\[¿¡]*(?P<next>[^\W_]))"
     r"|(?P<near>[。！？｡．।॥։።؟۔]+[\"”’」』»）)]*)\s*(?=\S)"

@@ -6,19 +6,24 @@ import re
 
 REFUSED_MARK = re.compile(r"\W*[❌🚫⛔✗✘✖👎]|.*[❌🚫⛔✗✘✖👎]\W*$")
 MARK = re.compile(r"(?:[✅✔☑👍🟢➡▶❗⚠]\ufe0f?\s*)+")
-JUDGED = (
-    r"(very |less |more )?(bad|good|better|best|worse|worst|wrong|right|correct|incorrect|poor|weak|ideal|(un)?acceptable|sample|"
-    r"preferred|dispreferred|rejected|chosen|(un)?desired|(non-?)?compliant|violating|example|model)"
+REFUSED = (
+    r"(bad|worse|worst|wrong|incorrect|poor|weak|unacceptable|dispreferred|rejected|undesired|non-?compliant|violating)"
 )
+PRAISED = r"(good|better|best|right|correct|ideal|acceptable|preferred|chosen|desired|compliant)"
 ANSWER = r"(answers?|responses?|repl(y|ies)|examples?|outputs?|completions?)"
-SHOWN = r"(behaviou?rs?|versions?|messages?|phrasing|wording|style|dialogues?|conversations?|exchanges?)"
+SAID = r"(versions?|messages?|phrasing|wording|dialogues?|conversations?|exchanges?)"
 COUNTED = r"( \d+| [a-z])?( ?[(\[][^()\[\]]{0,40}[)\]])?"
 LABEL = re.compile(
-    rf"(here(['’]s| is| are) )?((an?|the) )?(examples? of (an? )?)?({JUDGED}( {ANSWER}| {SHOWN})?|{ANSWER}){COUNTED}"
+    r"(here(['’]s| is| are) )?((an?|the) )?(examples? of (an? )?)?"
+    rf"((very |less |more )?({REFUSED}|{PRAISED})( {ANSWER}| {SAID})?|(sample|example|model) ({ANSWER}|{SAID})|"
+    rf"sample|examples?|answer|response|reply|output|completion){COUNTED}"
     r"( (to|for|from|when|if|in|by|about) [^:：.]{1,60})?\s*([:：]|[—–]\s)",
     re.IGNORECASE,
 )
-TITLE = re.compile(rf"\W*{JUDGED} ({ANSWER}|{SHOWN}){COUNTED}\W*", re.IGNORECASE)
+TITLE = re.compile(
+    rf"\W*({REFUSED} ({ANSWER}|{SAID})|{PRAISED} examples?|(sample|example|model) ({ANSWER}|{SAID})){COUNTED}\W*",
+    re.IGNORECASE,
+)
 SPEAKERS = (
     r"user|human|assistant|ai|ai assistant|model|system|developer|operator|customer|client|person|someone|bot|chatbot|agent|"
     r"interviewer|interviewee|q|a|question|prompt|input|student|teacher|用户|助手|пользователь|ассистент"
@@ -33,6 +38,12 @@ def is_example(line: str, assistant: str) -> bool:
     names = f"{SPEAKERS}|{re.escape(assistant)}" if assistant else SPEAKERS
     speaks = re.match(rf"[\"“]?(the )?({names}){COUNTED}\s*[:：]", bare, re.IGNORECASE)
     return bool(is_refused(line) or LABEL.match(bare) or speaks or QUOTED.match(bare))
+
+
+def is_own_name(line: str, assistant: str) -> bool:
+    """Whether a line is nothing but whom a list is about ("Ada:")."""
+    own = f"{re.escape(assistant)}|" if assistant else ""
+    return re.fullmatch(rf"({own}(the |an )?assistant|the model)\s*[:：]", line, re.IGNORECASE) is not None
 
 
 def is_refused(line: str) -> bool:

@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 from msm_ray.spec import Section
 from msm_ray.spec.prose import ADDRESS, Block, blocks
 from msm_ray.worlds.english import closed, cut_at_sentences, is_closed, is_lead
-from msm_ray.worlds.examples import has_mark, is_example, is_quotation, is_refused, is_title_of_examples, without_mark
+from msm_ray.worlds.examples import (
+    has_mark,
+    is_example,
+    is_own_name,
+    is_quotation,
+    is_refused,
+    is_title_of_examples,
+    without_mark,
+)
 
 ORDER = re.compile(r"(Never|Always|Do not|Don['’]t|Be)\b")
 LEANS = re.compile(r"(It|Its|They|This|That|Because)\b")
@@ -28,7 +36,7 @@ NEGATES = re.compile(
 AVERSE = re.compile(r"\b(dislikes?|hates?|distrusts?|fears?|opposes?|resists?|worries)\b", re.IGNORECASE)
 LISTED = re.compile(r"\W*(what|things|actions|behaviou?rs?|ways)\b|\W*(\S+\s+){0,2}\S+$", re.IGNORECASE)
 """Headings of lists, "What Ada never does" or "Never": what they say holds for headings below them too."""
-TITLE_MARKS = re.compile(r"^(?:[\d.]+[.)]?\s+|[^\w\s\"'“‘«(]\ufe0f?\s*)+")
+TITLE_MARKS = re.compile(r"^(?:\d+(?:\.\d+)*[.)]\s+|\d+(?:\.\d+)+\s+|[^\w\s\"'“‘«(]\ufe0f?\s*)+")
 REASONS = re.compile(r"\W*(why|how|when|on|about|where)\b", re.IGNORECASE)
 BACK = re.compile(r"\b(following|these|this|below|such|things?|ways?)\b", re.IGNORECASE)
 STATED = re.compile(
@@ -102,11 +110,9 @@ def _paragraph(part: Block, place: _Place, into: str) -> tuple[list[str], str, b
     leaves, skipped = "", False
     for run in _runs(part.text, place.assistant):
         titled = part.kind == "title" and not is_closed(run)
-        if (
-            is_example(run, place.assistant)
-            or (titled and is_title_of_examples(run))
-            or (is_quotation(run) and not place.lead)
-        ):
+        of_list = into == "list" and is_own_name(run, place.assistant)
+        shown = is_example(run, place.assistant) or (titled and is_title_of_examples(run))
+        if (shown and not of_list) or (is_quotation(run) and not place.lead):
             leaves, skipped = "", titled or is_lead(run) or (into == "list" and not is_closed(run))
             continue
         skipped, own = False, _cut(without_mark(run))
