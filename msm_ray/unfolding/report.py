@@ -72,6 +72,6 @@ class ReportStages:
             assistant=settings.assistant.name,
             provider=settings.assistant.provider,
             world=settings.world,
-            specs=tuple(spec.text for spec in self.specs.values()),
+            specs=tuple("\n".join((spec.text, *spec.facts)) for spec in self.specs.values()),
             domains=tuple(chats.domain for chats in settings.chats.values() if chats.domain),
         )
