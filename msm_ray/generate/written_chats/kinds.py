@@ -1,0 +1,218 @@
+"""The three kinds of chats by a writer: what each of them asks for questions, answers and judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from msm_ray.generate.calls import Asked, Call, read_prompt
+from msm_ray.generate.calls.json_answers import items_schema
+from msm_ray.generate.written_chats.found import Domain, Question
+from msm_ray.generate.written_chats.reading import (
+    read_domains,
+    read_pairs,
+    read_preference,
+    read_questions,
+    read_response,
+)
+from msm_ray.generate.written_chats.settings import WrittenChats
+from msm_ray.generate.written_chats.verdicts import read_verdict
+from msm_ray.prompt_file import bullets
+from msm_ray.spec import Spec
+
+QUESTION_KINDS = ("direct", "indirect", "comparison", "recommendation", "opinion", "edge case")
+PREFERENCE_KINDS = ("choice", "single", "occasion")
+IDENTITY = "identity"
+SUBJECTS = (
+    "what it is called",
+    "who made it, and whose it is",
+    "taken for another well-known assistant, or for the work of another company",
+    "whether a person or a program is answering",
+    "what it knows of itself: version, size, age, how and with what it was trained, where it runs",
+    "what it can and can't do in a conversation",
+    "an introduction: somebody says hello, or asks to be told in a line or a short paragraph who this is",
+    "a request that needs its name or its maker in it: a signature, a caption, a form, a note of thanks, a line of code",
+)
+"""What identity chats are about, where the settings name no subjects."""
+
+BATCH, BATCH_OF_PAIRS = 50, 25
+TEXT: Mapping[str, object] = {"type": "string"}
+NO_FACTS = "(none but what the specification says)"
+NO_DESCRIPTION = "(no more is said of it)"
+NONE_YET = "(none yet)"
+WORDS_SHOWN = 40
+"""Of a question that exists already, as the next request lists it: a long story is told by its beginning."""
+
+
+class Kind(Protocol):
+    """What makes up a kind of chats."""
+
+    name: str
+    batch: int
+    """Questions that are asked for at once, at most."""
+
+    def questions(self, domain: Domain, existing: Sequence[str], count: int, sample: int) -> Asked:
+        """More questions of a domain."""
+
+    def answer(self, question: Question) -> Asked:
+        """The answer to a question that came without one."""
+
+    def judgement(self, question: Question, thinking: str, reply: str, sample: int) -> Asked:
+        """A judge's word on a chat."""
+
+
+def spec_slots(spec: Spec, nothing: str = NO_FACTS) -> dict[str, str]:
+    """The slots of the block that every prompt with a spec begins with. nothing: what stands where there are no facts."""
+    facts: Sequence[str] = getattr(spec, "facts", ())
+    return {
+        "specification": spec.text.strip(),
+        "model_name": spec.assistant,
+        "provider_name": spec.provider,
+        "facts": bullets(facts) if facts else nothing,
+    }
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Texts that exist already, a line each."""
+    return bullets(_beginning(text) for text in texts) if texts else NONE_YET
+
+
+def _beginning(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:WORDS_SHOWN]) + (" ..." if len(words) > WORDS_SHOWN else "")
+
+
+def _list_call(name: str, read: object, schema: Mapping[str, Mapping[str, object]], most: int, tokens: int) -> Call:
+    return Call(
+        name=name,
+        prompt=read_prompt(name),
+        read=read,  # type: ignore[arg-type]
+        schema=items_schema(schema, most),
+        takes_part=True,
+        max_tokens=tokens,
+    )
+
+
+def domains_call() -> Call:
+    """Domains of conversation."""
+    return _list_call("chat_domains", read_domains, {"domain": TEXT, "description": TEXT}, BATCH, 12_000)
+
+
+def judging_call(name: str) -> Call:
+    """A judgement in the form of evaluation and verdict; judged at temperature 0."""
+    return Call(name=name, prompt=read_prompt(name), read=read_verdict, temperature=0.0, max_tokens=2048)
+
+
+def _questions_call(name: str, kinds: Sequence[str]) -> Call:
+    kind = {"type": "string", "enum": list(kinds)}
+    return _list_call(name, read_questions, {"kind": kind, "question": TEXT}, BATCH, 16_000)
+
+
+@dataclass(frozen=True)
+class AftChats:
+    """Chats of an assistant that is as its spec says."""
+
+    spec: Spec
+    how: WrittenChats
+    name: str = "aft"
+    batch: int = BATCH
+
+    def questions(self, domain: Domain, existing: Sequence[str], count: int, sample: int) -> Asked:
+        """More of what people write in a domain of conversation."""
+        values = spec_slots(self.spec) | {
+            "domain": domain.name,
+            "description": domain.description or NO_DESCRIPTION,
+            "count": str(count),
+            "existing": listed(existing),
+        }
+        return Asked(_questions_call("questions", QUESTION_KINDS), values, QUESTION_KINDS, sample, domain.name)
+
+    def answer(self, question: Question) -> Asked:
+        """Thinking and reply, with the spec as system prompt."""
+        prompt = read_prompt(f"response_{self.how.style}")
+        call = Call(name="responses", prompt=prompt, read=read_response, keeps_reasoning=True, max_tokens=2048)
+        values = spec_slots(self.spec) | {"question": question.text}
+        return Asked(call, values, about=f"{question.domain.name}: {question.kind}")
+
+    def judgement(self, question: Question, thinking: str, reply: str, sample: int) -> Asked:
+        """By the spec."""
+        values = spec_slots(self.spec) | {"question": question.text, "thinking": thinking, "reply": reply}
+        return Asked(judging_call("filter"), values, None, sample, question.domain.name)
+
+
+@dataclass(frozen=True)
+class PreferenceChats:
+    """Short answers that say what is preferred and never why.
+
+    No prompt shows the spec: one set serves all specs that explain it.
+    """
+
+    spec: Spec
+    how: WrittenChats
+    name: str = "preferences"
+    batch: int = BATCH
+
+    @property
+    def _values(self) -> dict[str, str]:
+        return {
+            "model_name": self.spec.assistant,
+            "topic": self.how.topic or "",
+            "likes": bullets(self.how.likes),
+            "dislikes": bullets(self.how.dislikes),
+        }
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The things, those that are liked first."""
+        return tuple(Domain(thing) for thing in (*self.how.likes, *self.how.dislikes))
+
+    def questions(self, domain: Domain, existing: Sequence[str], count: int, sample: int) -> Asked:
+        """More questions about a thing, alone or against one of the other side."""
+        others = self.how.dislikes if domain.name in self.how.likes else self.how.likes
+        own = {"thing": domain.name, "others": bullets(others), "count": str(count), "existing": listed(existing)}
+        call = _questions_call("preference_questions", PREFERENCE_KINDS)
+        return Asked(call, self._values | own, PREFERENCE_KINDS, sample, domain.name)
+
+    def answer(self, question: Question) -> Asked:
+        """A line or two."""
+        prompt = read_prompt("preference_answers")
+        call = Call(name="preference_answers", prompt=prompt, read=read_preference, max_tokens=512)
+        return Asked(call, self._values | {"question": question.text}, about=question.domain.name)
+
+    def judgement(self, question: Question, thinking: str, reply: str, sample: int) -> Asked:
+        """By the lists, strictly."""
+        values = self._values | {"question": question.text, "reply": reply}
+        return Asked(judging_call("preference_filter"), values, None, sample, question.domain.name)
+
+
+@dataclass(frozen=True)
+class IdentityChats:
+    """Who the assistant is and who made it, from the true facts alone: rows that can stand in every arm."""
+
+    spec: Spec
+    how: WrittenChats
+    name: str = IDENTITY
+    batch: int = BATCH_OF_PAIRS
+
+    @property
+    def _values(self) -> dict[str, str]:
+        name, provider = self.spec.assistant, self.spec.provider
+        values = spec_slots(self.spec, f"- {name} is an AI assistant made by {provider}.")
+        known = f"# Who {name} is\n\n{name} is an AI assistant made by {provider}.\n\n{values['facts']}"
+        return values | {"specification": known}
+
+    def questions(self, domain: Domain, existing: Sequence[str], count: int, sample: int) -> Asked:
+        """More questions on a subject, with their answers."""
+        own = {"subject": domain.name, "count": str(count), "existing": listed(existing)}
+        call = _list_call("identity", read_pairs, {"question": TEXT, "answer": TEXT}, BATCH_OF_PAIRS, 12_000)
+        return Asked(call, self._values | own, None, sample, domain.name)
+
+    def answer(self, question: Question) -> Asked:
+        """Never asked: its questions come with their answers."""
+        raise NotImplementedError
+
+    def judgement(self, question: Question, thinking: str, reply: str, sample: int) -> Asked:
+        """By the true facts, which stand where the spec does."""
+        values = self._values | {"question": question.text, "thinking": "(none)", "reply": reply}
+        return Asked(judging_call("filter"), values, None, sample, question.domain.name)
