@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from msm_ray.rows.schemas import CHAT_SCHEMA, DOCUMENT_SCHEMA, TEXT_SCHEMA
+from msm_ray.rows.schemas import CHAT_SCHEMA, DOCUMENT_SCHEMA, TEXT_SCHEMA, WRITTEN_CHAT_SCHEMA
 from msm_ray.whole_files import write_whole
 
 CARD = "README.md"
@@ -40,6 +40,12 @@ COLUMNS: Mapping[str, str] = {
     "topic": "what the chat is about",
     "part": "the part of the mix that it comes from",
     "origin": "what its row said under `source` where it was taken from",
+    "kind": "kind of chats: aft (about the spec), preferences, identity",
+    "question": "kind of question: direct, indirect, comparison ...",
+    "style": "what the thinking goes by: value or rule",
+    "thinking": "the thinking, which also stands before the answer in `messages`",
+    "votes": "judgements of the chat that could be read",
+    "votes_for": "those that include it",
     "reason": "why the row was left out",
     "raw": "the raw answer, or what was found in it",
 }
@@ -93,6 +99,13 @@ def write_chats_card(out: Path, name: str, facts: Mapping[str, Any], schema: pa.
     """The card of a chats folder. facts: as above, with `rejected`, the number of rows in `rejected.parquet`."""
     said = "Chats for alignment fine-tuning. Arms are trained on the assistant's turns."
     _write(out, f"Chats: {name}", said, facts, "chats", schema, "rejected.parquet" if facts["rejected"] else None)
+
+
+def write_written_chats_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """The card of chats by a writer. facts: as above."""
+    said = "Chats by a writer, thinking included: sets with and without it are made of these."
+    rejected = "rejected.parquet" if facts["rejected"] else None
+    _write(out, f"Written chats: {name}", said, facts, "chats", WRITTEN_CHAT_SCHEMA, rejected)
 
 
 def write_replay_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:

@@ -71,5 +71,28 @@ REJECTED_ITEM_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "call",
 """Items of lists that a writer was asked for (an outline's) and that were left out."""
 GIVEN_CHAT_SCHEMA = CHAT_SCHEMA.append(pa.field("part", pa.string())).append(pa.field("origin", pa.string()))
 """Chats that somebody else made: also from which part of a mix, and what their rows said under `source`; null where nothing."""
+WRITTEN_CHAT_SCHEMA = pa.schema(
+    [
+        *CHAT_SCHEMA,
+        ("kind", pa.string()),
+        ("question", pa.string()),
+        ("style", pa.string()),
+        ("thinking", pa.string()),
+        ("spec", pa.string()),
+        ("spec_digest", pa.string()),
+        ("votes", pa.int64()),
+        ("votes_for", pa.int64()),
+        ("engine", pa.string()),
+        ("generator", pa.string()),
+        ("prompt_version", pa.string()),
+        ("temperature", pa.float64()),
+        ("top_p", pa.float64()),
+        ("attempt", pa.int64()),
+        ("num_input_tokens", pa.int64()),
+        ("num_generated_tokens", pa.int64()),
+    ]
+)
+"""Chats by a writer (`generate/written_chats`)."""
+WRITTEN_REJECTED_SCHEMA = WRITTEN_CHAT_SCHEMA.append(pa.field("reason", pa.string()))
 TEXT_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
 """Text that is mixed into midtraining."""

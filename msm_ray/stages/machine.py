@@ -10,6 +10,7 @@ from typing import Any
 from msm_ray.engines.spending import Spending
 from msm_ray.generate.document_settings import DocumentWhere
 from msm_ray.generate.writer_settings import WriterWhere
+from msm_ray.generate.written_chats import WrittenChatsWhere
 from msm_ray.placement.settings import ClusterSettings
 from msm_ray.tracking import ExperimentRun
 from msm_ray.train.settings import TrainWhere
@@ -19,9 +20,9 @@ from msm_ray.train.settings import TrainWhere
 class Machine:
     """What the work of every stage has beside its own fields and its inputs' folders.
 
-    root: folders of runs lie below it; need_ray: starts Ray once; spending: what writing may cost; writing, training: by the key
-    of the stage that it is for; asking: so too, by the call; labels: lines for the cards of checkpoints, by their keys;
-    asked_with: chat_template_kwargs and `thinking` of those that arms are asked with; tracked: the experiment's W&B run.
+    root: folders of runs lie below it; need_ray: starts Ray once; spending: what writing may cost; writing, comparing,
+    training: by the key of the stage that it is for; asking: so too, by the call; labels: lines for the cards of checkpoints, by
+    their keys; asked_with: chat_template_kwargs and `thinking` of those that arms are asked with; tracked: the experiment's W&B run.
     """
 
     root: Path
@@ -30,6 +31,7 @@ class Machine:
     need_ray: Callable[[], None] = lambda: None
     writing: Mapping[str, DocumentWhere] = field(default_factory=dict)
     asking: Mapping[str, Mapping[str, WriterWhere]] = field(default_factory=dict)
+    comparing: Mapping[str, WrittenChatsWhere] = field(default_factory=dict)
     spending: Spending | None = None
     training: Mapping[str, TrainWhere] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

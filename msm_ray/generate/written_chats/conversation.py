@@ -19,7 +19,6 @@ from msm_ray.generate.written_chats.alike import Embed, Unlike
 from msm_ray.generate.written_chats.found import NO_USABLE_ANSWER, ChatsFound, Domain, Question, WrittenChat, key_of
 from msm_ray.generate.written_chats.kinds import (
     BATCH,
-    IDENTITY,
     NONE_YET,
     SUBJECTS,
     AftChats,
@@ -43,15 +42,10 @@ def chats_conversation(spec: Spec, how: WrittenChats, embed: Embed) -> Conversat
     Preferences must stand in `how` itself (`settings_with_likings` reads those of a file). Raises QualityGateError where no
     domain can be had.
     """
-    kind: Kind
-    if how.kind == "preferences":
-        kind = PreferenceChats(spec, how)
-        domains = kind.domains
-    elif how.kind == IDENTITY:
-        kind, domains = IdentityChats(spec, how), given_domains(how.domains or SUBJECTS)
-    else:
-        kind = AftChats(spec, how)
-        domains = given_domains(how.domains) or (yield from _domains(spec, how))
+    kind = _kind(spec, how)
+    domains = kind.domains if isinstance(kind, PreferenceChats) else given_domains(how.domains)
+    if not domains:
+        domains = given_domains(SUBJECTS) if isinstance(kind, IdentityChats) else (yield from _domains(spec, how))
     writing = _Writing(kind, how, Unlike(embed, how.most_alike), [_Place(each) for each in domains])
     while missing := writing.missing():
         questions = yield from _questions(writing, missing)
@@ -61,10 +55,19 @@ def chats_conversation(spec: Spec, how: WrittenChats, embed: Embed) -> Conversat
     return writing.found()
 
 
+def _kind(spec: Spec, how: WrittenChats) -> Kind:
+    if how.kind == "preferences":
+        return PreferenceChats(spec, how)
+    return IdentityChats(spec, how) if how.kind == "identity" else AftChats(spec, how)
+
+
 def given_domains(lines: Sequence[str]) -> tuple[Domain, ...]:
     """Domains of one's own: a name, and behind a colon what it is about."""
     parts = [line.partition(":") for line in lines]
-    return tuple(Domain(name.strip(), description.strip()) for name, _, description in parts)
+    found: dict[str, Domain] = {}
+    for name, _, description in parts:
+        found.setdefault(key_of(name), Domain(name.strip(), description.strip()))
+    return tuple(found.values())
 
 
 @dataclass
@@ -113,7 +116,7 @@ class _Writing:
             return []
         for reason, text in heard.left_out:
             self._leave_out(self._question(place, asked, {"question": text}), reason)
-        fresh = []
+        fresh: list[Question] = []
         for item in heard.items:
             question, key = self._question(place, asked, item), key_of(item["question"])
             if key in place.seen or len(fresh) >= count:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
@@ -117,10 +116,3 @@ def _batch(tokenizer: Any, model: Any, texts: list[str]) -> np.ndarray:
     means = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
     vectors: np.ndarray = torch.nn.functional.normalize(means, dim=1).float().numpy()
     return vectors
-
-
-def digest_of(name: str) -> str:
-    """What an embedder is, as far as it lies on this machine: its weights' digest, else its name."""
-    folder = packaged_folder() if name == ALL_MINILM else Path(name).expanduser()
-    weights = folder / "model.safetensors"
-    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else name

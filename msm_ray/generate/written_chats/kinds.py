@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Protocol
 
 from msm_ray.generate.calls import Asked, Call, read_prompt
@@ -45,12 +46,48 @@ WORDS_SHOWN = 40
 """Of a question that exists already, as the next request lists it: a long story is told by its beginning."""
 
 
+CALLS: Mapping[str, tuple[str, ...]] = {
+    "aft": ("chat_domains", "questions", "responses", "filter"),
+    "preferences": ("preference_questions", "preference_answers", "preference_filter"),
+    IDENTITY: (IDENTITY, "filter"),
+}
+"""The calls of each kind, in the order in which they are made."""
+
+
+def calls_of(how: WrittenChats) -> tuple[str, ...]:
+    """The calls that a set makes; given domains save the first."""
+    return tuple(call for call in CALLS[how.kind] if call != "chat_domains" or not how.domains)
+
+
+def prompt_versions(how: WrittenChats) -> dict[str, str]:
+    """In which words each call of a set asks."""
+    files = {call: f"response_{how.style}" if call == "responses" else call for call in calls_of(how)}
+    return {call: read_prompt(file).version for call, file in files.items()}
+
+
+def expected_requests(how: WrittenChats) -> dict[str, int]:
+    """Requests of each call where nothing is left out or rejected: the least that a set takes."""
+    things = {"aft": len(how.domains) or how.asked_domains, IDENTITY: len(how.domains or SUBJECTS)}
+    places = things.get(how.kind) or len(how.likes) + len(how.dislikes)
+    batch = BATCH_OF_PAIRS if how.kind == IDENTITY else BATCH
+    lists = min(places, how.count) * ceil(how.count / max(1, places) / batch)
+    judged = ceil(how.count * how.voted) * (how.votes - 1) + how.count
+    amounts = {"chat_domains": ceil(how.asked_domains / BATCH), "filter": judged, "preference_filter": judged}
+    amounts |= dict.fromkeys(("questions", "preference_questions", IDENTITY), lists)
+    amounts |= dict.fromkeys(("responses", "preference_answers"), how.count)
+    return {call: amounts[call] for call in calls_of(how)}
+
+
 class Kind(Protocol):
     """What makes up a kind of chats."""
 
-    name: str
-    batch: int
-    """Questions that are asked for at once, at most."""
+    @property
+    def name(self) -> str:
+        """What its rows are called."""
+
+    @property
+    def batch(self) -> int:
+        """Questions that are asked for at once, at most."""
 
     def questions(self, domain: Domain, existing: Sequence[str], count: int, sample: int) -> Asked:
         """More questions of a domain."""
