@@ -42,6 +42,7 @@ from msm_ray.stages.report import Report
 from msm_ray.stages.rollouts import Rollouts
 from msm_ray.stages.training import Midtrain, Sft
 from msm_ray.stages.verdicts import Verdicts
+from msm_ray.stages.written_chats import ChatWriting
 from msm_ray.unfolding.arms import ArmStages, TrainedArm
 from msm_ray.unfolding.data import DataStages
 from msm_ray.unfolding.report import ReportStages
@@ -54,6 +55,7 @@ KINDS: tuple[type[Node], ...] = (
     GivenDocuments,  # those that somebody else made
     Corpus,  # those that are fit to be trained on
     Replay,  # base text beside them
+    ChatWriting,  # questions about a spec, and how the assistant would answer
     Chats,  # what the assistant is fine-tuned on
     EvalItems,  # what arms will be asked, held out from all of the above
     Blocks,  # texts as packed tokens

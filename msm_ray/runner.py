@@ -17,6 +17,7 @@ from msm_ray.config.recipes import aft_settings, document_settings, thinking_of
 from msm_ray.engines.spending import JOURNAL, Spending
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.generate.document_settings import DocumentWhere
+from msm_ray.generate.writer_settings import WrittenChatsWhere
 from msm_ray.graph import planning, running
 from msm_ray.graph.artifacts import Artifact
 from msm_ray.graph.making import Told, say
@@ -143,6 +144,7 @@ def _machine(
                     need_ray=need_ray,
                     writing=_writing(experiment),
                     asking=experiment.asking,
+                    comparing=_comparing(experiment),
                     spending=Spending(store.root / JOURNAL, settings.writer.spend_limit),
                     training=_training(experiment),
                     labels=_labels(experiment),
@@ -155,6 +157,11 @@ def _machine(
 def _writing(experiment: Experiment) -> dict[str, DocumentWhere]:
     documents = [*experiment.graph.of_kind("documents"), *experiment.graph.of_kind("given")]
     return {node.key: part(document_settings(experiment.settings, node.name), DocumentWhere) for node in documents}
+
+
+def _comparing(experiment: Experiment) -> dict[str, WrittenChatsWhere]:
+    where = part(experiment.settings.writer, WrittenChatsWhere)
+    return {node.key: where for node in experiment.graph.of_kind("written-chats")}
 
 
 def _training(experiment: Experiment) -> dict[str, TrainWhere]:

@@ -46,6 +46,7 @@ def _problems(settings: ExperimentSettings) -> Iterator[Problem]:
                 )
     for spec in settings.corpora:
         yield from _known(spec, settings.specs, ("corpora", spec), "spec")
+    yield from _check_chats(settings)
     for arm, recipe in settings.arms.items():
         if not ARM_NAME.match(arm):
             yield (("arms", arm), f"arm '{arm}': an arm is named group/name in lower-case letters, digits, '-' and '+'")
@@ -67,6 +68,17 @@ def _problems(settings: ExperimentSettings) -> Iterator[Problem]:
             yield from _known(own.aft.mix_source, settings.chats, ("groups", group, "aft", "mix_source"), "chats")
     yield from _check_evals(settings)
     yield from _check_report(settings)
+
+
+def _check_chats(settings: ExperimentSettings) -> Iterator[Problem]:
+    written = [name for name, how in settings.chats.items() if how.source == "written" and not how.of]
+    for name, how in settings.chats.items():
+        for key in ("spec", "conflicts_with"):
+            if spec := getattr(how, key):
+                yield from _known(spec, settings.specs, ("chats", name, key), "spec")
+        for key in ("of", "dose_of"):
+            if other := getattr(how, key):
+                yield from _known(other, written, ("chats", name, key), "set of written chats")
 
 
 def _taken(settings: ExperimentSettings) -> Iterator[Problem]:

@@ -11,10 +11,12 @@ import random
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msm_ray.errors import QualityGateError, SettingsError
+from msm_ray.generate.calls import Asked
 from msm_ray.generate.chat_draw import COPY, draw, wanted, warn_of_short, without_copies
 from msm_ray.generate.chat_files import read_chats
 from msm_ray.generate.chat_forms import Chat, Messages
@@ -23,12 +25,13 @@ from msm_ray.generate.conflicts import CONFLICT, conflict
 from msm_ray.generate.given_files import files_of
 from msm_ray.generate.given_settings import GivenRows
 from msm_ray.generate.preferences import preference_chats
+from msm_ray.generate.written_chats import conflicts_conversation
 from msm_ray.reasoning import split_reasoning
 from msm_ray.rows.dataset_card import write_chats_card
 from msm_ray.rows.files import NO_UNICODE, as_unicode
 from msm_ray.rows.schemas import CHAT_SCHEMA, GIVEN_CHAT_SCHEMA, REASON, Row
 from msm_ray.rows.tables import clean, write_table
-from msm_ray.spec import AssistantSettings
+from msm_ray.spec import AssistantSettings, Spec
 from msm_ray.worlds import chat_sources
 
 ROLES = ("system", "user", "assistant")
@@ -40,21 +43,43 @@ MOST_LOST = 0.5
 
 
 def write_chats(
-    out: Path, name: str, settings: ChatSettings, assistant: AssistantSettings
+    out: Path, name: str, settings: ChatSettings, assistant: AssistantSettings, written: Sequence[Chat] | None = None
 ) -> dict[str, int | float | str]:
     """Stage: `data/*.parquet`, `rejected.parquet` and the card in `out`. The same settings give the same bytes.
+
+    written: the chats of a set that a writer wrote.
 
     Raises SettingsError when the source cannot give such chats, PreflightError where the hub does not, QualityGateError when
     every chat is rejected, or most are for their form (a leaked reason is what the filter is for).
     """
-    clean(out)
     facts: dict[str, str] = {}
-    chats = fetched(out, settings, facts) if settings.given else source_chats(settings, assistant)
-    rows = judged(chats, name, settings, assistant)
+    return write_rows(out, name, settings, chat_rows(out, name, settings, assistant, facts, written), facts)
+
+
+def chat_rows(
+    out: Path,
+    name: str,
+    settings: ChatSettings,
+    assistant: AssistantSettings,
+    facts: dict[str, str],
+    written: Sequence[Chat] | None = None,
+) -> list[Row]:
+    """Every row that a set can have, with why it can't where it can't. facts: gets what is to be told of the source."""
+    clean(out)
+    chats = written if written is not None else None
+    if chats is None:
+        chats = fetched(out, settings, facts) if settings.given else source_chats(settings, assistant)
+    return judged(chats, name, settings, assistant)
+
+
+def write_rows(
+    out: Path, name: str, settings: ChatSettings, rows: Sequence[Row], facts: Mapping[str, str]
+) -> dict[str, int | float | str]:
+    """The rows of a set as they are left behind. Errors as of `write_chats`."""
     rejected = [row for row in rows if row["reason"]]
     reasons = Counter(short_reason(row["reason"]) for row in rejected)
     kept, drawn = _taken(rows, name, settings)
-    own = GIVEN_CHAT_SCHEMA if settings.given else CHAT_SCHEMA
+    own = GIVEN_CHAT_SCHEMA if settings.given or settings.dose_of else CHAT_SCHEMA
     write_table(out / "data" / "part-000000.parquet", kept, own)
     write_table(out / "rejected.parquet", rejected, own.append(REASON))
     _gate(out, name, rows, kept, reasons)
@@ -93,6 +118,32 @@ def _gate(out: Path, name: str, rows: Sequence[Row], kept: Sequence[Row], reason
             f"Chats {name}: {sum(malformed.values())} of {len(rows)} chats cannot be used ({malformed}). See "
             f"{out / 'rejected.parquet'} and mend the source."
         )
+
+
+def judged_against(
+    spec: Spec, rows: Sequence[Row], settings: ChatSettings
+) -> Generator[Sequence[Asked], Sequence[Any], list[Row]]:
+    """The rows with those rejected that a judge finds in conflict with a spec: a conversation.
+
+    Only rows that are drawn are judged, and for each that conflicts another is drawn, as long as there are any.
+    """
+    reasons: dict[str, str] = {}
+    while True:
+        marked = [row | {"reason": row["reason"] or reasons.get(row["id"], "")} for row in rows]
+        sound = [row for row in marked if row["id"] in reasons and not row["reason"]]
+        fresh = [row for row in marked if row["id"] not in reasons]
+        missing = {
+            part: n - sum((row["part"] or "") == part for row in sound)
+            for part, n in wanted(settings.count, settings.shares).items()
+        }
+        asked: list[Row] = []
+        for part, n in missing.items():
+            own = [row for row in fresh if (row["part"] or "") == part]
+            asked += draw(own, n, {part: 1.0}, settings.seed).rows if n > 0 else []
+        if not asked:
+            return [row for row in marked if row["reason"] or row["id"] in reasons]
+        found = yield from conflicts_conversation(spec, [row["messages"] for row in asked])
+        reasons |= {row["id"]: reason for row, reason in zip(asked, found, strict=True)}
 
 
 def source_chats(settings: ChatSettings, assistant: AssistantSettings) -> list[Chat]:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from msm_ray.engines.settings import EngineName, check_engine
 from msm_ray.settings_base import (
+    Count,
     Minutes,
     Requests,
     Rows,
@@ -99,6 +100,15 @@ class WriterWhere(Where):
     """Requests that a row gets of an endpoint, waits growing between them."""
 
 
+class WrittenChatsWhere(Where):
+    """Where questions are compared."""
+
+    embedding_threads: Count | None = None
+    """Threads of the CPU with which the embedder computes. None: as many as torch takes."""
+    embedding_batch: Annotated[int, Field(gt=0), Unit("questions")] = 64
+    """Questions that it computes together."""
+
+
 class CallSettings(Settings):
     """What one call does otherwise than the writer of the experiment; None: as the writer."""
 
@@ -139,7 +149,7 @@ class SharedWriter(CallSettings):
     """How much of the documents it writes, beside the others' shares."""
 
 
-class WriterSettings(WriterWhere, WriterContent):
+class WriterSettings(WriterWhere, WrittenChatsWhere, WriterContent):
     """Who writes outline, documents and chats. Sections that write (`documents`) say only what differs."""
 
     inherited: ClassVar[tuple[str, ...]] = (*WriterContent.model_fields, *WriterWhere.model_fields)

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from msm_ray.generate.chat_settings import ChatSettings
-from msm_ray.generate.chats import write_chats
+from msm_ray.errors import MsmError
+from msm_ray.generate.calls import Asked
+from msm_ray.generate.calls.answers import Answers
+from msm_ray.generate.calls.desk import Desk, Talk
+from msm_ray.generate.chat_forms import Chat
+from msm_ray.generate.chat_settings import WRITTEN, ChatSettings
+from msm_ray.generate.chats import chat_rows, judged_against, write_chats, write_rows
+from msm_ray.generate.written_chats import mixed, read_written
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
-from msm_ray.spec import AssistantSettings
+from msm_ray.spec import AssistantSettings, Spec
+from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.data_file import DataFile, data_file
 from msm_ray.stages.machine import Machine
+from msm_ray.stages.writers import Called, writers_at
+from msm_ray.stages.written_chats import ChatWriting
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who says whether chats that others made conflict with a spec, and in which words."""
+
+    spec: Spec
+    judge: Called
+    prompt: str
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """The spec, the judge, the wording."""
+        said = {"spec": self.spec.identity(), "judge": self.judge.identity(), "prompt": self.prompt}
+        return {**said, "chat_template_kwargs": dict(self.chat_template_kwargs)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chats(Node):
-    """how: where chats come from; files: those that `how` names, by the parts of a mix (under "" where there is but one)."""
+    """how: where chats come from; files: those that `how` names, by the parts of a mix (under "" where there is but one).
+
+    written: the writing that they are taken from; dosed: another that takes a share; judge: of conflicts; writer: the base, where
+    that judges.
+    """
 
     kind: ClassVar[str] = "chats"
     version: ClassVar[int] = 2
@@ -25,20 +53,65 @@ class Chats(Node):
     how: ChatSettings
     assistant: AssistantSettings
     files: Mapping[str, DataFile] = field(default_factory=dict)
+    written: ChatWriting | None = None
+    dosed: ChatWriting | None = None
+    judge: Judge | None = None
+    writer: Base | None = None
 
     @property
     def rows(self) -> int:
         """Chats that are asked for."""
         return self.how.count
 
+    @classmethod
+    def make_all(cls, works: Sequence[Work[Chats]], machine: Machine) -> None:
+        """Chats that may be trained on, those that may not and why, and a card; all that are judged are judged side by side."""
+        super().make_all([work for work in works if work.node.judge is None], machine)
+        by_key = {work.node.key: work for work in works if work.node.judge and not work.waits}
+        if not by_key:
+            return
+
+        def finish(key: str, counts: Mapping[str, Any], answers: Answers) -> None:
+            by_key[key].finish({**counts, **answers.counts()})
+
+        talks = {key: work.node.talk(work, machine) for key, work in by_key.items()}
+        desk = Desk(machine.cluster.generation, machine.spending, machine.need_ray)
+        for key, result in desk.hold(talks, finish).items():
+            if isinstance(result, MsmError):
+                by_key[key].fail(result)
+
     def make(self, work: Work[Chats], machine: Machine) -> Counts:
-        """Chats that may be trained on, those that may not and why, and a card."""
-        counts = write_chats(work.out, self.name, self.how, self.assistant)
+        """A set that nobody judges against a spec."""
+        chats = self._written(work) if self.how.source == WRITTEN else None
+        return self._counts(write_chats(work.out, self.name, self.how, self.assistant, chats))
+
+    def talk(self, work: Work[Chats], machine: Machine) -> Talk:
+        """The conversation with the judge, and what is written behind it."""
+        assert self.judge
+        base = model_folder(work.folder(self.writer)) if self.writer else None
+        judge = {"conflicts": self.judge.judge}
+        writers = writers_at(judge, machine.asking[self.key], base, self.judge.chat_template_kwargs)
+        return Talk(work.out, self._judged(work, self.judge.spec), writers)
+
+    def _judged(self, work: Work[Chats], spec: Spec) -> Generator[Sequence[Asked], Sequence[Any], Mapping[str, Any]]:
+        facts: dict[str, str] = {}
+        rows = chat_rows(work.out, self.name, self.how, self.assistant, facts)
+        rows = yield from judged_against(spec, rows, self.how)
+        return self._counts(write_rows(work.out, self.name, self.how, rows, facts))
+
+    def _written(self, work: Work[Chats]) -> list[Chat]:
+        assert self.written
+        own = read_written(work.folder(self.written))
+        others = read_written(work.folder(self.dosed)) if self.dosed else []
+        rows = mixed(own, others, self.how.dose, min(self.how.count, len(own) if not others else self.how.count))
+        part = {row["id"]: row["part"] for row in rows}
+        return [Chat(row["messages"], row["topic"], part=part[row["id"]] if self.dosed else "") for row in rows]
+
+    def _counts(self, counts: Mapping[str, Any]) -> Counts:
         return {"rows": counts["chats"], "asked": self.how.count, **counts}
 
 
-def chats_of(name: str, how: ChatSettings, assistant: AssistantSettings) -> Chats:
-    """The set that settings describe, its files looked at once. Raises SettingsError where one is not there."""
+def files_of(how: ChatSettings) -> dict[str, DataFile]:
+    """The files that settings of a set name, looked at once. Raises SettingsError where one is not there."""
     named = how.given or {"": how}
-    files = {part: data_file(rows.path) for part, rows in named.items() if rows.path}
-    return Chats(name=name, how=how, assistant=assistant, files=files)
+    return {part: data_file(rows.path) for part, rows in named.items() if rows.path}

@@ -9,8 +9,7 @@ from typing import Any
 
 from msm_ray.engines.spending import Spending
 from msm_ray.generate.document_settings import DocumentWhere
-from msm_ray.generate.writer_settings import WriterWhere
-from msm_ray.generate.written_chats import WrittenChatsWhere
+from msm_ray.generate.writer_settings import WriterWhere, WrittenChatsWhere
 from msm_ray.placement.settings import ClusterSettings
 from msm_ray.tracking import ExperimentRun
 from msm_ray.train.settings import TrainWhere
@@ -22,7 +21,8 @@ class Machine:
 
     root: folders of runs lie below it; need_ray: starts Ray once; spending: what writing may cost; writing, comparing,
     training: by the key of the stage that it is for; asking: so too, by the call; labels: lines for the cards of checkpoints, by
-    their keys; asked_with: chat_template_kwargs and `thinking` of those that arms are asked with; tracked: the experiment's W&B run.
+    their keys; asked_with: chat_template_kwargs and `thinking` of those that arms are asked with; tracked: the experiment's W&B
+    run.
     """
 
     root: Path

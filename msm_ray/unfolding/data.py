@@ -11,14 +11,18 @@ from msm_ray.config.recipes import (
 )
 from msm_ray.config.writers import Resolved, call_writers, sharers
 from msm_ray.errors import SettingsError
+from msm_ray.generate.chat_settings import WRITTEN, ChatSettings
 from msm_ray.generate.document_settings import DocumentContent, DocumentSettings
 from msm_ray.generate.outline import OutlineContent
 from msm_ray.generate.writer import Who
 from msm_ray.generate.writer_settings import WriterWhere
+from msm_ray.generate.written_chats import calls_of
+from msm_ray.generate.written_chats.conflicts import CALL as CONFLICTS
+from msm_ray.prompt_file import read_prompt
 from msm_ray.settings_base import part
 from msm_ray.spec import Spec
 from msm_ray.stages.base import Base
-from msm_ray.stages.chats import Chats, chats_of
+from msm_ray.stages.chats import Chats, Judge, files_of
 from msm_ray.stages.corpus import Corpus
 from msm_ray.stages.data_file import data_file
 from msm_ray.stages.documents import Documents, Wording
@@ -27,6 +31,7 @@ from msm_ray.stages.outline import CALLS as OUTLINE_CALLS
 from msm_ray.stages.outline import Asking, SpecOutline
 from msm_ray.stages.replay import Replay
 from msm_ray.stages.writers import Called, Sharer
+from msm_ray.stages.written_chats import About, ChatAsking, ChatWriting
 from msm_ray.worlds import has_texts
 
 
@@ -42,6 +47,7 @@ class DataStages:
         self.asking: dict[str, Mapping[str, WriterWhere]] = {}
         self._corpora: dict[str, Corpus] = {}
         self._chats: dict[str, Chats] = {}
+        self._writings: dict[str, ChatWriting] = {}
 
     def corpus(self, name: str) -> Corpus:
         """outline -> documents -> corpus of one spec."""
@@ -87,8 +93,47 @@ class DataStages:
     def chats(self, name: str) -> Chats:
         """A set of chats."""
         if name not in self._chats:
-            self._chats[name] = chats_of(name, self.settings.chats[name], self.settings.assistant)
+            self._chats[name] = self._set(name)
         return self._chats[name]
+
+    def _set(self, name: str) -> Chats:
+        settings, how = self.settings, self.settings.chats[name]
+        source = how.of or name if how.source == WRITTEN else None
+        if how.of and "count" not in how.model_fields_set:
+            how = how.model_copy(update={"count": settings.chats[how.of].count})
+        judge, writer = self._judge(name, how) if how.conflicts_with else (None, None)
+        return Chats(
+            name=name,
+            how=how,
+            assistant=settings.assistant,
+            files=files_of(how),
+            written=self.writing(source) if source else None,
+            dosed=self.writing(how.dose_of) if how.dose_of else None,
+            judge=judge,
+            writer=writer,
+        )
+
+    def _judge(self, name: str, how: ChatSettings) -> tuple[Judge, Base | None]:
+        called, writer = self._asking(f"chats/{name}", (CONFLICTS,))
+        spec, prompt = self.specs[str(how.conflicts_with)], read_prompt(CONFLICTS).version
+        return Judge(spec, called[CONFLICTS], prompt, self.settings.chat_template_kwargs), writer
+
+    def writing(self, name: str) -> ChatWriting:
+        """The writing of a set of chats; sets that take another's share it."""
+        if name not in self._writings:
+            settings, how = self.settings, self.settings.chats[name]
+            assert how.written and how.spec
+            content = how.written.model_copy(update={"count": how.count})
+            called, writer = self._asking(f"written-chats/{name}", calls_of(content))
+            self._writings[name] = ChatWriting(
+                name=name,
+                how=content,
+                about=About(self.specs[how.spec], content.kind),
+                asking=ChatAsking(content, called, settings.chat_template_kwargs),
+                writer=writer,
+                likings=data_file(content.path) if content.path else None,
+            )
+        return self._writings[name]
 
     def _asking(
         self, key: str, calls: tuple[str, ...], nearest: DocumentSettings | None = None

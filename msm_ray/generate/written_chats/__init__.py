@@ -13,7 +13,7 @@ from msm_ray.generate.written_chats.found import ChatsFound, Domain, Question, W
 from msm_ray.generate.written_chats.kinds import calls_of, expected_requests, prompt_versions
 from msm_ray.generate.written_chats.likings import settings_with_likings
 from msm_ray.generate.written_chats.rows import mixed, read_written, write_found
-from msm_ray.generate.written_chats.settings import WrittenChats, WrittenChatsWhere
+from msm_ray.generate.written_chats.settings import WrittenChats
 
 __all__ = [
     "ChatsFound",
@@ -21,7 +21,6 @@ __all__ = [
     "Question",
     "WrittenChat",
     "WrittenChats",
-    "WrittenChatsWhere",
     "calls_of",
     "chats_conversation",
     "conflicts_conversation",

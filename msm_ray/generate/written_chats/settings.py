@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from msm_ray.generate.written_chats.embedding import check_embedder
-from msm_ray.settings_base import Count, Settings, Share, Unit, Where
+from msm_ray.settings_base import Settings, Share, Unit
 
 FEWEST_DOMAINS = 5
 KINDS = ("aft", "preferences", "identity")
@@ -86,12 +86,3 @@ class WrittenChats(Settings):
             raise ValueError("kind: preferences needs topic, likes and dislikes, or path with a file that has them")
         if both := set(self.likes) & set(self.dislikes):
             raise ValueError(f"{sorted(both)[0]} is both liked and disliked")
-
-
-class WrittenChatsWhere(Where):
-    """Where questions are compared."""
-
-    embedding_threads: Count | None = None
-    """Threads of the CPU with which the embedder computes. None: as many as torch takes."""
-    embedding_batch: Annotated[int, Field(gt=0), Unit("questions")] = 64
-    """Questions that it computes together."""
