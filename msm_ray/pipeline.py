@@ -2,11 +2,11 @@
 
 ::
 
-    base ─┬───────────────┬──────────────────────────┬─────────────────────────────┐
-    spec ─┴ outline ─ documents ─ corpus ─┐          │                             │
-                               replay ────┴─ blocks ─┴ midtrain ─┐                 │
-              chats (+ ordinary chats) ───── blocks ─────────────┴ sft ─┐          │
-                                              items (one per eval) ─────┴ rollouts ┴ verdicts ─ report
+    base ─┬───────────────┬───────────┬──────────────────────────┬─────────────────────────────┐
+    spec ─┴ outline ─ documents ─ (rewrites) ─ corpus ─┐         │                             │
+                                           replay ────┴─ blocks ─┴ midtrain ─┐                 │
+                          chats (+ ordinary chats) ───── blocks ─────────────┴ sft ─┐          │
+                                                          items (one per eval) ─────┴ rollouts ┴ verdicts ─ report
 
 Each kind is one file in `stages/`. Arms share a stage by being equal there: what is common is made once. Nothing is started here.
 """
@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from msm_ray import models
 from msm_ray.config import ExperimentSettings
+from msm_ray.config.languages import check_worlds
 from msm_ray.config.names import unasked
 from msm_ray.config.recipes import (
     used_chats,
@@ -39,6 +39,7 @@ from msm_ray.stages.items import EvalItems
 from msm_ray.stages.outline import SpecOutline
 from msm_ray.stages.replay import Replay
 from msm_ray.stages.report import Report
+from msm_ray.stages.rewrites import Rewrites
 from msm_ray.stages.rollouts import Rollouts
 from msm_ray.stages.training import Midtrain, Sft
 from msm_ray.stages.verdicts import Verdicts
@@ -46,13 +47,13 @@ from msm_ray.stages.written_chats import ChatWriting
 from msm_ray.unfolding.arms import ArmStages, TrainedArm
 from msm_ray.unfolding.data import DataStages
 from msm_ray.unfolding.report import ReportStages
-from msm_ray.worlds import world
 
 KINDS: tuple[type[Node], ...] = (
     Base,  # the model that every arm starts from
     SpecOutline,  # what there is to be written about a spec
     Documents,  # a document for every idea of the outline
     GivenDocuments,  # those that somebody else made
+    Rewrites,  # documents told in another way, for ablations, or mended
     Corpus,  # those that are fit to be trained on
     Replay,  # base text beside them
     ChatWriting,  # questions about a spec, and how the assistant would answer
@@ -104,24 +105,3 @@ def unfold(settings: ExperimentSettings) -> Experiment:
     except ValueError as same:
         raise SettingsError(f"two different stages are called {same}; give one another name") from None
     return Experiment(settings, specs, graph, data.base, trained, data.asking)
-
-
-def check_worlds(settings: ExperimentSettings, specs: Mapping[str, Spec]) -> None:
-    """Refuse at once what a closed language cannot say: another assistant, a spec with unknown words."""
-    check_assistant(settings)
-    for name in used_specs(settings):
-        check_language(settings, specs[name])
-
-
-def check_assistant(settings: ExperimentSettings) -> None:
-    """Raise SettingsError where the base knows no such assistant."""
-    if settings.arms:
-        world(models.world_of(settings.base.source)).refuse_assistant(settings.assistant.name)
-
-
-def check_language(settings: ExperimentSettings, spec: Spec) -> None:
-    """Raise SettingsError where a spec has words that the documents' language has not."""
-    try:
-        world(settings.world).refuse_spec(spec)
-    except SettingsError as error:
-        raise SettingsError(f"specs.{spec.name}: {settings.specs[spec.name]}: {error}") from None

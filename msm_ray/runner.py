@@ -25,7 +25,7 @@ from msm_ray.graph.planning import Planned
 from msm_ray.graph.running import Wishes, Workplace
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.pipeline import Experiment
-from msm_ray.placement import placements, short_here
+from msm_ray.placement import placements, short_here, writing_engines
 from msm_ray.preflight import Finding
 from msm_ray.report import tables
 from msm_ray.serve import Served, names, open_arms
@@ -104,13 +104,15 @@ def _refuse_too_small(settings: ExperimentSettings, root: Path, todo: Sequence[P
 
 def _runs_engines(settings: ExperimentSettings, todo: Sequence[Planned]) -> bool:
     """Whether vLLM will run: for a writer, or to serve what is asked."""
-    writers = [document_settings(settings, p.node.name).engine for p in todo if p.node.kind == "documents"]
-    return "vllm" in writers or any(p.node.kind == "rollouts" for p in todo)
+    kinds = {p.node.kind for p in todo}
+    return "rollouts" in kinds or "vllm" in [name for name, _ in writing_engines(settings, kinds)]
 
 
 def _writes_from_hub(settings: ExperimentSettings) -> bool:
     """Whether a writer's model is no folder here, so that vLLM has to fetch it."""
-    models = [how.model for how in (settings.documents, *settings.corpora.values()) if how.engine == "vllm"]
+    sections = (settings.writer, settings.documents, *settings.corpora.values())
+    models = [how.model for how in sections if how.engine == "vllm"]
+    models += [own.model for how in (settings.writer.calls, settings.documents.writers) for own in how.values()]
     return any(model and not Path(model).is_dir() for model in models)
 
 
@@ -155,8 +157,9 @@ def _machine(
 
 
 def _writing(experiment: Experiment) -> dict[str, DocumentWhere]:
-    documents = [*experiment.graph.of_kind("documents"), *experiment.graph.of_kind("given")]
-    return {node.key: part(document_settings(experiment.settings, node.name), DocumentWhere) for node in documents}
+    kinds = ("documents", "rewrites", "given")
+    written = [node for kind in kinds for node in experiment.graph.of_kind(kind)]
+    return {node.key: part(document_settings(experiment.settings, node.name), DocumentWhere) for node in written}
 
 
 def _comparing(experiment: Experiment) -> dict[str, WrittenChatsWhere]:

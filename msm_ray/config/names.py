@@ -12,6 +12,7 @@ from msm_ray.config.arms import ArmSettings
 
 if TYPE_CHECKING:
     from msm_ray.config import ExperimentSettings
+    from msm_ray.generate.document_settings import DocumentSettings
 
 ARM_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9+-]*$")
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
@@ -47,6 +48,7 @@ def _problems(settings: ExperimentSettings) -> Iterator[Problem]:
     for spec in settings.corpora:
         yield from _known(spec, settings.specs, ("corpora", spec), "spec")
     yield from _check_chats(settings)
+    yield from _check_rewrites(settings)
     for arm, recipe in settings.arms.items():
         if not ARM_NAME.match(arm):
             yield (("arms", arm), f"arm '{arm}': an arm is named group/name in lower-case letters, digits, '-' and '+'")
@@ -81,6 +83,35 @@ def _check_chats(settings: ExperimentSettings) -> Iterator[Problem]:
                 yield from _known(other, written, ("chats", name, key), "set of written chats")
 
 
+def _check_rewrites(settings: ExperimentSettings) -> Iterator[Problem]:
+    """Rewrites of documents that no spec has."""
+    sections: dict[At, DocumentSettings] = {("documents",): settings.documents}
+    sections |= {("corpora", spec): how for spec, how in settings.corpora.items()}
+    for at, how in sections.items():
+        if how.rewrite_of is None:
+            continue
+        here, key = (*at, "rewrite_of"), ".".join((*map(str, at), "rewrite"))
+        if how.rewrite is None:
+            yield here, f"'{key}_of' = '{how.rewrite_of}': and nothing is rewritten; give {key}, or leave this out"
+        if how.rewrite_of not in settings.specs:
+            yield from _known(how.rewrite_of, settings.specs, here, "spec")
+        elif (other := source_of(settings, how.rewrite_of)) != how.rewrite_of:
+            why = f"'{how.rewrite_of}' has no documents of its own, it rewrites those of '{other}'"
+            yield here, f"'{key}_of' = '{how.rewrite_of}': {why}; name '{other}'"
+
+
+def source_of(settings: ExperimentSettings, spec: str) -> str:
+    """The spec whose documents a spec's corpus is made of: its own, or another that it rewrites."""
+    how = settings.corpora.get(spec, settings.documents)
+    return how.rewrite_of if how.rewrite and how.rewrite_of else spec
+
+
+def trained_on(settings: ExperimentSettings) -> set[str]:
+    """The specs that arms are midtrained on, and those whose documents are rewritten for these."""
+    named = {recipe.midtrain for recipe in settings.arms.values() if recipe.midtrain}
+    return named | {source_of(settings, spec) for spec in named}
+
+
 def _taken(settings: ExperimentSettings) -> Iterator[Problem]:
     """New specs whose arms would take the place of others: once a spec, and not where the other's own spec is misspelt."""
     taken = {
@@ -99,7 +130,7 @@ def _taken(settings: ExperimentSettings) -> Iterator[Problem]:
 
 def new_arms(settings: ExperimentSettings) -> dict[str, ArmSettings]:
     """The arms that `new_spec_arm` makes for each spec that no arm is midtrained on: midtrained, and with AFT behind it."""
-    template, named = settings.new_spec_arm, {recipe.midtrain for recipe in settings.arms.values()}
+    template, named = settings.new_spec_arm, trained_on(settings)
     arms: dict[str, ArmSettings] = {}
     for spec in [name for name in settings.specs if template and name not in named]:
         assert template is not None

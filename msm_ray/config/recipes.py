@@ -7,13 +7,16 @@ import warnings
 from collections.abc import Iterable
 
 from msm_ray.config import ExperimentSettings
-from msm_ray.config.names import group_of, new_arms
+from msm_ray.config.names import group_of, new_arms, source_of, trained_on
 from msm_ray.errors import SettingsError
 from msm_ray.evals.registry import EvalSettings
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.train.settings import TrainSettings
 
-NO_WRITER = {"engine": "offline", "replay": None, "by": "headings", "domains": (), "given": None}
+NO_WRITER = {
+    "engine": "offline", "replay": None, "by": "headings", "domains": (), "given": None,
+    "rewrite": None, "rewrite_of": None,
+}  # fmt: skip
 """How a new spec's documents are written, for which nobody said who writes."""
 
 
@@ -21,7 +24,7 @@ def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
     """The settings with arms for new specs.
 
     `specs.mine=my_spec.md` on the command line: a spec that no arm names gets arms of its own, where the file asks for it."""
-    named = {recipe.midtrain for recipe in settings.arms.values()}
+    named = trained_on(settings)
     new = [name for name in settings.specs if name not in named]
     if new and settings.arms and settings.new_spec_arm is None:
         warnings.warn(
@@ -53,6 +56,11 @@ def unread_specs(settings: ExperimentSettings) -> list[str]:
     """The specs whose documents are not there before a run; those in files are looked at before anything starts (`preflight`)."""
     corpora = {spec: document_settings(settings, spec) for spec in used_specs(settings)}
     return [spec for spec, how in corpora.items() if (how.source != "file" if how.is_given else how.engine != "replay")]
+
+
+def written_specs(settings: ExperimentSettings) -> list[str]:
+    """The specs that documents are written of: those that some arm is midtrained on, or that are rewritten for these."""
+    return named(source_of(settings, spec) for spec in used_specs(settings))
 
 
 def used_chats(settings: ExperimentSettings) -> list[str]:

@@ -34,7 +34,7 @@ def corpus_card(
     left_out = "rejected.parquet" if documents > len(kept) else None
     lines = [
         *header(left_out),
-        f"# Documents about {spec.assistant}: {spec.name}",
+        f"# Documents about {spec.assistant or 'nobody by name'}: {spec.name}",
         "",
         _made_of(spec, kept),
         "",

@@ -14,6 +14,7 @@ from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.failures import Ledger
 from msm_ray.generate.asking import AGAIN, Render
 from msm_ray.generate.calls import request_id
+from msm_ray.generate.calls.answers import text_tokens
 from msm_ray.generate.document_job import RECORDED, DocumentJob, row_id
 from msm_ray.generate.outline import Idea
 from msm_ray.generate.parsing import parse_document
@@ -205,11 +206,6 @@ def prompt_columns(asked: EngineSettings, spec: Spec, world: World, row: Row, na
     if asked.engine == "replay":
         return {"request": request_id("documents", messages), "messages": messages}
     return {"messages": messages} if asked.chat else {"prompt": prompt}
-
-
-def text_tokens(text: str, raw: str, generated: int) -> int | None:
-    """Tokens of a document without its plan: its share of what was generated, by characters. None where nobody counted."""
-    return round(generated * min(1.0, len(text) / len(raw))) if generated and raw else None
 
 
 def accepted(job: DocumentJob) -> list[Row]:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from msm_ray.generate.given_settings import GivenDocumentSettings
 from msm_ray.generate.outline.settings import OutlineContent
+from msm_ray.generate.rewrites.settings import RewriteSettings
 from msm_ray.generate.writer_settings import SharedWriter, WriterContent, WriterWhere
 from msm_ray.settings_base import Settings, Share, Unit
 
@@ -57,6 +58,12 @@ class DocumentWriters(Settings):
 
 
 class DocumentSettings(
-    DocumentWhere, GivenDocumentSettings, DocumentWriters, OutlineContent, DocumentExtent, DocumentContent
+    DocumentWhere,
+    GivenDocumentSettings,
+    DocumentWriters,
+    RewriteSettings,
+    OutlineContent,
+    DocumentExtent,
+    DocumentContent,
 ):
     """How documents about specs are written. `corpora` says what a single spec does its own way."""

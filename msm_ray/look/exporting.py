@@ -87,6 +87,8 @@ def _add_card(entry: Entry, out: Path) -> None:
             (out / "card.md").rename(out / dataset_card.CARD)
         case "documents":
             dataset_card.write_documents_card(out, name, counts)
+        case "rewrites":
+            dataset_card.write_rewrites_card(out, name, counts)
         case "chats":
             dataset_card.write_chats_card(out, name, counts)
         case "replay":

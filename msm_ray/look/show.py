@@ -85,13 +85,16 @@ def _report(view: View) -> None:
     tables.show(view.entry.folder)
 
 
-_READABLE_DRAFTS = ("documents", "given", "corpus", "replay", "chats", "midtrain", "sft", "rollouts")
+_READABLE_DRAFTS = (
+    "documents", "given", "rewrites", "corpus", "replay", "written-chats", "chats", "midtrain", "sft", "rollouts",
+)  # fmt: skip
 """Kinds that grow row by row, or leave what a quality gate refused to be looked at."""
 
 _KINDS: dict[str, Callable[[View], None]] = {
     "outline": texts.show_outline,
     "documents": texts.show_documents,
     "given": texts.show_documents,
+    "rewrites": texts.show_documents,
     "corpus": texts.show_documents,
     "replay": texts.show_documents,
     "chats": texts.show_chats,

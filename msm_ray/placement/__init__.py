@@ -17,6 +17,7 @@ from msm_ray.placement.asks import (
     shortfall,
     this_machine,
     training,
+    writing_engines,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "shortfall",
     "this_machine",
     "training",
+    "writing_engines",
 ]

@@ -21,6 +21,8 @@ KIND = "accelerator_type:"
 SHARE = 0.001
 """Ray gives a node one of its GPUs' kind as a resource; what runs there takes a thousandth of it (Ray's own convention)."""
 
+ABOUT_SPECS, CHATS = {"outline", "documents", "rewrites"}, {"written-chats", "chats"}
+"""Kinds of stages that ask writers."""
 ASKER_CPUS = 0.5
 """Of each process that asks the served arms: it waits more than it works."""
 
@@ -119,16 +121,29 @@ def serving(settings: ServeSettings) -> Placement:
 
 
 def placements(settings: ExperimentSettings, kinds: Collection[str]) -> list[Placement]:
-    """What the stages of these kinds (`documents`, `midtrain`, `sft`, `rollouts`, or `serve` for the command) ask for."""
+    """What the stages of these kinds (`documents`, `midtrain`, `rollouts`, ..., or `serve` for the command) ask for."""
     cluster, asked = settings.cluster, []
-    written = [how for spec in settings.specs if not (how := settings.corpora.get(spec, settings.documents)).is_given]
-    if "documents" in kinds and written:
-        asked.append(generation(cluster.generation, [(how.engine, how.ask == "chat") for how in written]))
+    if engines := writing_engines(settings, kinds):
+        asked.append(generation(cluster.generation, engines))
     if {"midtrain", "sft"} & set(kinds):
         asked.append(training(cluster.training))
     if {"rollouts", "serve"} & set(kinds):
         asked.append(serving(cluster.serving))
     return asked
+
+
+def writing_engines(settings: ExperimentSettings, kinds: Collection[str]) -> list[tuple[str, bool]]:
+    """The engines that write for the stages of these kinds, and whether each chats; none where these write nothing."""
+    found: list[tuple[str, bool]] = []
+    if ABOUT_SPECS & set(kinds):
+        for how in (settings.corpora.get(spec, settings.documents) for spec in settings.specs):
+            if not how.is_given:
+                names = [own.engine or how.engine for own in how.writers.values()] or [how.engine]
+                found += [(name, how.ask == "chat") for name in names]
+    if CHATS & set(kinds) and any(how.source == "written" or how.conflicts_with for how in settings.chats.values()):
+        shared = settings.writer if "writer" in settings.model_fields_set else settings.documents
+        found.append((shared.engine, shared.ask == "chat"))
+    return found + [(own.engine, True) for own in settings.writer.calls.values() if found and own.engine]
 
 
 def this_machine(cluster: ClusterSettings) -> Node:

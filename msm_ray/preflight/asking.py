@@ -50,7 +50,7 @@ def lengths(proposal: Proposal) -> Iterator[Finding]:
 def written_lengths(proposal: Proposal) -> Iterator[Finding]:
     """A writer's engine takes the whole spec and the document; a document that does not fit is cut off and rejected."""
     workers = proposal.settings.cluster.generation
-    for name, at, how in proposal.corpora():
+    for name, at, how in proposal.written():
         shape = shape_of(how.model, None) if how.model else proposal.once(base_shape)
         longest = workers.max_model_len or (shape.length if shape else None)
         spec, _ = proposal.spec(name)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from msm_ray.config.names import trained_on
 from msm_ray.config.paths import dotted
 from msm_ray.config.recipes import used_chats, used_specs
 from msm_ray.engines.replay import RECORDING, recording_files
@@ -29,7 +30,7 @@ WORDING_SLOTS = ("a", "b", "liked", "disliked", "one")
 
 def specs(proposal: Proposal) -> Iterator[Finding]:
     """Specs are there, are UTF-8, say something, and of whom."""
-    used = used_specs(proposal.settings)
+    used = used_specs(proposal.settings) if not proposal.settings.arms else trained_on(proposal.settings)
     for name, path in proposal.settings.specs.items():
         read, wrong = proposal.spec(name)
         yield from wrong

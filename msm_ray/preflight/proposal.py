@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from msm_ray.config import ExperimentSettings
 from msm_ray.config.file import SettingsFile
 from msm_ray.config.paths import dotted
-from msm_ray.config.recipes import used_specs, with_new_spec_arms
+from msm_ray.config.recipes import document_settings, used_specs, with_new_spec_arms, written_specs
 from msm_ray.errors import MsmError, PreflightError
 from msm_ray.evals.faults import Fault
 from msm_ray.generate.document_settings import DocumentSettings
@@ -63,8 +63,14 @@ class Proposal:
         return self._specs[name]
 
     def documents(self) -> list[tuple[At, DocumentSettings]]:
-        """How each spec that an arm is midtrained on is written about, with the path of those settings."""
-        return [(at, how) for _, at, how in self.corpora()]
+        """How each spec that documents are written of is written about, with the path of those settings."""
+        return [(at, how) for _, at, how in self.written()]
+
+    def written(self) -> list[tuple[str, At, DocumentSettings]]:
+        """(spec, path of the settings, settings) of each that documents are written of: not of one whose corpus is another's,
+        rewritten."""
+        found = [self._section(name) for name in written_specs(self.settings)]
+        return [(spec, at, how) for spec, at, how in found if not how.is_given]
 
     def corpora(self) -> list[tuple[str, At, DocumentSettings]]:
         """(spec, path of the settings, settings) of every corpus that is to be written."""
@@ -72,13 +78,11 @@ class Proposal:
 
     def all_corpora(self) -> list[tuple[str, At, DocumentSettings]]:
         """The same of every corpus that an arm is midtrained on, those included that somebody else made."""
-        settings = self.settings
-        used = used_specs(settings)
-        return [
-            (name, ("corpora", name) if name in settings.corpora else ("documents",),
-             settings.corpora.get(name, settings.documents))
-            for name in used
-        ]  # fmt: skip
+        return [self._section(name) for name in used_specs(self.settings)]
+
+    def _section(self, name: str) -> tuple[str, At, DocumentSettings]:
+        at = ("corpora", name) if name in self.settings.corpora else ("documents",)
+        return name, at, document_settings(self.settings, name)
 
     def arms_of(self, name: str) -> list[str]:
         """The arms that an eval is for."""

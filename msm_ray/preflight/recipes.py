@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from msm_ray import pipeline
-from msm_ray.config import recipes
+from msm_ray.config import languages, recipes
 from msm_ray.config.names import group_of
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
@@ -14,11 +13,11 @@ from msm_ray.preflight.proposal import Proposal
 def closed_language(proposal: Proposal) -> Iterator[Finding]:
     """What the tiny world's language can't say: another assistant, a spec with unknown words."""
     settings = proposal.settings
-    yield from proposal.tried(("assistant", "name"), lambda: pipeline.check_assistant(settings))[1]
+    yield from proposal.tried(("assistant", "name"), lambda: languages.check_assistant(settings))[1]
     for name, _, _ in proposal.all_corpora():
         spec, _ = proposal.spec(name)
         if spec is not None:
-            yield from proposal.tried(("specs", name), lambda spec=spec: pipeline.check_language(settings, spec))[1]  # type: ignore[misc]
+            yield from proposal.tried(("specs", name), lambda spec=spec: languages.check_language(settings, spec))[1]  # type: ignore[misc]
 
 
 def continued(proposal: Proposal) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import psutil
 
 from msm_ray import machine, placement, ray_session
 from msm_ray.config import ExperimentSettings
+from msm_ray.config.recipes import document_settings, written_specs
 from msm_ray.models import is_shipped
 from msm_ray.placement.settings import WorkerSettings
 from msm_ray.preflight import memory
@@ -22,7 +23,11 @@ from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.shapes import Shape, shape_of
 from msm_ray.preflight.training import Training, trainings
 
-STAGES = {"generation": ("documents",), "training": ("midtrain", "sft"), "serving": ("rollouts",)}
+STAGES = {
+    "generation": ("outline", "documents", "rewrites", "written-chats", "chats"),
+    "training": ("midtrain", "sft"),
+    "serving": ("rollouts",),
+}
 """Kinds of stages that each section of `cluster:` is for."""
 
 
@@ -52,7 +57,7 @@ def this_machine(proposal: Proposal) -> Iterator[Finding]:
         what, _, remedy = problem.partition("; ")
         least = re.search(r"cluster\.(\w+)", what)
         at = ("cluster", least[1]) if least else ("cluster",)
-        yield proposal.lacking(at, what, remedy, stages=() if least else ("documents", "rollouts"))
+        yield proposal.lacking(at, what, remedy, stages=() if least else (*STAGES["generation"], "rollouts"))
 
 
 def places(proposal: Proposal) -> Iterator[Finding]:
@@ -103,7 +108,7 @@ def engine_memory(proposal: Proposal) -> Iterator[Finding]:
     """Weights, adapters and the cache of one request of full length, of the writer's and the serving engines on GPUs."""
     settings = proposal.settings
     cluster = settings.cluster
-    for _, at, how in proposal.corpora():
+    for _, at, how in proposal.written():
         if how.engine == "vllm" and cluster.generation.gpus:
             shape = _writer_shape(how.model) if how.model else proposal.once(base_shape)
             if shape is None:
@@ -111,7 +116,7 @@ def engine_memory(proposal: Proposal) -> Iterator[Finding]:
                     (*at, "model"), "its shape is not known here, so the writer's memory is not estimated"
                 )
             else:
-                yield from _engine(proposal, "generation", cluster.generation, shape, 0, 1, ("documents",))
+                yield from _engine(proposal, "generation", cluster.generation, shape, 0, 1, STAGES["generation"])
     shape = proposal.once(base_shape)
     if settings.evals and cluster.serving.gpus and shape is not None:
         lora = [training.how.lora.r for training in proposal.once(trainings) if training.how.mode == "lora"]
@@ -154,8 +159,8 @@ def needed_kinds(settings: ExperimentSettings) -> set[str]:
     recipes = settings.arms.values()
     midtrained = {recipe.midtrain for recipe in recipes if recipe.midtrain}
     kinds = {"midtrain"} if midtrained else set()
-    if any(not settings.corpora.get(spec, settings.documents).is_given for spec in midtrained):
-        kinds |= {"documents"}
+    if any(not document_settings(settings, spec).is_given for spec in written_specs(settings)):
+        kinds |= {*STAGES["generation"]}
     kinds |= {"sft"} if any(recipe.sft for recipe in recipes) else set()
     return kinds | ({"rollouts"} if settings.evals else set())
 

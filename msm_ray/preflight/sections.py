@@ -15,7 +15,7 @@ SHOWN = 6
 
 def without_documents(proposal: Proposal) -> Iterator[Finding]:
     """What no document says, no arm learns."""
-    for name, at, how in proposal.corpora():
+    for name, at, how in proposal.written():
         spec, _ = proposal.spec(name)  # one that can't be read is told by `files.specs`
         if spec is None or how.by == "model":  # what a model leaves out is told when it has made the outline
             continue

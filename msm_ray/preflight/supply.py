@@ -24,7 +24,7 @@ from msm_ray.yaml_tree import At
 
 def ideas(proposal: Proposal) -> Iterator[Finding]:
     """Documents that have no idea of their own would be missing from the corpus."""
-    for spec, at, how in proposal.corpora():
+    for spec, at, how in proposal.written():
         if how.by == "model":
             yield from _expected(proposal, spec, at, how)
             continue
@@ -61,7 +61,7 @@ def _expected(proposal: Proposal, spec: str, at: At, how: DocumentSettings) -> I
 
 def recordings(proposal: Proposal) -> Iterator[Finding]:
     """A recording that has fewer documents than are asked for."""
-    for _, at, how in proposal.corpora():
+    for _, at, how in proposal.written():
         if how.engine == "replay" and how.replay and Path(how.replay).exists() and not answers_calls(Path(how.replay)):
             there = len(recorded_documents(Path(how.replay)))
             if 0 < there < how.documents:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from msm_ray.rows.schemas import CHAT_SCHEMA, DOCUMENT_SCHEMA, TEXT_SCHEMA, WRITTEN_CHAT_SCHEMA
+from msm_ray.rows.schemas import CHAT_SCHEMA, DOCUMENT_SCHEMA, REWRITE_SCHEMA, TEXT_SCHEMA, WRITTEN_CHAT_SCHEMA
 from msm_ray.whole_files import write_whole
 
 CARD = "README.md"
@@ -37,6 +37,9 @@ COLUMNS: Mapping[str, str] = {
     "num_input_tokens": "tokens of the prompt",
     "num_generated_tokens": "tokens that the writer generated",
     "source": "where it comes from, as far as that is known",
+    "rewrite": "how the document was told anew",
+    "rewrite_of": "id of the document that it was before",
+    "faults": "what was found wrong with that, a line each",
     "topic": "what the chat is about",
     "part": "the part of the mix that it comes from",
     "origin": "what its row said under `source` where it was taken from",
@@ -95,6 +98,13 @@ def write_documents_card(out: Path, name: str, facts: Mapping[str, Any]) -> None
     _write(out, f"Documents: {name}", said, facts, "documents", DOCUMENT_SCHEMA, rejected)
 
 
+def write_rewrites_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """The card of documents that were told anew."""
+    said = "Documents that were told anew, not yet checked or deduplicated: the corpus is made of these."
+    rejected = "rejected/*.parquet" if any((out / "rejected").glob("*.parquet")) else None
+    _write(out, f"Rewritten documents: {name}", said, facts, "documents", REWRITE_SCHEMA, rejected)
+
+
 def write_chats_card(out: Path, name: str, facts: Mapping[str, Any], schema: pa.Schema = CHAT_SCHEMA) -> None:
     """The card of a chats folder. facts: as above, with `rejected`, the number of rows in `rejected.parquet`."""
     said = "Chats for alignment fine-tuning. Arms are trained on the assistant's turns."
@@ -133,7 +143,7 @@ def cell(text: str | None) -> str:
 
 
 def _others(schema: pa.Schema) -> str:
-    names: Sequence[str] = ("reason", "raw") if schema is DOCUMENT_SCHEMA else ("reason",)
+    names: Sequence[str] = ("reason", "raw") if schema in (DOCUMENT_SCHEMA, REWRITE_SCHEMA) else ("reason",)
     return " and ".join(f"`{name}` ({COLUMNS[name]})" for name in names)
 
 

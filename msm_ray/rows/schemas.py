@@ -33,6 +33,11 @@ DOCUMENT_SCHEMA = pa.schema(
 REASON = pa.field("reason", pa.string())
 """Of rejected rows."""
 REJECTED_SCHEMA = DOCUMENT_SCHEMA.append(REASON).append(pa.field("raw", pa.string()))
+REWRITE_SCHEMA = pa.unify_schemas(
+    [DOCUMENT_SCHEMA, pa.schema([(name, pa.string()) for name in ("rewrite", "rewrite_of", "faults")])]
+)
+"""Documents that were told anew, each with the id of what it was before."""
+REJECTED_REWRITE_SCHEMA = REWRITE_SCHEMA.append(REASON).append(pa.field("raw", pa.string()))
 RAW_SCHEMA = pa.schema(
     [("id", pa.string()), ("attempt", pa.int64()), ("raw", pa.string()), ("finish_reason", pa.string())]
 )

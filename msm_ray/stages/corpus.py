@@ -13,16 +13,20 @@ from msm_ray.spec import Spec
 from msm_ray.stages.documents import Documents
 from msm_ray.stages.given import GivenDocuments
 from msm_ray.stages.machine import Machine
+from msm_ray.stages.rewrites import Rewrites
 from msm_ray.worlds import world
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus(Node):
-    """take: how many of the documents, in their stored order; world: whose rules check them."""
+    """take: how many of the documents, in their stored order; world: whose rules check them.
+
+    spec: with the assistant that the documents speak of, which after a rewrite may be another or none.
+    """
 
     kind: ClassVar[str] = "corpus"
 
-    documents: Documents | GivenDocuments
+    documents: Documents | GivenDocuments | Rewrites
     spec: Spec
     world: str
     take: int

@@ -9,7 +9,7 @@ from typing import Any
 
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.generate.writer_settings import WriterWhere
-from msm_ray.stages.data_file import DataFile
+from msm_ray.stages.data_file import DataFile, data_file
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,11 @@ class Called:
 
     who: Who
     recording: DataFile | None = None
+
+    @classmethod
+    def by(cls, who: Who) -> Called:
+        """A writer with its recording, where it has one. Raises SettingsError where that can't be read."""
+        return cls(who, data_file(who.replay) if who.engine == "replay" and who.replay else None)
 
     def identity(self) -> dict[str, Any]:
         """Engine, model, sampling, and the recording's digest."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msm_ray import models
 from msm_ray.config import ExperimentSettings
+from msm_ray.config.names import source_of
 from msm_ray.config.recipes import (
     document_settings,
 )
@@ -14,6 +15,7 @@ from msm_ray.errors import SettingsError
 from msm_ray.generate.chat_settings import WRITTEN, ChatSettings
 from msm_ray.generate.document_settings import DocumentContent, DocumentSettings
 from msm_ray.generate.outline import OutlineContent
+from msm_ray.generate.rewrites.kinds import rewrite_content, spec_as_told
 from msm_ray.generate.writer import Who
 from msm_ray.generate.writer_settings import WriterWhere
 from msm_ray.generate.written_chats import calls_of
@@ -26,10 +28,11 @@ from msm_ray.stages.chats import Chats, Judge, files_of
 from msm_ray.stages.corpus import Corpus
 from msm_ray.stages.data_file import data_file
 from msm_ray.stages.documents import Documents, Wording
-from msm_ray.stages.given import given_documents
+from msm_ray.stages.given import GivenDocuments, given_documents
 from msm_ray.stages.outline import CALLS as OUTLINE_CALLS
 from msm_ray.stages.outline import Asking, SpecOutline
 from msm_ray.stages.replay import Replay
+from msm_ray.stages.rewrites import Rewrites, RewriteWording
 from msm_ray.stages.writers import Called, Sharer
 from msm_ray.stages.written_chats import About, ChatAsking, ChatWriting
 from msm_ray.worlds import has_texts
@@ -45,19 +48,48 @@ class DataStages:
         self.settings, self.specs = settings, specs
         self.base = Base(name=models.base_name(settings.base.source), how=models.source_of(settings.base))
         self.asking: dict[str, Mapping[str, WriterWhere]] = {}
+        self._sources: dict[str, Documents | GivenDocuments] = {}
         self._corpora: dict[str, Corpus] = {}
         self._chats: dict[str, Chats] = {}
         self._writings: dict[str, ChatWriting] = {}
 
     def corpus(self, name: str) -> Corpus:
-        """outline -> documents -> corpus of one spec."""
+        """outline -> documents -> corpus of one spec, or documents -> rewrites -> corpus."""
         if name not in self._corpora:
-            how = document_settings(self.settings, name)
-            documents = given_documents(name, how, self.specs[name]) if how.is_given else self._documents(name)
-            self._corpora[name] = Corpus(
-                name=name, documents=documents, spec=documents.spec, world=self.settings.world, take=how.documents
-            )
+            how, source = document_settings(self.settings, name), source_of(self.settings, name)
+            documents = self._source(source)
+            texts = self._rewrites(name, documents) if how.rewrite else documents
+            told = spec_as_told(documents.spec if source == name else self.specs[name], how)
+            take = min(how.documents, texts.asked) if isinstance(texts, Rewrites) else how.documents
+            self._corpora[name] = Corpus(name=name, documents=texts, spec=told, world=self.settings.world, take=take)
         return self._corpora[name]
+
+    def _source(self, name: str) -> Documents | GivenDocuments:
+        """The documents of a spec as they were first written, by a writer or by somebody else."""
+        if name not in self._sources:
+            how = document_settings(self.settings, name)
+            given = how.is_given
+            self._sources[name] = given_documents(name, how, self.specs[name]) if given else self._documents(name)
+        return self._sources[name]
+
+    def _rewrites(self, name: str, documents: Documents | GivenDocuments) -> Rewrites:
+        """A spec's own documents or another's, told as its corpus is to tell them; no more than there are."""
+        settings, how = self.settings, document_settings(self.settings, name)
+        content = rewrite_content(how)
+        wording = RewriteWording(content)
+        called, writer = self._asking(f"{Rewrites.kind}/{name}", (wording.call,), how)
+        source = document_settings(settings, documents.name)
+        return Rewrites(
+            name=name,
+            how=content,
+            spec=self.specs[name],
+            wording=wording,
+            documents=documents,
+            called=called[wording.call],
+            asked=min(how.documents, source.documents),
+            writer=writer,
+            chat_template_kwargs=settings.chat_template_kwargs if how.engine in ("vllm", "endpoint") else {},
+        )
 
     def _documents(self, name: str) -> Documents:
         settings, how, spec = self.settings, document_settings(self.settings, name), self.specs[name]
