@@ -110,8 +110,9 @@ def _runs_engines(settings: ExperimentSettings, todo: Sequence[Planned]) -> bool
 
 def _writes_from_hub(settings: ExperimentSettings) -> bool:
     """Whether a writer's model is no folder here, so that vLLM has to fetch it."""
-    sections = (settings.writer, settings.documents, *settings.corpora.values())
-    models = [how.model for how in sections if how.engine == "vllm"]
+    documents = (settings.documents, *settings.corpora.values())
+    models = [how.model for how in documents if how.engine == "vllm"]
+    models += [settings.writer.model] if settings.writer.engine == "vllm" else []
     models += [own.model for how in (settings.writer.calls, settings.documents.writers) for own in how.values()]
     return any(model and not Path(model).is_dir() for model in models)
 
