@@ -10,6 +10,7 @@ from functools import partial
 from msm_ray.generate.calls import Read
 from msm_ray.generate.calls.json_answers import read_objects, texts_of
 from msm_ray.reasoning import CLOSES, OPENS
+from msm_ray.rows.files import as_unicode
 
 Item = dict[str, str]
 
@@ -21,7 +22,7 @@ PLACEHOLDER = re.compile(
 MOST_WORDS_OF_A_QUESTION = 600
 MOST_WORDS_OF_A_PREFERENCE = 45
 TAG = re.compile(r"</?(?:think|thinking)>", re.IGNORECASE)
-SPOKEN = re.compile(r"^\s*(?:\*\*)?(?:assistant|answer|reply)(?:\*\*)?\s*:\s*(?:\*\*)?", re.IGNORECASE)
+SPOKEN = re.compile(r"^[\s*]*(?:assistant|answer|reply)\**\s*:[\s*]*(?=\S)", re.IGNORECASE)
 GIVES_REASON = re.compile(r"\b(?:because|since (?:it|they|that)|due to|that['’]s why|the reason)\b", re.IGNORECASE)
 
 
@@ -65,7 +66,7 @@ def read_response(text: str, known: None = None) -> Read:
     Reasons: no thinking, two thinkings, no reply, placeholder.
     """
     thoughts: list[str] = []
-    rest = text.lstrip()
+    rest = as_unicode(text).lstrip()
     while start := OPENS.match(rest):
         end = CLOSES.search(rest, start.end())
         if end is None:
@@ -84,7 +85,7 @@ def read_response(text: str, known: None = None) -> Read:
 
 def read_preference(text: str, known: None = None) -> Read:
     """("", the reply) of an answer without thinking. Reasons: gives a reason, too long, placeholder."""
-    reply = SPOKEN.sub("", text).strip()
+    reply = SPOKEN.sub("", as_unicode(text)).strip()
     if len(reply) > 1 and reply[0] in "\"'“" and reply[-1] in "\"'”":
         reply = reply[1:-1].strip()
     if GIVES_REASON.search(reply):
@@ -109,14 +110,14 @@ def _items(text: str, fields: Sequence[str], check: Check) -> Read:
 
 
 def _checked(each: Mapping[str, object], fields: Sequence[str], check: Check) -> tuple[Item | None, str]:
-    item = texts_of(each, fields)
+    item = texts_of(as_unicode(each), fields)  # half an emoji, as JSON escapes it, is no text that could be asked with
     return check(item) if item else (None, "field missing")
 
 
 def _shown(each: Mapping[str, object]) -> str:
     """What an item that is left out said, for people: its question or domain, or all of it."""
     said = each.get("question") or each.get("domain")
-    return said if isinstance(said, str) else str(dict(each))
+    return str(as_unicode(said if isinstance(said, str) else str(dict(each))))
 
 
 def _as_it_is(item: Item) -> tuple[Item | None, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msm_ray.generate.calls import Read
+from msm_ray.rows.files import as_unicode
 
 EVALUATION = re.compile(r"<evaluation>.*?</evaluation>", re.DOTALL | re.IGNORECASE)
 WORD = r"(?P<word>INCLUDED?|EXCLUDED?)"
@@ -19,7 +20,7 @@ ALONE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 EITHER = re.compile(r"\b(?:include|exclude)d?\s*(?:/|\||,|or)\s*\W*(?:include|exclude)d?\b", re.IGNORECASE)
-MARKS = re.compile(r"</?\w+>|^[\s*_`:.,;>\])\-–—\"']+|[\s*_`\])\"']+$")
+MARKS = re.compile(r"</?\w+>|^[\s*_`:.,;>()\[\]–—\"'-]+|[\s*_`()\[\]\"']+$")
 NO_VERDICT = "no verdict"
 
 
@@ -33,6 +34,7 @@ class Verdict:
 
 def read_verdict(text: str, known: None = None) -> Read:
     """The verdict of a judgement: the last that is called so, else a line that begins with it. Two that differ are none."""
+    text = as_unicode(text)
     said = EVALUATION.sub("\n", text)
     for place in (said, text):
         open_ = EITHER.sub(" ", place)
