@@ -162,10 +162,18 @@ def test_a_backfill_that_never_fills_ends_with_what_there_is(spec: Spec) -> None
 
     found, writer = found_of(spec, {"filter": not_in_gardens}, count=50, votes=1, backfill_rounds=2)
     by_domain = Counter(each.question.domain.name for each in found.kept)
-    assert len(found.kept) == 50 and "gardens" not in by_domain and found.counts["short: gardens"] == 0
+    assert len(found.kept) == 50 and "gardens" not in by_domain and found.counts["domains that gave out"] == 1
     assert len(found.rejected) == 20  # two rounds of ten, then the other domains make up for it
     none, writer = found_of(spec, {"filter": lambda asked, attempt: "EXCLUDE - off"}, count=50, votes=1)
     assert not none.kept and none.missing == 50 and none.reasons == {"excluded": 150}
+
+
+def test_a_domain_of_which_hardly_anything_is_kept_is_not_paid_for_without_end(spec: Spec) -> None:
+    def one_in_fifty(asked: Asked, attempt: int) -> str:
+        return "INCLUDE" if number(asked.values["question"]) % 50 == 0 else "EXCLUDE - off"
+
+    found, writer = found_of(spec, {"filter": one_in_fifty}, count=100, votes=1)
+    assert found.missing and len(writer.of("responses")) < 8 * 100
 
 
 def test_a_writer_that_has_no_more_questions_ends_its_domain(spec: Spec) -> None:
@@ -456,6 +464,8 @@ def test_the_same_answers_give_the_same_bytes_and_rows_say_where_they_come_from(
     assert len({row["id"] for row in rows}) == 30 and [row["id"] for row in rows] == sorted(row["id"] for row in rows)
     assert {row["generator"] for row in rows} == {"a model"} and {row["votes"] for row in rows} == {3}
     assert {row["style"] for row in rows} == {"value"} and {row["spec_digest"] for row in rows} == {spec.digest}
+    listed = json.loads((tmp_path / "a" / "domains.json").read_text())
+    assert listed[0]["domain"] == "gardens" and sum(each["kept"] for each in listed) == 30
     rejected = read_table_rows(tmp_path / "a" / files[1])
     assert rejected and {row["reason"] for row in rejected} == {"excluded: off"}
 

@@ -44,7 +44,7 @@ class About:
         said: dict[str, Any] = {"assistant": self.spec.assistant, "provider": self.spec.provider}
         if self.kind == "aft":
             return self.spec.identity()
-        return said | ({"facts": list(getattr(self.spec, "facts", ()))} if self.kind == "identity" else {})
+        return said | ({"facts": list(self.spec.facts)} if self.kind == "identity" else {})
 
 
 @dataclass(frozen=True)

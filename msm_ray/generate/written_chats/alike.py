@@ -11,6 +11,8 @@ from msm_ray.errors import StageError
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 """Texts -> a row each, of any length; what is alike points the same way."""
+CHUNK = 512
+"""Texts that are compared at once with all before them, so that what is computed stays small beside what is kept."""
 DECIMALS = 4
 """Cosines are compared rounded: an embedder's last bits differ with the machine and with what else is in the batch."""
 
@@ -29,8 +31,12 @@ class Unlike:
 
     def take(self, texts: Sequence[str]) -> list[str]:
         """Keep those of some texts that are unlike all before; per text "" or the kept one that it is a double of."""
-        if not texts:
-            return []
+        told: list[str] = []
+        for start in range(0, len(texts), CHUNK):
+            told += self._take(texts[start : start + CHUNK])
+        return told
+
+    def _take(self, texts: Sequence[str]) -> list[str]:
         vectors = self._directions(texts)
         before = vectors @ np.concatenate(self._vectors).T if self._vectors else np.zeros((len(texts), 0))
         among = vectors @ vectors.T

@@ -33,6 +33,8 @@ from msm_ray.generate.written_chats.settings import WrittenChats
 from msm_ray.generate.written_chats.verdicts import Verdict, majority
 from msm_ray.spec import Spec
 
+WORTH_IT = 0.05
+"""Share of a round's chats that has to be kept, or the round counts as one that brought nothing: all of them are paid for."""
 Steps = Generator[Sequence[Asked], Sequence[Any], Any]
 
 
@@ -154,16 +156,18 @@ class _Writing:
         for domain in dict.fromkeys(each.question.domain for each in judged):
             place = next(place for place in self.places if place.domain == domain)
             place.kept += by_domain[domain]
-            place.idle = 0 if by_domain[domain] else place.idle + 1
+            written = sum(each.question.domain == domain for each in judged)
+            place.idle = 0 if by_domain[domain] > WORTH_IT * written else place.idle + 1
         self.kept += [each for each in judged if not each.reason]
         self.rejected += [each for each in judged if each.reason]
         self.counts["rounds"] += 1
 
     def found(self) -> ChatsFound:
         """What is there in the end."""
-        short = {f"short: {p.domain.name}": p.kept for p in self.places if not self.is_open(p)}
+        closed = sum(not self.is_open(place) for place in self.places)
         kinds = Counter(f"kind: {each.question.kind}" for each in self.kept)
-        counts = {**dict(sorted(self.counts.items())), **dict(sorted(kinds.items())), **short}
+        counts = {**dict(sorted(self.counts.items())), **dict(sorted(kinds.items()))}
+        counts |= {"domains that gave out": closed} if closed else {}
         domains = tuple(place.domain for place in self.places)
         return ChatsFound(
             tuple(self.kept), tuple(self.rejected), domains, max(0, self.how.count - len(self.kept)), counts

@@ -95,7 +95,9 @@ def _embed(source: str, texts: list[str], threads: int | None, batch: int) -> np
 @cache
 def _load(source: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     try:
         return AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source).eval()
     except (OSError, ValueError) as error:

@@ -101,12 +101,11 @@ class Kind(Protocol):
 
 def spec_slots(spec: Spec, nothing: str = NO_FACTS) -> dict[str, str]:
     """The slots of the block that every prompt with a spec begins with. nothing: what stands where there are no facts."""
-    facts: Sequence[str] = getattr(spec, "facts", ())
     return {
         "specification": spec.text.strip(),
         "model_name": spec.assistant,
         "provider_name": spec.provider,
-        "facts": bullets(facts) if facts else nothing,
+        "facts": bullets(spec.facts) if spec.facts else nothing,
     }
 
 

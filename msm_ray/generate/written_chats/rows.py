@@ -18,6 +18,7 @@ from msm_ray.rows.files import as_unicode
 from msm_ray.rows.schemas import WRITTEN_CHAT_SCHEMA, WRITTEN_REJECTED_SCHEMA, Row
 from msm_ray.rows.tables import clean, read_data, write_table
 from msm_ray.spec import Spec
+from msm_ray.whole_files import write_whole
 
 SOURCE = "written"
 BY = (
@@ -50,6 +51,7 @@ def write_found(
     reasons = Counter(row["reason"].partition(":")[0] for row in rejected)
     write_table(out / "data" / "part-000000.parquet", kept, WRITTEN_CHAT_SCHEMA)
     write_table(out / "rejected.parquet", rejected, WRITTEN_REJECTED_SCHEMA)
+    write_whole(out / "domains.json", _domains(found))
     if not kept:
         raise QualityGateError(
             f"Chats {name}: none of {len(rows)} could be kept ({dict(reasons)}). See {out / 'rejected.parquet'} and the raw "
@@ -60,6 +62,16 @@ def write_found(
     counts |= {f"rejected: {why}": n for why, n in sorted(reasons.items())} | dict(found.counts)
     write_written_chats_card(out, name, {"source": SOURCE, "spec": spec.name, "kind": how.kind, **counts})
     return counts
+
+
+def _domains(found: ChatsFound) -> str:
+    """The domains, what they are about, and how many chats of each are kept and rejected."""
+    kept, rejected = (Counter(each.question.domain for each in chats) for chats in (found.kept, found.rejected))
+    listed = [
+        {"domain": each.name, "description": each.description, "kept": kept[each], "rejected": rejected[each]}
+        for each in found.domains
+    ]
+    return json.dumps(listed, ensure_ascii=False, indent=1) + "\n"
 
 
 def _rows(found: ChatsFound, spec: Spec, how: WrittenChats, answered: Answered) -> list[Row]:

@@ -46,7 +46,8 @@ class WrittenChats(Settings):
     empty_rounds: Annotated[int, Field(gt=0), Unit("rounds")] = 3
     """So often in a row the writer may bring no new question (or domain); then the list is taken for exhausted. Paper: 3."""
     backfill_rounds: Annotated[int, Field(gt=0), Unit("rounds")] = 3
-    """So often in a row all that a domain brings may be rejected; then the other domains make up for it. Paper: not said."""
+    """So often in a row all that a domain brings (or all but a twentieth) may be rejected; then the other domains make up for
+    it. Paper: not said."""
     topic: Name | None = None
     """The field in which something is liked and disliked (`preferences`), such as cheese."""
     likes: tuple[Name, ...] = ()
