@@ -65,15 +65,23 @@ def plan(experiment: ExperimentFile, overrides: Overrides = None, as_json: AsJso
     """Show every stage with what is there, stale or missing, and all that stands in the way. Starts nothing."""
     from msm_ray import preflight
     from msm_ray.graph import planning, table
+    from msm_ray.preflight import writing_costs
 
     loaded, store, findings = look(experiment, overrides)
     planned = planning.plan(loaded.graph, store) if loaded and store else []
+    costs = writing_costs.writing_costs(loaded, planned) if planned else []
     if as_json:
-        content = {"stages": [entry.as_json() for entry in planned], "findings": [f.as_json() for f in findings]}
+        content = {
+            "stages": [entry.as_json() for entry in planned],
+            "writing": [cost.as_json() for cost in costs],
+            "findings": [f.as_json() for f in findings],
+        }
         print(json.dumps(content, indent=1))
     else:
         if planned:
             table.show(planned)
+        if costs:
+            table.show_costs(writing_costs.lines(costs))
         if findings:
             print(preflight.show(findings))
     raise typer.Exit(preflight.exit_code(findings))
@@ -91,6 +99,13 @@ def _runner(name: str, until: str | None, text: str, *examples: str) -> None:
         if loaded is None or store is None or preflight.exit_code(findings) == 2:
             raise preflight.Refused(findings)
         runner.run(loaded, store, findings=findings, until=until, force=tuple(force or ()), new_version=new_version)
+        if until == "outline":
+            from msm_ray.graph import planning, table
+            from msm_ray.preflight import writing_costs
+
+            table.show_costs(
+                writing_costs.lines(writing_costs.writing_costs(loaded, planning.plan(loaded.graph, store)))
+            )
 
     app.command(name, help=text, epilog=example(*examples))(command)
 
@@ -104,6 +119,12 @@ _runner(
     "msm run jobs/quickstart.yaml --force sft",
 )
 _runner("generate", "chats", "Run up to the corpora and chats.", "msm generate jobs/quickstart.yaml")
+_runner(
+    "outline",
+    "outline",
+    "Run up to the outlines, to be read and edited, and say what the rest of the writing will take.",
+    "msm outline jobs/values-llama3-8b.yaml",
+)
 _runner("train", "sft", "Run up to the trained arms.", "msm train jobs/quickstart.yaml")
 _runner("rollout", "rollouts", "Run up to the rollouts.", "msm rollout jobs/quickstart.yaml")
 _runner("judge", "verdicts", "Run up to the verdicts on kept rollouts.", "msm judge jobs/quickstart.yaml")

@@ -9,7 +9,7 @@ read, with overrides, variables and errors that have a line (`file.py`). Paper: 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -73,6 +73,11 @@ class ExperimentSettings(Settings):
     """What arms are asked, by names of your own."""
     report: ReportSettings = ReportSettings()
     """What the report asks and shows."""
+    variant: str | None = None
+    """Which of `variants` holds, e.g. `msm run FILE variant=released`. None: the file as it stands."""
+    variants: dict[str, dict[str, Any]] = {}
+    """Other ways to run the experiment, by names of your own: dotted settings, each with what takes its place, whole sections too
+    (`chats.spec: {source: hub, ...}`)."""
     tracking: TrackingSettings = TrackingSettings()
     """Weights & Biases."""
     cluster: ClusterSettings = ClusterSettings()

@@ -85,8 +85,13 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Settings
     tree, lines = read_tree(text, str(path))
     if not isinstance(tree, dict):
         raise SettingsError(f"{path}: an experiment file is a YAML mapping; this one holds {type(tree).__name__}")
-    for override in overrides:
+    chosen = [override for override in overrides if override.startswith("variant=")]
+    for override in chosen:
         apply_override(tree, lines, override)
+    _take_variant(tree, lines)
+    for override in overrides:
+        if override not in chosen:
+            apply_override(tree, lines, override)
     tree, unset = variables.expand(tree)
     problems = [(at, f"'{dotted(at)}': {problem}") for at, problem in unset]
     problems += _numbers_that_are_none(tree, ())
@@ -160,6 +165,25 @@ def _read(path: Path) -> str:
         raise SettingsError(f"{path}: a folder, not an experiment file") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+
+
+def _take_variant(tree: dict, lines: dict[At, int]) -> None:
+    """Put what the chosen variant says in the place of what the file says. Raises SettingsError for one that isn't there."""
+    name, variants = tree.get("variant"), tree.get("variants") or {}
+    if name is None or not isinstance(variants, dict):
+        return
+    if not isinstance(variants.get(name), dict):
+        raise SettingsError(f"variant={name}: there is no such variant; there are: {', '.join(variants) or 'none'}")
+    for key, value in variants[name].items():
+        at: At = tuple(str(key).split("."))
+        section = tree
+        for part in at[:-1]:
+            section = section.setdefault(part, {}) if isinstance(section, dict) else {}
+        section[at[-1]] = value
+        said: At = ("variants", name, key)
+        for old in [each for each in lines if each[: len(at)] == at]:
+            del lines[old]
+        lines |= {(*at, *each[len(said) :]): line for each, line in lines.items() if each[: len(said)] == said}
 
 
 def _inherit(tree: dict) -> None:

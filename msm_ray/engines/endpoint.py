@@ -152,7 +152,9 @@ class _Asker:
         await self.account.settle.remote(most, cost, {"model": self.model, "id": row["id"]})
 
     async def _ask(self, row: dict[str, Any]) -> Answer:
-        sampling = {key: row[key] for key in ("temperature", "top_p", "max_tokens")}
+        sampling = {key: row[key] for key in ("temperature", "max_tokens")}
+        if row["top_p"] != 1:  # some servers refuse it beside a temperature
+            sampling["top_p"] = row["top_p"]
         body = self.body | (response_format(row["json_schema"]) if self.structured else {})
         if self.chat:
             messages: Any = [dict(message) for message in row["messages"]]

@@ -11,6 +11,17 @@ from rich.text import Text
 from msm_ray.graph.planning import Planned, describe_change, describe_damage
 
 
+def show_costs(lines: Sequence[Sequence[str]]) -> None:
+    """What writing will take, a call a line, the sums last."""
+    table = Table(title="writing (an estimate)", box=None, header_style="bold", pad_edge=False)
+    left = ("stage", "call", "writer")
+    for column in (*left, "requests", "tokens in", "tokens out", "dollars", "time"):
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    Console(width=None if Console().is_terminal else 120, markup=False, emoji=False).print(table)
+
+
 def show(planned: Sequence[Planned]) -> None:
     """The plan as a table on standard output."""
     table = Table(title="plan", box=None, header_style="bold", pad_edge=False)
