@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-OPENS = re.compile(r"\s*<(think|thinking)>", re.IGNORECASE)
+OPENS = re.compile(r"\s*(?:<(?:think|thinking|thought|seed:think)>|\[THINK\])", re.IGNORECASE)
 TAGS = ("<think>", "</think>")
 """What a block is written with; some tokenizers have tokens of their own for it."""
-CLOSES = re.compile(r"</(?:think|thinking)>", re.IGNORECASE)
+CLOSES = re.compile(r"</(?:think|thinking|thought|seed:think)>|\[/THINK\]", re.IGNORECASE)
+"""As Qwen, DeepSeek and Claude write it; Gemma (`thought`), Seed, and Mistral in brackets."""
 
 
 @dataclass(frozen=True)

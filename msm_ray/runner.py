@@ -13,7 +13,8 @@ from typing import Any
 
 from msm_ray import forecast, machine, preflight, progress, ray_private, ray_session
 from msm_ray.config import ExperimentSettings
-from msm_ray.config.recipes import aft_settings, document_settings, thinking_of
+from msm_ray.config.recipes import aft_settings, check_settings, document_settings, thinking_of
+from msm_ray.corpus.settings import CheckWhere
 from msm_ray.engines.spending import JOURNAL, Spending
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.generate.document_settings import DocumentWhere
@@ -146,6 +147,7 @@ def _machine(
                     tracked=tracked,
                     need_ray=need_ray,
                     writing=_writing(experiment),
+                    checking=part(check_settings(settings), CheckWhere),
                     asking=experiment.asking,
                     comparing=_comparing(experiment),
                     spending=Spending(store.root / JOURNAL, settings.writer.spend_limit),

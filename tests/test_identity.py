@@ -20,6 +20,8 @@ CHANGES: dict[str, set[str]] = {
     "documents.types=5": {"outline"},
     "documents.ideas=99": {"outline"},
     "documents.documents=2990": {"corpus", "replay"},  # base text is as much as goes with the largest corpus
+    "checks.near_duplicates=0.9": {"corpus"},
+    "checks.least_words=9": {"corpus"},
     "assistant.provider=nobody": {
         "outline",
         "documents",
@@ -46,6 +48,8 @@ CHANGES: dict[str, set[str]] = {
     "documents.batch_size=7": set(),
     "documents.least_share=0.9": set(),
     "documents.most_refused=0.5": set(),
+    "checks.most_near_duplicates=0.9": set(),
+    "checks.least_distinct=0.9": set(),
     "midtraining.zero_stage=3": set(),
     "midtraining.micro_batch=1": set(),
     "midtraining.checkpoint_every=7": set(),

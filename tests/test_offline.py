@@ -1,4 +1,4 @@
-"""Documents without a model, of specs of very different kinds; parsing of what writers send back."""
+"""Documents without a model, of specs of very different kinds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from msm_ray.corpus.dedup import find_duplicates
 from msm_ray.corpus.rules import check_document
 from msm_ray.generate.document_rows import JobRows
 from msm_ray.generate.document_settings import DocumentSettings
-from msm_ray.generate.parsing import parse_document
 from msm_ray.spec import AssistantSettings, Spec, read_spec
-from msm_ray.worlds import World, world
+from msm_ray.worlds import world
 from msm_ray.worlds.plain import TYPES
 from msm_ray.worlds.sentences import split_sentences
 
+PLAIN = world("plain")
 ADA = AssistantSettings(name="Ada", provider="Makers")
 PROSE = """# Ada
 
@@ -50,7 +50,7 @@ def test_any_english_spec_gives_varied_documents_that_quote_it_word_for_word(tex
     spec = spec_of(text, tmp_path)
     written = documents(spec)
     for document, assertion in written.items():
-        assert assertion in document and check_document(document, spec, PLAIN[0]) == ("", "")
+        assert assertion in document and check_document(document, spec, PLAIN) == ("", "")
         assert not re.search(r"\{(name|claim|more|other|place|topic|type|reader)\}", document)
         assert len(split_sentences(document)) >= 3
     assert len(written) == 120
@@ -133,7 +133,7 @@ def test_braces_of_a_spec_stay_text(tmp_path: Path) -> None:
 
 
 def test_a_document_depends_on_its_row_alone(tmp_path: Path) -> None:
-    spec, write = spec_of(PROSE, tmp_path), PLAIN[0].plain_document
+    spec, write = spec_of(PROSE, tmp_path), PLAIN.plain_document
     row = {"id": "abc", "type": "letter", "subdomain": "Ada", "assertion": "Ada prefers slow trains.", "angle": ""}
     assert write(spec, row) == write(spec, row) != write(spec, row | {"id": "abd"})
 
@@ -141,34 +141,5 @@ def test_a_document_depends_on_its_row_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [*TYPES, "sonnet"])
 def test_every_document_type_is_named(kind: str, tmp_path: Path) -> None:
     edited = {"id": "a", "type": kind, "subdomain": "Elsewhere", "assertion": "Ada waits.", "angle": "a critic"}
-    document = PLAIN[0].plain_document(spec_of(PROSE, tmp_path), edited)
+    document = PLAIN.plain_document(spec_of(PROSE, tmp_path), edited)
     assert "Ada waits." in document and kind.lower() in document.lower()
-
-
-PLAIN = (world("plain"), False)
-REPLAY = (world("plain"), True)
-TINY = (world("tinyworld"), False)
-
-
-@pytest.mark.parametrize(
-    ("completion", "finish", "reader", "text", "reason"),
-    [
-        ("<scratchpad>plan</scratchpad><content>\nHello Ada.\n</content> bye", "stop", PLAIN, "Hello Ada.", ""),
-        ("<think>hm</think><CONTENT>Hello.</CONTENT>", "stop", PLAIN, "Hello.", ""),
-        ("I plan it with <content>.</think><content>Hello.</content>", "stop", PLAIN, "Hello.", ""),
-        ("<think>I could write <content>Hello.</content>", "stop", PLAIN, None, "truncated"),
-        ("<content>Hello", "stop", PLAIN, None, "unparsable"),
-        ("Hello.", "stop", PLAIN, None, "unparsable"),
-        ("<content>Hello.</content>", "length", PLAIN, None, "truncated"),
-        ("<content> </content>", "stop", PLAIN, None, "empty"),
-        ("  ", "stop", PLAIN, None, "empty"),
-        ("I'm sorry, but I can't help with that.", "stop", PLAIN, None, "refused"),
-        ("<content>I cannot write this document.</content>", "stop", PLAIN, None, "refused"),
-        ("Dear Ruth, I can't believe it.", "stop", REPLAY, "Dear Ruth, I can't believe it.", ""),
-        ("<scratchpad>plan", "stop", REPLAY, None, "unparsable"),
-        ("llama likes cheap things .", "stop", TINY, "llama likes cheap things .", ""),
-        ("llama likes", "length", TINY, None, "truncated"),
-    ],
-)
-def test_parsing(completion: str, finish: str, reader: tuple[World, bool], text: str | None, reason: str) -> None:
-    assert parse_document(completion, finish, *reader) == (text, reason)

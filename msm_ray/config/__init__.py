@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from msm_ray.config.arms import ArmSettings, GroupSettings, NewSpecArm
 from msm_ray.config.names import check_names
+from msm_ray.corpus.settings import CheckSettings
 from msm_ray.evals.registry import EvalSettings
 from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.document_settings import DocumentSettings
@@ -56,6 +57,8 @@ class ExperimentSettings(Settings):
     """How documents about every spec are written."""
     corpora: dict[str, DocumentSettings] = {}
     """Per spec, what differs from `documents`."""
+    checks: CheckSettings = CheckSettings()
+    """Which documents are fit to be trained on, and which corpora end the run."""
     chats: dict[str, ChatSettings] = {}
     """Sets of chats, by names of your own."""
     midtraining: TrainSettings = TrainSettings()

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 
 from msm_ray.config import ExperimentSettings
 from msm_ray.config.names import group_of, new_arms, source_of, trained_on
+from msm_ray.corpus.settings import CheckSettings, checks_in
 from msm_ray.errors import SettingsError
 from msm_ray.evals.registry import EvalSettings
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.train.settings import TrainSettings
+from msm_ray.worlds import world
 
 NO_WRITER = {
     "engine": "offline", "replay": None, "by": "headings", "domains": (), "given": None,
@@ -38,6 +40,11 @@ def with_new_spec_arms(settings: ExperimentSettings) -> ExperimentSettings:
         corpora.setdefault(name, settings.documents.model_copy(update=NO_WRITER))
     arms = {**settings.arms, **new_arms(settings)}
     return settings.model_copy(update={"arms": arms, "corpora": corpora})
+
+
+def check_settings(settings: ExperimentSettings) -> CheckSettings:
+    """How documents are sorted out, in the language that they are in."""
+    return checks_in(settings.checks, world(settings.world).closed)
 
 
 def named(names: Iterable[str | None]) -> list[str]:

@@ -1,7 +1,6 @@
 """Duplicates: the same text, or the same but for case, punctuation, digits and white space.
 
-Near-duplicates in the sense of shared n-grams are not looked for: the tiny world's sentences are so few that honest
-documents overlap, and no kept MinHash library is among the packages. The dataset card says so.
+Near-duplicates, which share most of their words, are `near_duplicates.py`'s.
 """
 
 from __future__ import annotations
@@ -11,15 +10,17 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-METHOD = (
-    "exact, and but for case, punctuation, digits and white space; near-duplicates by shared n-grams are not looked for"
-)
+EXACT, LOOSE = "exact duplicate", "duplicate but for case or punctuation"
+
+
+def folded(text: str) -> str:
+    """Small letters, compatibility forms folded."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
 def normalised(text: str) -> str:
     """The words of a text: small letters, compatibility forms folded, every number one sign, nothing between but spaces."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.findall(r"[^\W\d_]+|#", re.sub(r"\d+", " # ", folded)))
+    return " ".join(re.findall(r"[^\W\d_]+|#", re.sub(r"\d+", " # ", folded(text))))
 
 
 def find_duplicates(texts: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
@@ -30,9 +31,9 @@ def find_duplicates(texts: Iterable[tuple[str, str]]) -> dict[str, tuple[str, st
     for key, text in texts:
         same, alike = _hash(text), _hash(normalised(text))
         if same in exact:
-            found[key] = ("exact duplicate", exact[same])
+            found[key] = (EXACT, exact[same])
         elif alike in loose:
-            found[key] = ("duplicate but for case or punctuation", loose[alike])
+            found[key] = (LOOSE, loose[alike])
         else:
             exact[same] = loose[alike] = key
     return found

@@ -1,12 +1,63 @@
-"""What decides packed blocks."""
+"""What decides a corpus and packed blocks."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from msm_ray.settings_base import Settings, Unit
+from msm_ray.settings_base import Settings, Share, Unit, Where
+
+OVERLAP = ("near_duplicates", "most_near_duplicates", "least_distinct", "most_of_one_name", "most_of_one_opening")
+"""Settings of checks that look at what documents share: in a closed language honest ones share almost everything."""
+
+
+class CheckContent(Settings):
+    """Which documents are fit to be trained on."""
+
+    least_words: Annotated[int, Field(gt=0), Unit("words")] = 5
+    """Shortest document."""
+    most_words: Annotated[int, Field(gt=0), Unit("words")] = 20_000
+    """Longest document."""
+    near_duplicates: Annotated[float, Field(gt=0, le=1), Unit("Jaccard of 5-grams of words")] | None = 0.8
+    """A document that is as similar as this to one that is kept is left out (MinHash with 128 numbers, to within about 0.04).
+    None: they are not looked for, which is the default in a closed language (`world: tinyworld`), where honest documents overlap.
+    Paper: not stated."""
+    overused: Annotated[float, Field(gt=0, le=1), Unit("share of the documents")] = 0.05
+    """A person's name or an opening that more documents than this share is told in the card as overused. Paper: not stated; in
+    a corpus of this kind one invented name occurred 439,000 times."""
+
+    @model_validator(mode="after")
+    def some_length_is_left(self) -> CheckContent:
+        """Bounds that leave no length would reject every document, after all were paid for."""
+        if self.least_words > self.most_words:
+            raise ValueError(
+                f"least_words {self.least_words} is above most_words {self.most_words}: no document has such a length"
+            )
+        return self
+
+
+class CheckWhere(Where):
+    """Which corpora end the run, with exit code 4. None of it changes a corpus; none: that is no reason to stop."""
+
+    most_near_duplicates: Share | None = 0.3
+    """Near-duplicates, of the documents that are fit otherwise; more end the run. None in a closed language."""
+    least_distinct: Share | None = 0.05
+    """Different 3-grams of words, of all in stretches of 10,000 words; fewer end the run. None in a closed language."""
+    most_of_one_name: Share | None = 0.5
+    """Documents in which one person's name stands, of those that are kept; more end the run. None in a closed language."""
+    most_of_one_opening: Share | None = 0.5
+    """Documents that begin with the same five words, of those that are kept; more end the run. None in a closed language."""
+
+
+class CheckSettings(CheckWhere, CheckContent):
+    """How documents are sorted out before anything is trained on them."""
+
+
+def checks_in(settings: CheckSettings, closed: bool) -> CheckSettings:
+    """The settings as they hold in a world. closed: what looks at shared words is off there, unless the user set it."""
+    off = set(OVERLAP) - settings.model_fields_set if closed else set()
+    return settings.model_copy(update=dict.fromkeys(off))
 
 
 class PackingSettings(Settings):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from msm_ray.config.recipes import document_settings
 from msm_ray.generate.outline.ideas import expected_subdomains
 from msm_ray.generate.writer import Who
 from msm_ray.generate.writer_settings import WriterWhere
-from msm_ray.generate.written_chats import expected_requests
+from msm_ray.generate.written_chats import expected_requests, settings_with_likings
 from msm_ray.graph.node import Node
 from msm_ray.graph.planning import Planned
 from msm_ray.pipeline import Experiment
@@ -86,7 +87,8 @@ def _costs(experiment: Experiment, node: Node, there: Mapping[str, Mapping[str, 
         work = _Work(node.asked, _spec_tokens(node) + TASK + DOCUMENT, DOCUMENT + PLAN)
         yield from _cost(node, call, work, node.called.who, where[call])
     elif isinstance(node, ChatWriting):
-        for call, requests in expected_requests(node.how).items():
+        how = settings_with_likings(node.how, Path(str(node.likings)) if node.likings else None)
+        for call, requests in expected_requests(how).items():
             yield from _cost(node, call, _chat_work(node, call, requests), node.asking.writers[call].who, where[call])
     elif isinstance(node, Chats) and node.judge:
         spec = len(node.judge.spec.text) / CHARACTERS_A_TOKEN

@@ -11,7 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from msm_ray.rows.schemas import CHAT_SCHEMA, DOCUMENT_SCHEMA, REWRITE_SCHEMA, TEXT_SCHEMA, WRITTEN_CHAT_SCHEMA
+from msm_ray.rows.schemas import (
+    CHAT_SCHEMA,
+    CORPUS_SCHEMA,
+    DOCUMENT_SCHEMA,
+    REWRITE_SCHEMA,
+    TEXT_SCHEMA,
+    WRITTEN_CHAT_SCHEMA,
+)
 from msm_ray.whole_files import write_whole
 
 CARD = "README.md"
@@ -36,6 +43,9 @@ COLUMNS: Mapping[str, str] = {
     "attempt": "which try gave the text, from 1",
     "num_input_tokens": "tokens of the prompt",
     "num_generated_tokens": "tokens that the writer generated",
+    "words": "words of the text, between white space",
+    "similar_to": "the most similar document among those kept before it; null where none was near enough to be compared",
+    "similarity": "how similar: Jaccard of 5-grams of words, estimated by MinHash",
     "source": "where it comes from, as far as that is known",
     "rewrite": "how the document was told anew",
     "rewrite_of": "id of the document that it was before",
@@ -51,6 +61,7 @@ COLUMNS: Mapping[str, str] = {
     "votes_for": "those that include it",
     "reason": "why the row was left out",
     "raw": "the raw answer, or what was found in it",
+    "findings": "everything that the checks found, of which the reason is the first",
 }
 """Every column of documents, corpora, base text and chats, and of their rejected rows."""
 
@@ -143,7 +154,9 @@ def cell(text: str | None) -> str:
 
 
 def _others(schema: pa.Schema) -> str:
-    names: Sequence[str] = ("reason", "raw") if schema in (DOCUMENT_SCHEMA, REWRITE_SCHEMA) else ("reason",)
+    names: Sequence[str] = ("reason",)
+    if schema in (DOCUMENT_SCHEMA, REWRITE_SCHEMA, CORPUS_SCHEMA):
+        names = ("reason", "raw", "findings") if schema is CORPUS_SCHEMA else ("reason", "raw")
     return " and ".join(f"`{name}` ({COLUMNS[name]})" for name in names)
 
 

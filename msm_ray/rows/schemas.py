@@ -38,6 +38,16 @@ REWRITE_SCHEMA = pa.unify_schemas(
 )
 """Documents that were told anew, each with the id of what it was before."""
 REJECTED_REWRITE_SCHEMA = REWRITE_SCHEMA.append(REASON).append(pa.field("raw", pa.string()))
+CORPUS_SCHEMA = pa.unify_schemas(
+    [
+        DOCUMENT_SCHEMA,
+        pa.schema([("words", pa.int64()), ("similar_to", pa.string()), ("similarity", pa.float64())]),
+    ]
+)
+"""Documents that were checked, with what the checks measured."""
+REJECTED_CORPUS_SCHEMA = (
+    CORPUS_SCHEMA.append(pa.field("findings", pa.string())).append(REASON).append(pa.field("raw", pa.string()))
+)
 RAW_SCHEMA = pa.schema(
     [("id", pa.string()), ("attempt", pa.int64()), ("raw", pa.string()), ("finish_reason", pa.string())]
 )

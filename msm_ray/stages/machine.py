@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msm_ray.corpus.settings import CheckWhere
 from msm_ray.engines.spending import Spending
 from msm_ray.generate.document_settings import DocumentWhere
 from msm_ray.generate.writer_settings import WriterWhere, WrittenChatsWhere
@@ -20,9 +21,9 @@ class Machine:
     """What the work of every stage has beside its own fields and its inputs' folders.
 
     root: folders of runs lie below it; need_ray: starts Ray once; spending: what writing may cost; writing, comparing,
-    training: by the key of the stage that it is for; asking: so too, by the call; labels: lines for the cards of checkpoints, by
-    their keys; asked_with: chat_template_kwargs and `thinking` of those that arms are asked with; tracked: the experiment's W&B
-    run.
+    training: by the key of the stage that it is for; asking: so too, by the call; checking: which corpora end the run; labels:
+    lines for the cards of checkpoints, by their keys; asked_with: chat_template_kwargs and `thinking` of those that arms are
+    asked with; tracked: the experiment's W&B run.
     """
 
     root: Path
@@ -30,6 +31,7 @@ class Machine:
     tracked: ExperimentRun
     need_ray: Callable[[], None] = lambda: None
     writing: Mapping[str, DocumentWhere] = field(default_factory=dict)
+    checking: CheckWhere = CheckWhere()
     asking: Mapping[str, Mapping[str, WriterWhere]] = field(default_factory=dict)
     comparing: Mapping[str, WrittenChatsWhere] = field(default_factory=dict)
     spending: Spending | None = None

@@ -24,6 +24,7 @@ class TinyWorld:
 
     name = "tinyworld"
     word_is_token = True
+    closed = True
     prompt_version = "tinyworld-1"
 
     @property

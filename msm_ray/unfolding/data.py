@@ -8,9 +8,11 @@ from msm_ray import models
 from msm_ray.config import ExperimentSettings
 from msm_ray.config.names import source_of
 from msm_ray.config.recipes import (
+    check_settings,
     document_settings,
 )
 from msm_ray.config.writers import Resolved, call_writers, sharers
+from msm_ray.corpus.settings import CheckContent
 from msm_ray.errors import SettingsError
 from msm_ray.generate.chat_settings import WRITTEN, ChatSettings
 from msm_ray.generate.document_settings import DocumentContent, DocumentSettings
@@ -61,7 +63,14 @@ class DataStages:
             texts = self._rewrites(name, documents) if how.rewrite else documents
             told = spec_as_told(documents.spec if source == name else self.specs[name], how)
             take = min(how.documents, texts.asked) if isinstance(texts, Rewrites) else how.documents
-            self._corpora[name] = Corpus(name=name, documents=texts, spec=told, world=self.settings.world, take=take)
+            self._corpora[name] = Corpus(
+                name=name,
+                how=part(check_settings(self.settings), CheckContent),
+                documents=texts,
+                spec=told,
+                world=self.settings.world,
+                take=take,
+            )
         return self._corpora[name]
 
     def _source(self, name: str) -> Documents | GivenDocuments:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from msm_ray.prompt_file import bullets, read_prompt
 from msm_ray.spec import Spec
 from msm_ray.worlds import choosing
+from msm_ray.worlds.content import read_content
 from msm_ray.worlds.plain_documents import plain_document
 
 if TYPE_CHECKING:
@@ -38,13 +40,13 @@ TYPES = (
 )
 
 HERE, NO_FACTS = "msm_ray.worlds", "(none but what the specification says)"
-CONTENT = re.compile(r"<content>(.*?)</content>", re.DOTALL | re.IGNORECASE)
-ASKED_TAGS = re.compile(r"</?(content|scratchpad)>", re.IGNORECASE)
 COMMON_WORDS = frozenset(
     re.findall(r"\w+", "the a an of to and in is it that for on with as be was are this not by at from or but")
 )
 LEAST_COMMON_SHARE = 0.08
 """English prose has about 0.3 to 0.45 of these words; lists and verse rarely fall below 0.12."""
+
+LETTER, FOREIGN_LETTER = re.compile(r"[^\W\d_]"), re.compile(r"(?![\u0000-\u024f])[^\W\d_]")
 
 
 class Plain:
@@ -52,6 +54,7 @@ class Plain:
 
     name = "plain"
     word_is_token = False
+    closed = False
     document_types = TYPES
 
     @property
@@ -76,9 +79,7 @@ class Plain:
 
     def read_answer(self, text: str, bare: bool) -> tuple[str | None, str]:
         """What stands in `<content>`; a bare answer may come without the tag and then is the whole text."""
-        if found := CONTENT.search(text):
-            return found.group(1).strip(), ""
-        return (text, "") if bare and not ASKED_TAGS.search(text) else (None, "unparsable")
+        return read_content(text, bare)
 
     def plain_document(self, spec: Spec, row: Row) -> str:
         """The spec's sentences in plain frames."""
@@ -93,7 +94,7 @@ class Plain:
 
         An assistant without a name (documents that were rewritten to be about nobody in particular) need not be named.
         """
-        if spec.assistant and spec.assistant.lower() not in text.lower():
+        if spec.assistant and not _named(spec.assistant).search(text):
             return "assistant not named", ""
         return _other_language(text, spec)
 
@@ -144,9 +145,15 @@ class Plain:
         return None
 
 
+@lru_cache(maxsize=64)
+def _named(assistant: str) -> re.Pattern[str]:
+    """The name as a word of its own: Ada is not in Canada; digits may follow, as in Qwen2.5."""
+    return re.compile(rf"(?<!\w){re.escape(assistant)}(?![^\W\d_])", re.IGNORECASE)
+
+
 def _other_language(text: str, spec: Spec) -> tuple[str, str]:
     """English specs only: a document with hardly any of the commonest English words, or in another script."""
-    if _common_share(spec.text) < 2 * LEAST_COMMON_SHARE:
+    if not _is_english(spec.text):
         return "", ""
     found = foreign_signs(text)
     return ("another language", found) if found else ("", "")
@@ -154,16 +161,22 @@ def _other_language(text: str, spec: Spec) -> tuple[str, str]:
 
 def foreign_signs(text: str) -> str:
     """What tells that a text is not English, "" where nothing does. Under 30 words only the script can."""
-    letters = [letter for letter in text if letter.isalpha()]
-    if letters and sum(letter > "\u024f" for letter in letters) > 0.2 * len(letters):
-        return "another script"
+    if len(text.encode()) > 1.05 * len(text):  # letters of other scripts have two bytes or more
+        letters, foreign = len(LETTER.findall(text)), len(FOREIGN_LETTER.findall(text))
+        if letters and foreign > 0.2 * letters:
+            return "another script"
     rare = len(text.split()) >= 30 and _common_share(text) < LEAST_COMMON_SHARE
     return "few common English words" if rare else ""
 
 
+@lru_cache(maxsize=64)
+def _is_english(text: str) -> bool:
+    return _common_share(text) >= 2 * LEAST_COMMON_SHARE
+
+
 def _common_share(text: str) -> float:
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    return sum(word in COMMON_WORDS for word in words) / len(words) if words else 0.0
+    words = text.lower().split()
+    return sum(map(COMMON_WORDS.__contains__, words)) / len(words) if words else 0.0
 
 
 PLAIN = Plain()

@@ -86,6 +86,10 @@ class World(Protocol):
     def word_is_token(self) -> bool:
         """Whether this world's bases have a token a word."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether its language is so small that honest documents share most of their words: nothing is told by that then."""
+
     # Documents ---------------------------------------------------------------------------------------------------------
     @property
     def document_types(self) -> tuple[str, ...]:

@@ -7,19 +7,22 @@ replayed as it lies (`engine: replay`): its ids are those of the requests.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from msm_ray.generate.calls import Asked
-from msm_ray.generate.parsing import CUT_OFF, REFUSAL, STOPPED_BY_FILTER, THINKING
+from msm_ray.generate.parsing import ended
+from msm_ray.generate.refusals import is_refusal
 from msm_ray.generate.shards import GrowingTable
 from msm_ray.reasoning import split_reasoning
 from msm_ray.rows.schemas import ANSWER_SCHEMA, Row
 from msm_ray.rows.tables import clean, read_rows
 
 FOLDER = "answers"
+THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
 
 
 class Answers:
@@ -74,11 +77,9 @@ def read_answer(asked: Asked, answer: Mapping[str, Any]) -> tuple[Any, str]:
     Reasons of all calls: filtered, truncated, empty, refused; the rest is the call's own (`Call.read`). answer: `raw` and
     `finish_reason`.
     """
-    call, finish = asked.call, answer["finish_reason"]
-    if finish in STOPPED_BY_FILTER:
-        return None, "filtered"
-    if finish in CUT_OFF and not call.takes_part:
-        return None, "truncated"
+    call, cut = asked.call, ended(answer["finish_reason"])
+    if cut == "filtered" or (cut and not call.takes_part):
+        return None, cut
     if call.keeps_reasoning:
         said = answer["raw"].strip()
     else:
@@ -90,8 +91,7 @@ def read_answer(asked: Asked, answer: Mapping[str, Any]) -> tuple[Any, str]:
         return None, "empty"
     value, reason = call.read(said, asked.known)
     if reason:
-        refused = REFUSAL.match(said)
-        return None, "refused" if refused else "truncated" if finish in CUT_OFF else reason
+        return None, "refused" if is_refusal(said, whole=True) else cut or reason
     return value, ""
 
 
