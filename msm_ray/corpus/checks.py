@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from msm_ray.corpus.gates import Outcome, gate
 from msm_ray.corpus.near_duplicates import likenesses, signatures
 from msm_ray.corpus.rules import Findings, check_batch
 from msm_ray.corpus.settings import CheckContent, CheckWhere
+from msm_ray.generate.faithfulness import Faithful
 from msm_ray.rows.dataset_card import CARD
 from msm_ray.rows.diversity import Diversity, diversity
 from msm_ray.rows.schemas import CORPUS_SCHEMA, REJECTED_CORPUS_SCHEMA, Row
@@ -31,7 +32,7 @@ from msm_ray.whole_files import write_whole
 from msm_ray.worlds import World
 
 SHARD_ROWS, BATCH = 10_000, 64
-NEAR = "near-duplicate"
+NEAR, UNFAITHFUL = "near-duplicate", "unfaithful"
 
 
 @dataclass
@@ -62,10 +63,12 @@ def check_corpus(
     checks: CheckContent = CheckContent(),  # noqa: B008  frozen
     limits: CheckWhere = CheckWhere(),  # noqa: B008
     facts: CardFacts = CardFacts(),  # noqa: B008
+    judged: Mapping[str, Faithful] | None = None,
 ) -> dict[str, int | float | str]:
     """Stage: `data/*.parquet`, `rejected.parquet` and its card in `out` from the documents folder `documents`.
 
     taken: ids of the documents that are looked at, of the `asked` that there should be. facts: what else the card is to tell.
+    judged: what a judge said of the documents of a sample, by their ids.
     The same documents give the same bytes. Raises QualityGateError when less than `least_share` of the ideas became a document
     that is kept, or the documents are more alike than `limits` allow; the files are written all the same, so that they can be
     looked at.
@@ -73,14 +76,19 @@ def check_corpus(
     clean(out)
     chosen = frozenset(taken)
     written = sorted((row for row in read_rows(documents / "data") if row["id"] in chosen), key=lambda row: row["id"])
+    judged = {key: each for key, each in (judged or {}).items() if key in chosen}
     sorted_out = sort_out(written, spec, world, checks)
+    _sort_out_unfaithful(sorted_out, judged, checks.least_faithful)
     _write_rows(out, sorted_out)
     reasons = Counter(row["reason"] for row in sorted_out.rejected)
     if len(written) < asked:
         reasons += _never_written(documents)
     alike = diversity([row["text"] for row in sorted_out.kept], f"{spec.text} {spec.assistant} {spec.provider}")
+    scores = {key: float(each.score) for key, each in judged.items()}
+    facts = replace(facts, scores={"faithfulness": scores}) if scores else facts
     _write_card(out, spec, sorted_out, len(written), alike, checks, facts, reasons)
-    gate(spec.name, Outcome(len(sorted_out.kept), reasons[NEAR], reasons, alike), least_share, limits, out)
+    outcome = Outcome(len(sorted_out.kept), reasons[NEAR], reasons, alike, tuple(scores.values()))
+    gate(spec.name, outcome, least_share, limits, out)
     return _counts(sorted_out.kept, reasons, alike)
 
 
@@ -123,6 +131,19 @@ def _sort_out_near(found: Sorted, threshold: float) -> None:
             found.reject(told, {NEAR: f"{like.similarity:.2f} like {like.first}"})
         else:
             found.kept.append(told)
+
+
+def _sort_out_unfaithful(found: Sorted, judged: Mapping[str, Faithful], least: float) -> None:
+    """Leave out what the judge found unfaithful; each row of the sample has its score."""
+    kept, found.kept = found.kept, []
+    for row in kept:
+        word = judged.get(row["id"])
+        scored = row | ({"faithfulness": word.score} if word else {})
+        if word and word.score < least:
+            found.reject(scored, {UNFAITHFUL: f"{word.score}: {word.told}"})
+        else:
+            found.kept.append(scored)
+    found.rejected.sort(key=lambda row: row["id"])
 
 
 def _findings(written: Sequence[Row], spec: Spec, world: World, checks: CheckContent) -> Iterator[Findings]:

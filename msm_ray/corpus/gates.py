@@ -16,18 +16,30 @@ FEWEST = 10
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of the checks. reasons: of all rows that were left out, those that were never written among them."""
+    """What came of the checks. reasons: of all rows that were left out, those that were never written among them; faithfulness:
+    scores of the sample that was judged."""
 
     kept: int
     near_duplicates: int
     reasons: Mapping[str, int]
     diversity: Diversity
+    faithfulness: tuple[float, ...] = ()
 
 
 def gate(name: str, found: Outcome, least_share: float, limits: CheckWhere, out: Path) -> None:
     """Raise QualityGateError with everything for which this corpus is refused."""
-    if problems := [*_too_few(found, least_share, out), *_too_much_alike(found, limits)]:
+    if problems := [*_too_few(found, least_share, out), *_too_much_alike(found, limits), *_unfaithful(found, limits)]:
         raise QualityGateError(f"Corpus {name}: " + "\n".join(problems))
+
+
+def _unfaithful(found: Outcome, limits: CheckWhere) -> Iterator[str]:
+    scores, least = found.faithfulness, limits.least_mean_faithful
+    if scores and least is not None and sum(scores) / len(scores) < least:
+        yield (
+            f"the judge gave {len(scores)} documents a mean of {sum(scores) / len(scores):.1f} for faithfulness, less than "
+            f"checks.least_mean_faithful={least:g}: documents say of the assistant what the spec does not. See the column "
+            "`faithfulness` and rejected.parquet; take another writer, or lower it."
+        )
 
 
 def _too_few(found: Outcome, least_share: float, out: Path) -> Iterator[str]:

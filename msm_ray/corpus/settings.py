@@ -27,6 +27,12 @@ class CheckContent(Settings):
     """A person's name or an opening that more documents than this share is told in the card as overused. Paper: not stated; in
     a corpus of this kind one invented name occurred 439,000 times."""
 
+    faithful_sample: Annotated[int, Field(ge=0), Unit("documents")] = 0
+    """Documents, drawn by hash, that a judge (`writer.calls.faithfulness`) holds against the spec; scores of 1 to 10 stand in the
+    column `faithfulness` and on the card. 0: none. Paper: none."""
+    least_faithful: Annotated[float, Field(ge=1, le=10), Unit("score")] = 5
+    """A document of the sample that the judge gives less is left out. Paper: none."""
+
     @model_validator(mode="after")
     def some_length_is_left(self) -> CheckContent:
         """Bounds that leave no length would reject every document, after all were paid for."""
@@ -44,6 +50,8 @@ class CheckWhere(Where):
     """Near-duplicates, of the documents that are fit otherwise; more end the run. None in a closed language."""
     least_distinct: Share | None = 0.05
     """Different 3-grams of words, of all in stretches of 10,000 words; fewer end the run. None in a closed language."""
+    least_mean_faithful: Annotated[float, Field(ge=1, le=10), Unit("score")] | None = 6
+    """Mean score of the sample that was judged; less ends the run."""
     most_of_one_name: Share | None = 0.5
     """Documents in which one person's name stands, of those that are kept; more end the run. None in a closed language."""
     most_of_one_opening: Share | None = 0.5

@@ -22,6 +22,7 @@ from msm_ray.graph.planning import Planned
 from msm_ray.pipeline import Experiment
 from msm_ray.settings_base import part
 from msm_ray.stages.chats import Chats
+from msm_ray.stages.corpus import Corpus
 from msm_ray.stages.documents import Documents
 from msm_ray.stages.outline import SpecOutline
 from msm_ray.stages.rewrites import Rewrites
@@ -90,6 +91,9 @@ def _costs(experiment: Experiment, node: Node, there: Mapping[str, Mapping[str, 
         how = settings_with_likings(node.how, Path(str(node.likings)) if node.likings else None)
         for call, requests in expected_requests(how).items():
             yield from _cost(node, call, _chat_work(node, call, requests), node.asking.writers[call].who, where[call])
+    elif isinstance(node, Corpus) and node.judge:
+        work = _Work(min(node.how.faithful_sample, node.take), _spec_tokens(node) + 700 + DOCUMENT, 150)
+        yield from _cost(node, "faithfulness", work, node.judge.judge.who, where["faithfulness"])
     elif isinstance(node, Chats) and node.judge:
         spec = len(node.judge.spec.text) / CHARACTERS_A_TOKEN
         work = _Work(node.how.count, spec + TASK + 700, 120)
@@ -106,7 +110,7 @@ def _cost(node: Node, call: str, work: _Work, who: Who, where: WriterWhere) -> I
     yield CallCost(node.key, call, who.model or "the base", work.requests, read, written, dollars, hours)
 
 
-def _spec_tokens(node: SpecOutline | Documents | Rewrites) -> float:
+def _spec_tokens(node: SpecOutline | Documents | Rewrites | Corpus) -> float:
     return len(node.spec.text) / CHARACTERS_A_TOKEN
 
 

@@ -46,6 +46,7 @@ COLUMNS: Mapping[str, str] = {
     "words": "words of the text, between white space",
     "similar_to": "the most similar document among those kept before it; null where none was near enough to be compared",
     "similarity": "how similar: Jaccard of 5-grams of words, estimated by MinHash",
+    "faithfulness": "how faithful to the spec a judge found it, 1 to 10; null where it was not in the sample",
     "source": "where it comes from, as far as that is known",
     "rewrite": "how the document was told anew",
     "rewrite_of": "id of the document that it was before",

@@ -41,7 +41,14 @@ REJECTED_REWRITE_SCHEMA = REWRITE_SCHEMA.append(REASON).append(pa.field("raw", p
 CORPUS_SCHEMA = pa.unify_schemas(
     [
         DOCUMENT_SCHEMA,
-        pa.schema([("words", pa.int64()), ("similar_to", pa.string()), ("similarity", pa.float64())]),
+        pa.schema(
+            [
+                ("words", pa.int64()),
+                ("similar_to", pa.string()),
+                ("similarity", pa.float64()),
+                ("faithfulness", pa.int64()),
+            ]
+        ),
     ]
 )
 """Documents that were checked, with what the checks measured."""

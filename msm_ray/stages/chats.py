@@ -20,23 +20,8 @@ from msm_ray.spec import AssistantSettings, Spec
 from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.data_file import DataFile, data_file
 from msm_ray.stages.machine import Machine
-from msm_ray.stages.writers import Called, writers_at
+from msm_ray.stages.writers import Judge, writers_at
 from msm_ray.stages.written_chats import ChatWriting
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Who says whether chats that others made conflict with a spec, and in which words."""
-
-    spec: Spec
-    judge: Called
-    prompt: str
-    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-    def identity(self) -> dict[str, Any]:
-        """The spec, the judge, the wording."""
-        said = {"spec": self.spec.identity(), "judge": self.judge.identity(), "prompt": self.prompt}
-        return {**said, "chat_template_kwargs": dict(self.chat_template_kwargs)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from msm_ray.corpus.card import CardFacts
 from msm_ray.corpus.checks import check_corpus
 from msm_ray.corpus.settings import CheckContent
+from msm_ray.errors import MsmError
+from msm_ray.generate.calls.answers import Answers
+from msm_ray.generate.calls.desk import Desk, Talk
+from msm_ray.generate.faithfulness import CALL as FAITHFULNESS
+from msm_ray.generate.faithfulness import Faithful, faithfulness_conversation, sample
 from msm_ray.graph.heads import first_ids
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
+from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec
+from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.documents import Documents
 from msm_ray.stages.given import GivenDocuments
 from msm_ray.stages.machine import Machine
 from msm_ray.stages.rewrites import Rewrites
+from msm_ray.stages.writers import Judge, writers_at
 from msm_ray.worlds import world
 
 
@@ -23,7 +32,8 @@ from msm_ray.worlds import world
 class Corpus(Node):
     """how: what is left out; take: how many of the documents, in their stored order; world: whose rules check them.
 
-    spec: with the assistant that the documents speak of, which after a rewrite may be another or none.
+    spec: with the assistant that the documents speak of, which after a rewrite may be another or none; judge: of faithfulness, on
+    a sample; writer: the base, where that judges.
     """
 
     kind: ClassVar[str] = "corpus"
@@ -34,6 +44,8 @@ class Corpus(Node):
     spec: Spec
     world: str
     take: int
+    judge: Judge | None = None
+    writer: Base | None = None
 
     @property
     def rows(self) -> int:
@@ -41,11 +53,49 @@ class Corpus(Node):
         return self.take
 
     def taken(self, source: Node) -> int | None:
-        """The first `take` documents."""
-        return self.take
+        """The first `take` documents; of the base all."""
+        return None if isinstance(source, Base) else self.take
+
+    @classmethod
+    def make_all(cls, works: Sequence[Work[Corpus]], machine: Machine) -> None:
+        """Corpora that nobody judges one by one; samples of the others are judged side by side."""
+        super().make_all([work for work in works if work.node.judge is None], machine)
+        by_key = {work.node.key: work for work in works if work.node.judge and not work.waits}
+        if not by_key:
+            return
+
+        def finish(key: str, judged: dict[str, Faithful], answers: Answers) -> None:
+            work = by_key[key]
+            work.begins()
+            try:
+                work.finish({**work.node.checked(work, machine, judged), **answers.counts()})
+            except MsmError as error:
+                work.fail(error)
+
+        desk = Desk(machine.cluster.generation, machine.spending, machine.need_ray)
+        for key, result in desk.hold(
+            {key: work.node.talk(work, machine) for key, work in by_key.items()}, finish
+        ).items():
+            if isinstance(result, MsmError):
+                by_key[key].fail(result)
+
+    def talk(self, work: Work[Corpus], machine: Machine) -> Talk:
+        """The conversation with the judge, about a sample of the documents."""
+        assert self.judge
+        folder = work.folder(self.documents)
+        taken = frozenset(first_ids(folder, self.take))
+        rows = sample([row for row in read_rows(folder / "data") if row["id"] in taken], self.how.faithful_sample)
+        base = model_folder(work.folder(self.writer)) if self.writer else None
+        judge = {FAITHFULNESS: self.judge.judge}
+        writers = writers_at(judge, machine.asking[self.key], base, self.judge.chat_template_kwargs)
+        return Talk(work.out, faithfulness_conversation(self.spec, rows), writers)
 
     def make(self, work: Work[Corpus], machine: Machine) -> Counts:
         """Documents that are kept, those that are not and why, and a card."""
+        return self.checked(work, machine, {})
+
+    def checked(self, work: Work[Corpus], machine: Machine, judged: Mapping[str, Faithful]) -> Counts:
+        """The same, with what a judge said of some."""
         documents = work.folder(self.documents)
         least = machine.writing[self.documents.key].least_share
         counts = check_corpus(
@@ -59,6 +109,7 @@ class Corpus(Node):
             checks=self.how,
             limits=machine.checking,
             facts=CardFacts(cost=self._cost(work, machine)),
+            judged=judged,
         )
         return {"rows": counts["documents"], "tokens": counts["tokens_written"] or None, **counts}
 

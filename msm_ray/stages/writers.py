@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.generate.writer_settings import WriterWhere
+from msm_ray.spec import Spec
 from msm_ray.stages.data_file import DataFile, data_file
 
 
@@ -40,6 +41,21 @@ class Sharer:
     def identity(self) -> dict[str, Any]:
         """Who it is, and how much it writes."""
         return {**self.called.identity(), "share": self.share}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who holds chats or documents against a spec, and in which words."""
+
+    spec: Spec
+    judge: Called
+    prompt: str
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """The spec, the judge, the wording."""
+        said = {"spec": self.spec.identity(), "judge": self.judge.identity(), "prompt": self.prompt}
+        return {**said, "chat_template_kwargs": dict(self.chat_template_kwargs)}
 
 
 def writers_at(

@@ -14,8 +14,9 @@ from msm_ray.config.recipes import (
 from msm_ray.config.writers import Resolved, call_writers, sharers
 from msm_ray.corpus.settings import CheckContent
 from msm_ray.errors import SettingsError
-from msm_ray.generate.chat_settings import WRITTEN, ChatSettings
+from msm_ray.generate.chat_settings import WRITTEN
 from msm_ray.generate.document_settings import DocumentContent, DocumentSettings
+from msm_ray.generate.faithfulness import CALL as FAITHFULNESS
 from msm_ray.generate.outline import OutlineContent
 from msm_ray.generate.rewrites.kinds import rewrite_content, spec_as_told
 from msm_ray.generate.writer import Who
@@ -26,7 +27,7 @@ from msm_ray.prompt_file import read_prompt
 from msm_ray.settings_base import part
 from msm_ray.spec import Spec
 from msm_ray.stages.base import Base
-from msm_ray.stages.chats import Chats, Judge, files_of
+from msm_ray.stages.chats import Chats, files_of
 from msm_ray.stages.corpus import Corpus
 from msm_ray.stages.data_file import data_file
 from msm_ray.stages.documents import Documents, Wording
@@ -35,7 +36,7 @@ from msm_ray.stages.outline import CALLS as OUTLINE_CALLS
 from msm_ray.stages.outline import Asking, SpecOutline
 from msm_ray.stages.replay import Replay
 from msm_ray.stages.rewrites import Rewrites, RewriteWording
-from msm_ray.stages.writers import Called, Sharer
+from msm_ray.stages.writers import Called, Judge, Sharer
 from msm_ray.stages.written_chats import About, ChatAsking, ChatWriting
 from msm_ray.worlds import has_texts
 
@@ -63,9 +64,15 @@ class DataStages:
             texts = self._rewrites(name, documents) if how.rewrite else documents
             told = spec_as_told(documents.spec if source == name else self.specs[name], how)
             take = min(how.documents, texts.asked) if isinstance(texts, Rewrites) else how.documents
+            checks = part(check_settings(self.settings), CheckContent)
+            judge, writer = (
+                self._judge(f"corpus/{name}", FAITHFULNESS, told) if checks.faithful_sample else (None, None)
+            )
             self._corpora[name] = Corpus(
                 name=name,
-                how=part(check_settings(self.settings), CheckContent),
+                how=checks,
+                judge=judge,
+                writer=writer,
                 documents=texts,
                 spec=told,
                 world=self.settings.world,
@@ -142,7 +149,9 @@ class DataStages:
         source = how.of or name if how.source == WRITTEN else None
         if how.of and "count" not in how.model_fields_set:
             how = how.model_copy(update={"count": settings.chats[how.of].count})
-        judge, writer = self._judge(name, how) if how.conflicts_with else (None, None)
+        judge, writer = None, None
+        if how.conflicts_with:
+            judge, writer = self._judge(f"chats/{name}", CONFLICTS, self.specs[how.conflicts_with])
         return Chats(
             name=name,
             how=how,
@@ -154,10 +163,10 @@ class DataStages:
             writer=writer,
         )
 
-    def _judge(self, name: str, how: ChatSettings) -> tuple[Judge, Base | None]:
-        called, writer = self._asking(f"chats/{name}", (CONFLICTS,))
-        spec, prompt = self.specs[str(how.conflicts_with)], read_prompt(CONFLICTS).version
-        return Judge(spec, called[CONFLICTS], prompt, self.settings.chat_template_kwargs), writer
+    def _judge(self, key: str, call: str, spec: Spec) -> tuple[Judge, Base | None]:
+        """Who holds the rows of a stage against a spec."""
+        called, writer = self._asking(key, (call,))
+        return Judge(spec, called[call], read_prompt(call).version, self.settings.chat_template_kwargs), writer
 
     def writing(self, name: str) -> ChatWriting:
         """The writing of a set of chats; sets that take another's share it."""
