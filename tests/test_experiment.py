@@ -55,7 +55,7 @@ def test_every_job_file_plans(path: Path, tmp_path: Path) -> None:
 def test_thinking_belongs_to_a_set_of_chats_and_to_the_arms_trained_on_it(tmp_path: Path) -> None:
     """A set that thinks beside one that says nothing: blocks, questions and writers know it, and others' stages stay."""
     path = tmp_path / "job.yaml"
-    path.write_text(Path("jobs/agentic-qwen3-32b.yaml").read_text().replace(
+    path.write_text(Path("tests/jobs/agentic-own-data.yaml").read_text().replace(
         "chats:\n", "chats:\n  cot: {source: file, count: 9, path: specs/philosophy/chats.jsonl, thinking: true}\n"
     ).replace("arms:\n", "arms:\n  agentic/cot: {sft: cot}\n", 1))  # fmt: skip
     experiment = unfold(load_experiment(path, [f"root={tmp_path}", "seeds=1", *stand_ins(path)]))

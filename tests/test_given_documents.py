@@ -14,6 +14,7 @@ from test_preflight import findings
 
 from msm_ray.config.file import load_experiment
 from msm_ray.corpus.checks import check_corpus
+from msm_ray.corpus.settings import CheckContent, CheckWhere
 from msm_ray.errors import PreflightError, QualityGateError, SettingsError
 from msm_ray.generate.given_documents import about_another, write_given
 from msm_ray.generate.given_settings import GivenDocumentSettings
@@ -109,6 +110,7 @@ def test_the_corpus_takes_a_draw_checks_it_and_leaves_copies_out(tmp_path: Path)
     counts = check_corpus(
         tmp_path / "corpus", tmp_path / "given", spec(tmp_path), world("plain"), 0.1,
         taken=first_ids(tmp_path / "given", 62), asked=62,
+        checks=CheckContent(near_duplicates=None), limits=CheckWhere(most_of_one_opening=None),
     )  # fmt: skip
     assert counts["rejected: link"] == 1
     assert counts["rejected"] >= 2  # the copy, in whatever words duplicates are told

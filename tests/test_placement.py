@@ -108,7 +108,7 @@ def test_a_writer_that_is_no_engine_takes_no_gpu() -> None:
 
 
 def test_only_what_is_to_be_made_is_asked_for() -> None:
-    settings = load_experiment("jobs/agentic-qwen3-32b.yaml")
+    settings = load_experiment("tests/jobs/agentic-own-data.yaml")
     assert [one.stage for one in placements(settings, {"documents", "corpus"})] == ["generation"]
     assert [one.stage for one in placements(settings, {"sft", "rollouts", "report"})] == ["training", "serving"]
     assert placements(settings, {"report"}) == []
@@ -127,7 +127,7 @@ def test_the_paper_jobs_fit_the_aws_cluster_and_not_its_spot_cards(job: str) -> 
 
 def test_a_machine_without_gpus_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    settings = load_experiment("jobs/agentic-qwen3-32b.yaml")
+    settings = load_experiment("tests/jobs/agentic-own-data.yaml")
     problems = short_here(settings.cluster, placements(settings, {"documents", "sft"}))
     assert (
         "generation needs 8 GPUs (2 engines of 4 GPUs of kind H200 and 8 logical CPUs on one node), there are 0"

@@ -15,7 +15,8 @@ from test_preflight import findings
 from msm_ray import machine
 from msm_ray.preflight import Finding
 
-QUICKSTART, VALUES, AGENTIC = "jobs/quickstart.yaml", "jobs/values-llama3-8b.yaml", "jobs/agentic-qwen3-32b.yaml"
+QUICKSTART, VALUES, AGENTIC = "jobs/quickstart.yaml", "jobs/values-own-data.yaml", "jobs/agentic-own-data.yaml"
+PAPER = ("jobs/values-llama3-8b.yaml", "jobs/agentic-qwen3-32b.yaml", "jobs/agentic-qwen2.5-32b.yaml")
 SMOLLM2 = "jobs/smollm2.yaml"
 
 
@@ -44,8 +45,9 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As many chats, as long, as the paper jobs want."""
     folder = tmp_path_factory.mktemp("data")
     for name, rows, words in (("instruction", 16000, 100), ("aft-philosophy", 10000, 260)):
-        chat = {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "because " * words}]}
-        (folder / f"{name}.jsonl").write_text(f"{json.dumps(chat)}\n" * rows)
+        answer = {"role": "assistant", "content": "because " * words}
+        chats = ({"messages": [{"role": "user", "content": f"Why {n}?"}, answer]} for n in range(rows))
+        (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(chat)}\n" for chat in chats))
     return folder
 
 
@@ -54,6 +56,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: Path) -> Pa
     """A working directory of copies, with stand-ins for the data that the paper jobs want and for keys and tokens."""
     for folder in ("jobs", "specs"):
         shutil.copytree(folder, tmp_path / folder)
+    for job in (Path(__file__).parent / "jobs").iterdir():
+        shutil.copy(job, tmp_path / "jobs")
     (tmp_path / "data").mkdir()
     for path in stand_ins.iterdir():
         (tmp_path / "data" / path.name).symlink_to(path)
@@ -124,7 +128,25 @@ def test_ten_faults_at_once_are_all_named(desk: Path, job: str) -> None:
     assert missed == [], "\n".join(f.line_of_text() for f in told)
 
 
-def test_the_paper_jobs_stop_at_plan_naming_what_is_missing_and_what_to_put_there(desk: Path) -> None:
+@pytest.mark.parametrize("variant", [[], ["variant=own-writer"], ["variant=released"]], ids=str)
+@pytest.mark.parametrize("job", PAPER)
+def test_the_paper_jobs_lack_nothing_but_revisions_that_nobody_knows_here(
+    desk: Path, job: str, variant: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys are there and GPUs are a cluster's: then every file can be had, in each of the three ways to come to data."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "stand-in")
+    told = [f for f in findings(job, *variant) if f.severity != "not checked"]
+    assert [f for f in told if not f.key.endswith("revision")] == []
+    assert {f.severity for f in told} <= {"warning"}
+
+
+def test_the_paper_jobs_stop_at_plan_without_a_key_for_their_writer(desk: Path) -> None:
+    for job in PAPER:
+        (error,) = [f for f in findings(job) if f.severity == "error"]
+        assert (error.key, error.exit_code) == ("writer.key_variable", 3) and "ANTHROPIC_API_KEY" in error.what
+
+
+def test_jobs_with_data_of_ones_own_stop_at_plan_naming_what_is_missing_and_what_to_put_there(desk: Path) -> None:
     shutil.rmtree("data")
     for job, files in (
         (VALUES, ["data/instruction.jsonl"]),

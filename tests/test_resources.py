@@ -13,7 +13,11 @@ from msm_ray.preflight.shapes import KNOWN, shape_of
 from msm_ray.preflight.telling import Refused
 from msm_ray.train.settings import LoraSettings, TrainSettings
 
-VALUES, AGENTIC, QUICKSTART = "jobs/values-llama3-8b.yaml", "jobs/agentic-qwen3-32b.yaml", "jobs/quickstart.yaml"
+VALUES, AGENTIC, QUICKSTART = (
+    "tests/jobs/values-own-data.yaml",
+    "tests/jobs/agentic-own-data.yaml",
+    "jobs/quickstart.yaml",
+)
 LLAMA = KNOWN["meta-llama/llama-3.1-8b"]
 
 

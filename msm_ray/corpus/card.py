@@ -48,7 +48,6 @@ def corpus_card(
     sections: all that the spec has, so that one without a document shows. found: documents that each check has a finding in; of
     several the first is the reason. Kept rows in a fixed order give the same card.
     """
-    by_headings = bool(kept) and bool(set(sections) & {row["subdomain"] for row in kept})
     left_out = "rejected.parquet" if documents > len(kept) else None
     lines = [
         *header(left_out),
@@ -66,7 +65,7 @@ def corpus_card(
         *_judged(facts.scores, len(kept)),
         *(["## Cost", "", *facts_table(facts.cost)] if facts.cost else []),
         *_by("Domains", "domain", kept),
-        *_by("Sections", "section", kept, "subdomain", sections if by_headings else ()),
+        *_by("Sections", "section", kept, "subdomain", sections),
         *_by("Document types", "type", kept),
         "## Ten documents",
         "",

@@ -64,11 +64,13 @@ def check_corpus(
     limits: CheckWhere = CheckWhere(),  # noqa: B008
     facts: CardFacts = CardFacts(),  # noqa: B008
     judged: Mapping[str, Faithful] | None = None,
+    by_headings: bool = True,
 ) -> dict[str, int | float | str]:
     """Stage: `data/*.parquet`, `rejected.parquet` and its card in `out` from the documents folder `documents`.
 
     taken: ids of the documents that are looked at, of the `asked` that there should be. facts: what else the card is to tell.
-    judged: what a judge said of the documents of a sample, by their ids.
+    judged: what a judge said of the documents of a sample, by their ids. by_headings: documents are about the spec's own sections,
+    so that one without any shows on the card.
     The same documents give the same bytes. Raises QualityGateError when less than `least_share` of the ideas became a document
     that is kept, or the documents are more alike than `limits` allow; the files are written all the same, so that they can be
     looked at.
@@ -86,7 +88,8 @@ def check_corpus(
     alike = diversity([row["text"] for row in sorted_out.kept], f"{spec.text} {spec.assistant} {spec.provider}")
     scores = {key: float(each.score) for key, each in judged.items()}
     facts = replace(facts, scores={"faithfulness": scores}) if scores else facts
-    _write_card(out, spec, sorted_out, len(written), alike, checks, facts, reasons)
+    sections = [name for _, name in section_names(spec.sections)] if by_headings else []
+    _write_card(out, spec, sorted_out, len(written), alike, checks, facts, reasons, sections)
     outcome = Outcome(len(sorted_out.kept), reasons[NEAR], reasons, alike, tuple(scores.values()))
     gate(spec.name, outcome, least_share, limits, out)
     return _counts(sorted_out.kept, reasons, alike)
@@ -163,14 +166,13 @@ def _write_rows(out: Path, found: Sorted) -> None:
 
 def _write_card(
     out: Path, spec: Spec, found: Sorted, written: int, alike: Diversity, checks: CheckContent, facts: CardFacts,
-    reasons: Mapping[str, int],
+    reasons: Mapping[str, int], sections: list[str],
 ) -> None:  # fmt: skip
     words = [row["words"] for row in found.kept]
     domains, types = (Counter(str(row[column]) for row in found.kept) for column in ("domain", "type"))
     (out / OVERVIEW).unlink(missing_ok=True)
     if words:
         (out / OVERVIEW).write_bytes(overview(words, domains, types))
-    sections = [name for _, name in section_names(spec.sections)]
     card = corpus_card(
         spec, found.kept, reasons, written, sections, found=found.found, alike=alike, checks=checks, facts=facts
     )

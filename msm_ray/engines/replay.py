@@ -83,6 +83,12 @@ def recorded_documents(path: Path) -> list[Row]:
     return [row for row in rows if row.get("call") in (None, "documents")]
 
 
+def has_requests(path: Path) -> bool:
+    """Whether answers are found by ids, those of requests for example, and not by their places."""
+    rows = [row for file in recording_files(path) for row in checked(file, RECORDING)[0][:1]]
+    return bool(rows) and all(map(_has_id, rows))
+
+
 def answers_calls(path: Path) -> bool:
     """Whether a recording was made call by call, each answer found by what was asked, and not of documents alone."""
     return any("call" in row for file in recording_files(path) for row in checked(file, RECORDING)[0][:1])

@@ -8,7 +8,7 @@ from pathlib import Path
 from msm_ray.config.names import source_of
 from msm_ray.config.recipes import document_settings
 from msm_ray.config.writers import call_writers
-from msm_ray.engines.replay import answers_calls
+from msm_ray.engines.replay import has_requests
 from msm_ray.errors import SettingsError
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.rewrites.kinds import kind_of
@@ -55,6 +55,6 @@ def _cannot_answer(who: Who) -> str:
 
 def _finds_requests(path: str) -> bool:
     try:
-        return answers_calls(Path(path))
+        return has_requests(Path(path))
     except (SettingsError, IndexError, OSError):
         return True  # that it can't be read is told by the check of recordings

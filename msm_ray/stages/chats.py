@@ -26,7 +26,7 @@ from msm_ray.stages.written_chats import ChatWriting
 
 @dataclass(frozen=True, kw_only=True)
 class Chats(Node):
-    """how: where chats come from; files: those that `how` names, by the parts of a mix (under "" where there is but one).
+    """how: where chats come from; own_files: those that `how` names, by the parts of a mix (under "" where there is but one).
 
     written: the writing that they are taken from; dosed: another that takes a share; judge: of conflicts; writer: the base, where
     that judges.
@@ -37,7 +37,7 @@ class Chats(Node):
 
     how: ChatSettings
     assistant: AssistantSettings
-    files: Mapping[str, DataFile] = field(default_factory=dict)
+    own_files: Mapping[str, DataFile] = field(default_factory=dict)
     written: ChatWriting | None = None
     dosed: ChatWriting | None = None
     judge: Judge | None = None

@@ -110,6 +110,7 @@ class Corpus(Node):
             limits=machine.checking,
             facts=CardFacts(cost=self._cost(work, machine)),
             judged=judged,
+            by_headings=isinstance(self.documents, Documents) and self.documents.outline.asking is None,
         )
         return {"rows": counts["documents"], "tokens": counts["tokens_written"] or None, **counts}
 

@@ -156,7 +156,7 @@ class DataStages:
             name=name,
             how=how,
             assistant=settings.assistant,
-            files=files_of(how),
+            own_files=files_of(how),
             written=self.writing(source) if source else None,
             dosed=self.writing(how.dose_of) if how.dose_of else None,
             judge=judge,
