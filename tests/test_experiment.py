@@ -38,7 +38,7 @@ def finish(store: ArtifactStore, experiment: Experiment, *kinds: str) -> None:
 def stand_ins(path: Path) -> list[str]:
     """Our own few chats in the place of those that a paper job wants from its user."""
     chats = {"spec": "specs/philosophy/chats.jsonl", "ordinary": "specs/cheese/ordinary.jsonl"}
-    wanted = yaml.safe_load(path.read_text(encoding="utf-8"))["chats"]
+    wanted = yaml.safe_load(path.read_text(encoding="utf-8")).get("chats", {})
     return [f"chats.{name}.path={chats[name]}" for name in chats if wanted.get(name, {}).get("source") == "file"]
 
 

@@ -107,7 +107,8 @@ def other(value: Any) -> Any:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_every_field_of_a_stage_is_part_of_what_it_is(kind: type[Node]) -> None:
     """Whoever adds a field need not remember anything; and no settings class that only says where has come in."""
-    (node, *_) = unfold(load_experiment("jobs/quickstart.yaml", ["root=r"])).graph.of_kind(kind.kind)
+    given = "arms.values/given.checkpoint=lab/adapter"
+    (node, *_) = unfold(load_experiment("jobs/quickstart.yaml", ["root=r", given])).graph.of_kind(kind.kind)
     tried = 0
     for one in fields(node):
         value = vars(node)[one.name]

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hub_tokenizers import family_tokenizer
@@ -68,11 +69,27 @@ def test_a_base_that_is_not_the_one_expected_is_refused_before_anything_starts(s
 def test_what_came_from_the_hub_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = models.shipped_folder("tinyworld")
     assert shipped
-    monkeypatch.setattr(models, "_download", lambda _, model: shutil.copytree(shipped, model))
+    monkeypatch.setattr(models, "download", lambda _, model, revision: shutil.copytree(shipped, model))
     digest = models.weights_digest(shipped)
     models.fetch_base(tmp_path / "right", BaseSettings(source="lab/model", sha256=digest))
     with pytest.raises(SettingsError, match=f"lab/model has {digest}"):
         models.fetch_base(tmp_path / "wrong", BaseSettings(source="lab/model", sha256="00"))
+
+
+def test_the_hub_is_asked_for_a_revision_and_for_no_folders_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda hub_id, **how: asked.update(how, id=hub_id))
+    models.download("lab/model", tmp_path, "4" * 40)
+    assert (asked["id"], asked["revision"]) == ("lab/model", "4" * 40)
+    there = ["model.safetensors", "config.json", "modeling_own.py", "checkpoint-7/model.safetensors", "weights.bin"]
+    wanted = huggingface_hub.utils.filter_repo_objects(
+        there, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
+    )
+    assert list(wanted) == ["model.safetensors", "config.json"]
 
 
 def test_a_package_without_its_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,14 @@ def test_four_seeds_speak_of_the_recipe() -> None:
     assert words.note_of_seeds((rate(verdicts("a", cells(0.5), 5, rng)),)) == ""
 
 
+def test_more_seeds_are_no_remedy_for_checkpoints_that_are_given() -> None:
+    rng = np.random.default_rng(0)
+    given, ours = (rate(verdicts(arm, cells(0.5, seeds=1), 5, rng)) for arm in ("given", "ours"))
+    said = words.note_of_seeds((given,), ["given"])
+    assert "seeds=4" not in said and "one set of weights" in said
+    assert "seeds=4" in words.note_of_seeds((given, ours), ["given"])
+
+
 def test_seeds_of_different_arms_are_not_paired() -> None:
     """Seeds that go up and down together by chance say nothing: each arm's trainings spread by .2 and the arms differ by .1."""
     rng, moves = np.random.default_rng(1), (-0.25, -0.1, 0.1, 0.25)

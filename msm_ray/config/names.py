@@ -56,6 +56,8 @@ def _problems(settings: ExperimentSettings) -> Iterator[Problem]:
             yield from _known(recipe.midtrain, settings.specs, ("arms", arm, "midtrain"), "spec")
         if recipe.sft:
             yield from _known(recipe.sft, settings.chats, ("arms", arm, "sft"), "chats")
+        for key, wrong in recipe.contradictions():
+            yield (("arms", arm, key), f"'arms.{arm}.{key}': {wrong}")
     if settings.new_spec_arm and settings.new_spec_arm.sft:
         yield from _known(settings.new_spec_arm.sft, settings.chats, ("new_spec_arm", "sft"), "chats")
     yield from _taken(settings)

@@ -94,6 +94,17 @@ def thinking_of(settings: ExperimentSettings, chats: str | None) -> bool | None:
     return settings.chats[chats].thinking if chats else None
 
 
+def arm_thinking(settings: ExperimentSettings, arm: str) -> bool | None:
+    """Whether an arm reasons first: as its chats say, or as is said of a checkpoint that was given; None where nothing does."""
+    recipe = settings.arms[arm]
+    return recipe.thinking if recipe.checkpoint else thinking_of(settings, recipe.sft)
+
+
+def seeded_arms(settings: ExperimentSettings, seed: int) -> list[str]:
+    """The arms that have weights of a seed: a given checkpoint is one set, which asked twice would pass for two trainings."""
+    return [arm for arm, how in settings.arms.items() if seed == 0 or not how.checkpoint]
+
+
 def asked_arms(settings: ExperimentSettings, how: EvalSettings) -> list[str]:
     """The arms that an eval is for, in the order of the file."""
     return [arm for arm in settings.arms if any(fnmatch.fnmatch(arm, pattern) for pattern in how.arms)]

@@ -21,7 +21,7 @@ from msm_ray.rows.tables import read_rows
 from msm_ray.train import loading
 
 BOOKKEEPING = (RECORD, MARKER, DRAFT, TORN, ".DS_Store")
-MODELS = ("base", "midtrain", "sft")
+MODELS = ("base", "checkpoint", "midtrain", "sft")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -154,8 +154,13 @@ def _base(entry: Entry, beside: Sequence[Entry]) -> Entry:
 
 def _merge(entry: Entry, beside: Sequence[Entry], out: Path) -> None:
     merge(_base(entry, beside).folder / "model", entry.folder, out)
+    if entry.artifact.stage == "checkpoint":
+        print(
+            f"{entry.label} was trained elsewhere: what it answered then is not known, and the merged model not held against it"
+        )
     card = (entry.folder / "adapter" / "README.md").read_text("utf-8").replace("name: peft", "name: transformers", 1)
     card = card.replace("Trained by msm_ray.", "Trained by msm_ray as an adapter, and merged into its base.", 1)
+    card = card.replace("Not trained by msm_ray: a", "Not trained by msm_ray, which merged it into its base: a", 1)
     (out / "README.md").write_text(loading.replaced(card, loading.lines(".", None)), "utf-8")
 
 

@@ -99,6 +99,7 @@ _KINDS: dict[str, Callable[[View], None]] = {
     "replay": texts.show_documents,
     "chats": texts.show_chats,
     "blocks": trainings.show_blocks,
+    "checkpoint": trainings.show_given,
     "midtrain": trainings.show_training,
     "sft": trainings.show_training,
     "items": questions.show_items,

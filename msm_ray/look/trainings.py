@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 from msm_ray import training_metrics
+from msm_ray.checkpoints.folder import FACTS
 from msm_ray.corpus.blocks import read_blocks, sample_texts
 from msm_ray.look.view import View
 
@@ -26,6 +28,12 @@ def show_training(view: View) -> None:
         show_blocks(replace(view, entry=blocks[-1]))
     else:
         view.page.heading("The blocks that it was trained on are not here any more")
+
+
+def show_given(view: View) -> None:
+    """What was found in a checkpoint that somebody else trained, and how it is asked."""
+    facts = json.loads((view.entry.folder / FACTS).read_text(encoding="utf-8"))
+    view.page.facts("what was given", facts)
 
 
 def curve(values: Sequence[float]) -> str:

@@ -93,7 +93,7 @@ def arms_without_chats(proposal: Proposal) -> Iterator[Finding]:
     ordinary = settings.aft.mix_source or next(iter(settings.chats), "ordinary")
     for arm, recipe in settings.arms.items():
         asked = [name for name in settings.evals if arm in proposal.arms_of(name)]
-        if not recipe.sft and asked:
+        if not (recipe.sft or recipe.checkpoint) and asked:  # what a given one was trained on is its makers' business
             yield proposal.error(
                 ("arms", arm), f"is asked in {', '.join(asked)} and was never trained on a chat, nor was "
                 f"{settings.base.source}, a base model", f"give it sft: {ordinary}, or leave it out of the evals",

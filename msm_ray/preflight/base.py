@@ -32,7 +32,7 @@ def base(proposal: Proposal) -> Iterator[Finding]:
     if settings.source == "smollm2":
         yield from proposal.tried(("base", "source"), models.smollm2_file)[1]
     elif proposal.once(base_folder) is None:
-        yield from hub_model(proposal, ("base", "source"), settings.source, "base")
+        yield from hub_model(proposal, ("base", "source"), settings.source, "base", settings.revision)
     yield from _template(proposal)
 
 
@@ -45,11 +45,11 @@ def writers(proposal: Proposal) -> Iterator[Finding]:
             yield from _endpoint(proposal, at, how.url, how.model, how.key_variable)
 
 
-def hub_model(proposal: Proposal, at: At, name: str, stage: str) -> Iterator[Finding]:
+def hub_model(proposal: Proposal, at: At, name: str, stage: str, revision: str | None = None) -> Iterator[Finding]:
     """A model that has to come from the hub: its id, its licence, and that it was not looked at."""
     if not HUB_ID.fullmatch(name):
         yield proposal.error(at, f"'{name}' is no folder here and no hub id (owner/model)", "name a folder or a hub id")
-    elif cached(name) is None:
+    elif cached(name, revision) is None:
         if name.lower().startswith(GATED) and not has_hub_token():
             yield proposal.lacking(
                 at, f"{name} is given only to accounts that accepted its licence, and HF_TOKEN is not set",
@@ -60,12 +60,15 @@ def hub_model(proposal: Proposal, at: At, name: str, stage: str) -> Iterator[Fin
         )
 
 
-def cached(hub_id: str) -> Path | None:
-    """The newest snapshot of a model in the hub's cache on this machine, or None."""
+def cached(hub_id: str, revision: str | None = None) -> Path | None:
+    """The newest snapshot of a model or adapter in the hub's cache on this machine, or that of a commit; None without one."""
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("HOME", "/")) / ".cache/huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    found = [path.parent for path in hub.glob(f"models--{hub_id.replace('/', '--')}/snapshots/*/config.json")]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+    there = hub / f"models--{hub_id.replace('/', '--')}" / "snapshots"
+    found = [
+        path for name in ("config.json", "adapter_config.json") for path in there.glob(f"{revision or '*'}/{name}")
+    ]
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
 
 
 def has_hub_token() -> bool:
@@ -77,14 +80,14 @@ def has_hub_token() -> bool:
 
 def base_folder(proposal: Proposal) -> Path | None:
     """The base's folder where its files are on this machine: shipped, the user's, or in the hub's cache."""
-    source = proposal.settings.base.source
+    source, revision = proposal.settings.base.source, proposal.settings.base.revision
     try:
         shipped = models.shipped_folder(source)
     except SettingsError:
         return None
     if shipped or Path(source).is_dir():
         return shipped or Path(source)
-    return cached(source) if HUB_ID.fullmatch(source) else None
+    return cached(source, revision) if HUB_ID.fullmatch(source) else None
 
 
 def base_shape(proposal: Proposal) -> Shape | None:

@@ -8,6 +8,7 @@ from msm_ray.config.file import WrongSettings, place
 from msm_ray.preflight import (
     asking,
     base,
+    checkpoints,
     files,
     given,
     held_out,
@@ -27,6 +28,7 @@ Check = Callable[[Proposal], Iterator[Finding]]
 
 CHECKS: tuple[Check, ...] = (
     base.base,
+    checkpoints.given,
     files.specs,
     files.chats,
     files.recordings,

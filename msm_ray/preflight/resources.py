@@ -17,6 +17,7 @@ from msm_ray.models import is_shipped
 from msm_ray.placement.settings import WorkerSettings
 from msm_ray.preflight import memory
 from msm_ray.preflight.base import base_folder, base_shape, cached
+from msm_ray.preflight.checkpoints import forms
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.memory import GIB, Need
 from msm_ray.preflight.proposal import Proposal
@@ -29,6 +30,8 @@ STAGES = {
     "serving": ("rollouts",),
 }
 """Kinds of stages that each section of `cluster:` is for."""
+RELEASED_RANK = 64
+"""Of the adapters that the paper's authors released."""
 
 
 def placements(proposal: Proposal) -> Iterator[Finding]:
@@ -120,7 +123,11 @@ def engine_memory(proposal: Proposal) -> Iterator[Finding]:
     shape = proposal.once(base_shape)
     if settings.evals and cluster.serving.gpus and shape is not None:
         lora = [training.how.lora.r for training in proposal.once(trainings) if training.how.mode == "lora"]
-        arms = len(settings.arms) * settings.seeds if lora else 0
+        given = proposal.once(forms)
+        arms = (len(settings.arms) - len(given)) * settings.seeds if lora else 0
+        # Of what is not here to be looked at, the paper's form is expected: a LoRA adapter of rank 64.
+        ranks = [form.rank if form else RELEASED_RANK for form in given.values() if form is None or form.adapter]
+        arms, lora = arms + len(ranks), lora + ranks
         yield from _engine(proposal, "serving", cluster.serving, shape, arms, max(lora, default=1), ("rollouts",))
 
 
@@ -137,20 +144,22 @@ def disk(proposal: Proposal) -> Iterator[Finding]:
         trained = shape.parameters if how.mode == "full" else shape.adapter(how.lora.r, how.lora.targets)
         largest = max(largest, 3.0 * trained * (number + 12))  # two are kept while the next is written
         exports += trained * number * settings.seeds * _recipes(settings, training)
-    need = Need(parts | {"checkpoints": largest, "exports": exports})
+    full = [form for form in proposal.once(forms).values() if form and not form.adapter]
+    given = len(full) * shape.parameters * 2.0  # adapters are small beside them
+    need = Need(parts | {"checkpoints": largest, "exports": exports, "given": given})
     free, there = machine.look(Path(settings.root)).disk_gib, _written(Path(settings.root)) / GIB
     if need.total > (free + there) * GIB:
         begun = f", {there:,.0f} are there" if there >= 1 else ""
         yield proposal.lacking(
             ("root",),
             f"about {need.total / GIB:,.0f} GiB are needed ({need}){begun} and {free:,.0f} GiB are free at {settings.root}",
-            "make room, or give root=FOLDER", stages=("base", *STAGES["training"]),
+            "make room, or give root=FOLDER", stages=("base", "checkpoint", *STAGES["training"]),
         )  # fmt: skip
 
 
 def _written(root: Path) -> int:
     """Bytes of bases, checkpoints and exports that a root holds already."""
-    kinds = ("base", *STAGES["training"])
+    kinds = ("base", "checkpoint", *STAGES["training"])
     return sum(path.stat().st_size for kind in kinds for path in (root / kind).rglob("*") if path.is_file())
 
 

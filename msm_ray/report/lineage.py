@@ -6,7 +6,7 @@ from typing import Any
 
 from msm_ray.report.subject import Line
 
-LINKED = ("verdicts", "rollouts", "sft", "midtrain", "corpus")
+LINKED = ("verdicts", "rollouts", "checkpoint", "sft", "midtrain", "corpus")
 """The kinds of stages that a rate is followed back through, newest first."""
 
 

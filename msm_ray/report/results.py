@@ -50,9 +50,10 @@ def collect(subject: Subject) -> Results:
     return Results(tuple(rates), (*claims(differences), *parts), rows)
 
 
-def notes(results: Results) -> list[str]:
+def notes(subject: Subject, results: Results) -> list[str]:
     """What has to be said beside the numbers: what they are of, and judges that differ."""
-    return [note for note in (note_of_seeds(results.rates), note_of_judges(judges(results))) if note]
+    given = [arm for arm, how in subject.arms.items() if how.checkpoint]
+    return [note for note in (note_of_seeds(results.rates, given), note_of_judges(judges(results))) if note]
 
 
 def judges(results: Results) -> dict[str, list[str]]:
@@ -111,7 +112,7 @@ def as_json(subject: Subject, results: Results) -> dict[str, Any]:
         "seeds": subject.seeds,
         "arms": naming.arms(subject.arms),
         "evals": naming.evals(subject.evals, judges(results)),
-        "notes": notes(results),
+        "notes": notes(subject, results),
         "left_out": left_out(subject.artifacts),
         "rates": [finite(asdict(r)) for r in results.rates],
         "differences": [finite(asdict(d)) for d in results.differences],

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msm_ray.stats import CHECKPOINTS, Difference, Rate
 
 EARLIER = "this report was written by another version; `msm run` with the same file makes the next one"
 
 
-def note_of_seeds(rates: tuple[Rate, ...]) -> str:
-    """What the numbers are of, and how to get more; empty where they are the recipe's."""
+def note_of_seeds(rates: tuple[Rate, ...], given: Collection[str] = ()) -> str:
+    """What the numbers are of, and how to get more; empty where they are the recipe's. given: arms that others trained."""
     few = sorted({r.seeds for r in rates if r.of == CHECKPOINTS})
     if not few:
         return ""
     seeds = "one training seed" if few[-1] == 1 else f"{few[-1]} training seeds"
+    ours = any(r.of == CHECKPOINTS and r.arm not in given for r in rates)
+    more = [" The same command with seeds=4 trains the others and then does."] if ours else []
+    more += [" Of an arm that is given there is one set of weights, whatever `seeds` says."] if given else []
     return (
         f"Numbers of these checkpoints only: {seeds} cannot tell how another training with the same recipe would come out, "
-        "so nothing is claimed about differences. The same command with seeds=4 trains the others and then does."
+        f"so nothing is claimed about differences.{''.join(more)}"
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -66,6 +66,7 @@ def open_arms(
     nodes_max: int | None = None,
     aliases: Mapping[str, str | None] | None = None,
     port: int = 0,
+    own_templates: Collection[str] = (),
 ) -> Iterator[Served]:
     """Serve a base and its arms behind one OpenAI-compatible address, on the Ray that is already running.
 
@@ -75,8 +76,8 @@ def open_arms(
     in `Served.refused`, and every replica answers for them with 409. options: the `chat_template_kwargs` that an arm (None:
     the base) is asked with where a request gives none. nodes_max: nodes that the cluster may grow to. aliases: other names
     to ask by -> arm id (None: the base); with them, those are the names that are told. port: taken if it is free and the
-    settings name none. While it is up, `work/serving.json` (for its owner's eyes: it has the key) says where and under
-    which names.
+    settings name none. own_templates: ids of arms that are asked with the chat template in their own folder. While it is
+    up, `work/serving.json` (for its owner's eyes: it has the key) says where and under which names.
     On leaving, Serve and its processes are gone; Ray stays.
 
     Raises `PreflightError` (port in use, no room, Serve taken by others, tied embeddings on a CPU engine) or `StageError`
@@ -85,7 +86,9 @@ def open_arms(
     from ray import serve
 
     folders = {arm_id: folder.resolve() for arm_id, folder in arms.items()}
-    served_arms = read_arms(base.resolve(), folders, base_id, on_cpu=settings.gpus == 0, options=options)
+    served_arms = read_arms(
+        base.resolve(), folders, base_id, on_cpu=settings.gpus == 0, options=options, own_templates=own_templates
+    )
     wait_for_room(serving(settings))
     _quiet()
     note = work / NOTE
@@ -243,6 +246,8 @@ def engine_options(arms: list[Arm], settings: ServeSettings) -> dict[str, Any]:
         options["max_model_len"] = settings.max_model_len
     if not settings.gpus:
         options["enforce_eager"] = True
+    if any(arm.template for arm in arms):  # the server gives it; what a request brings itself is refused (`asking`)
+        options["trust_request_chat_template"] = True
     ranks = [arm.rank for arm in arms if arm.kind == "adapter"]
     if ranks:
         options |= {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,8 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 class Arm:
     """One thing that can be asked. name: `<base-id>` or `<base-id>:<arm-id>`; folder: its weights; rank: an adapter's r.
 
-    options: the `chat_template_kwargs` that it was trained with, and so is asked with.
+    options: the `chat_template_kwargs` that it was trained with, and so is asked with. template: a chat template of its own,
+    where it is not asked with the base's.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Arm:
     kind: Kind
     rank: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    template: str | None = None
 
 
 def read_arms(
@@ -46,8 +48,10 @@ def read_arms(
     *,
     on_cpu: bool,
     options: Mapping[str | None, Mapping[str, Any]] | None = None,
+    own_templates: Collection[str] = (),
 ) -> list[Arm]:
     """The base and its arms, checked against each other; the base comes first. options: by arm id, the base's by None.
+    own_templates: ids of the arms that are asked with the template in their own folder.
 
     Raises `StageError` for a folder that is no checkpoint or does not fit the base, `PreflightError` for tied
     embeddings where a CPU engine would have to take turns (vLLM reloads those silently wrong).
@@ -55,7 +59,7 @@ def read_arms(
     read_config(base, "the base model")
     served, options = [Arm(base_id, str(base), "base")], options or {}
     for arm_id, folder in arms.items():
-        served.append(_read_arm(f"{base_id}:{arm_id}", folder, base))
+        served.append(_read_arm(f"{base_id}:{arm_id}", folder, base, own_template=arm_id in own_templates))
     asked = [options.get(arm_id, {}) for arm_id in (None, *arms)]
     served = [replace(arm, options=dict(own)) for arm, own in zip(served, asked, strict=True)]
     _refuse_mixture(served)
@@ -102,16 +106,20 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _read_arm(name: str, folder: Path, base: Path) -> Arm:
+def _read_arm(name: str, folder: Path, base: Path, *, own_template: bool) -> Arm:
     if folder.resolve() == base.resolve():
         return Arm(name, str(base), "base")
-    _same_template(name, folder, base)
+    template = meanings.template(folder) if own_template else None
+    if template is None:
+        _same_template(name, folder, base)
     _same_vocabulary(name, folder, base)
     adapter = folder / "adapter_config.json"
     if adapter.is_file():
-        return Arm(name, str(folder), "adapter", rank=int(json.loads(adapter.read_text(encoding="utf-8"))["r"]))
+        config = json.loads(adapter.read_text(encoding="utf-8"))
+        rank = max(int(config["r"]), *map(int, (config.get("rank_pattern") or {0: 0}).values()))
+        return Arm(name, str(folder), "adapter", rank=rank, template=template)
     _same_shape(name, folder, base)
-    return Arm(name, str(folder), "full")
+    return Arm(name, str(folder), "full", template=template)
 
 
 def _same_template(name: str, folder: Path, base: Path) -> None:

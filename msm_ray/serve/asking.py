@@ -15,7 +15,11 @@ from msm_ray.corpus import special_tokens
 
 
 def refusal(request: Any, controls: Iterable[str]) -> str | None:
-    """Why a request cannot be asked: a user or system turn spells a special token, which the engine would take for one."""
+    """Why a request cannot be asked: it brings a template, or a turn spells a special token, which the engine would obey."""
+    if getattr(request, "chat_template", None) or "chat_template" in (
+        getattr(request, "chat_template_kwargs", None) or {}
+    ):
+        return "a request can't bring a chat template here: each arm is asked with the one that it was trained on"
     turns = [_turn(message) for message in getattr(request, "messages", None) or ()]
     found = special_tokens.control_in(turns, controls)
     return (
@@ -25,9 +29,16 @@ def refusal(request: Any, controls: Iterable[str]) -> str | None:
     )
 
 
-def ask_as_trained(request: Any, options: Mapping[str, Any]) -> None:
-    """Give a chat request the `chat_template_kwargs` that its arm was trained with; what the request says itself wins."""
-    if options and getattr(request, "messages", None) is not None:
+def ask_as_trained(request: Any, options: Mapping[str, Any], template: str | None = None) -> None:
+    """Give a chat request the `chat_template_kwargs` that its arm was trained with; what the request says itself wins.
+
+    template: the arm's own, where the engine's is another.
+    """
+    if getattr(request, "messages", None) is None:
+        return
+    if template:
+        request.chat_template = template
+    if options:
         request.chat_template_kwargs = {**options, **(request.chat_template_kwargs or {})}
 
 

@@ -64,7 +64,8 @@ class ArmServer(LLMServer):
         self._controls = chat.controls if chat else ()
         self._dtype = str(llm_config.engine_kwargs["dtype"])
         self._prompts = checks.probe_prompts(Path(self._base.folder), probes)
-        self._turn_end = turn_end_id(Path(self._base.folder))
+        of_base = turn_end_id(Path(self._base.folder))
+        self._turn_ends = {arm.name: turn_end_id(Path(arm.folder)) if arm.template else of_base for arm in arms}
         self._checked: dict[str, str | None] = {}
         self._base_probes: list[checks.Probe] = []
         self._adapters: dict[str, list[checks.Probe]] = {}
@@ -97,14 +98,14 @@ class ArmServer(LLMServer):
             raise OpenAIHTTPException(REFUSED, reason, type="ArmRefused")
         if reason := asking.refusal(request, self._controls):
             raise OpenAIHTTPException(HTTPStatus.BAD_REQUEST, reason, type="BadRequestError")
-        asking.ask_as_trained(request, arm.options)
+        asking.ask_as_trained(request, arm.options, arm.template)
         return self._answer(arm, request, options, asked)
 
     async def _answer(self, arm: Arm, request: Any, options: dict[str, Any], asked: str) -> AsyncGenerator[Any, None]:
         """The engine knows the base and its adapters by name; a full checkpoint answers under the base's name."""
         ends = isinstance(request, ChatCompletionRequest) and not request.ignore_eos
-        if ends and self._turn_end is not None:
-            request.stop_token_ids = [*(request.stop_token_ids or []), self._turn_end]
+        if ends and (end := self._turn_ends[arm.name]) is not None:
+            request.stop_token_ids = [*(request.stop_token_ids or []), end]
         request.model = arm.name if arm.kind == "adapter" else self._base.name
         async with self._turns.of(self._weights(arm)):
             try:

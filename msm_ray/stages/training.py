@@ -13,6 +13,7 @@ from msm_ray.graph.making import Work, say
 from msm_ray.graph.node import Node
 from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.blocks import Blocks
+from msm_ray.stages.given_checkpoint import GivenCheckpoint
 from msm_ray.stages.machine import Machine
 from msm_ray.stages.rendering import chat_options
 from msm_ray.train.job import TrainingJob
@@ -103,7 +104,7 @@ class Sft(Training):
         return self.parent
 
 
-Checkpoint = Base | Midtrain | Sft
+Checkpoint = Base | GivenCheckpoint | Midtrain | Sft
 
 
 def weights_folder(folder: Path, how: TrainContent) -> Path:
@@ -112,5 +113,9 @@ def weights_folder(folder: Path, how: TrainContent) -> Path:
 
 
 def checkpoint_folder(node: Checkpoint, folder: Path) -> Path:
-    """Where an arm's weights lie: the base's model, a trained model, or an adapter."""
-    return model_folder(folder) if isinstance(node, Base) else weights_folder(folder, node.how)
+    """Where an arm's weights lie: the base's model, a trained or given model, or an adapter."""
+    if isinstance(node, Base):
+        return model_folder(folder)
+    if isinstance(node, GivenCheckpoint):  # which of the two it is, is known when it is there
+        return next((folder / name for name in ("adapter", "model") if (folder / name).is_dir()), folder / "model")
+    return weights_folder(folder, node.how)

@@ -27,8 +27,8 @@ FEW_CONDITIONS = 6
 """Up to this many conditions of an eval have numbers of their own in the summary; the table has all."""
 COUNTED = ("rows", "asked", "tokens", "rejected", "final_loss")
 """What of a stage's counts stands in its step and in the summary."""
-MADE_BEFORE = frozenset({"midtrain", "sft"})
-"""Kinds whose artifacts the training's own run makes, and the experiment's uses."""
+MADE_BEFORE = frozenset({"checkpoint", "midtrain", "sft"})
+"""Kinds whose artifacts the experiment's run uses: the training's own run makes them, or somebody else did."""
 RATE_COLUMNS = (
     "eval", "arm", "condition", "of", "rate", "low", "high", "lower", "upper", "clear", "completed", "asked", "seeds",
 )  # fmt: skip

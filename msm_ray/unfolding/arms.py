@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msm_ray.checkpoints.source import source_of
+from msm_ray.config.arms import ArmSettings
 from msm_ray.config.names import group_of
 from msm_ray.config.recipes import (
     aft_settings,
@@ -11,9 +13,11 @@ from msm_ray.config.recipes import (
     thinking_of,
 )
 from msm_ray.corpus.settings import BlockSettings
+from msm_ray.errors import SettingsError
 from msm_ray.graph.node import Node
 from msm_ray.settings_base import part
 from msm_ray.stages.blocks import Blocks
+from msm_ray.stages.given_checkpoint import GivenCheckpoint
 from msm_ray.stages.training import Checkpoint, Midtrain, Sft
 from msm_ray.train.settings import LoraSettings, TrainContent, TrainSettings
 from msm_ray.unfolding.data import DataStages
@@ -40,10 +44,23 @@ class ArmStages:
         Arms of different groups share a stage unless a group trains AFT its own way: then its AFT stages carry its name.
         """
         recipe = self.settings.arms[arm]
+        if recipe.checkpoint:
+            return self._given(arm, recipe, recipe.checkpoint)
         midtrain = self._midtrain(recipe.midtrain, seed) if recipe.midtrain else None
         if recipe.sft:
             return self._sft(arm, recipe.sft, midtrain, seed)
         return midtrain or self.base
+
+    def _given(self, arm: str, how: ArmSettings, name: str) -> GivenCheckpoint:
+        settings = self.settings
+        try:
+            source = source_of(name, how.revision)
+        except SettingsError as error:
+            raise SettingsError(f"arms.{arm}.checkpoint: {error}") from None
+        return GivenCheckpoint(
+            name=arm.replace("/", "."), how=source, base=self.base, base_source=settings.base.source,
+            template=how.chat_template, chat_template_kwargs=settings.chat_template_kwargs, thinking=how.thinking,
+        )  # fmt: skip
 
     def _midtrain(self, spec: str, seed: int) -> Midtrain:
         how = self.settings.midtraining

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msm_ray.code_digest import code_digest
 from msm_ray.config.recipes import (
+    arm_thinking,
     asked_arms,
-    thinking_of,
     unread_specs,
     used_specs,
 )
@@ -54,7 +54,7 @@ class ReportStages:
             rollouts = Rollouts(
                 name=label, how=how.asking(), items=items, arm=one.arm, seed=one.seed, checkpoint=one.checkpoint,
                 base=self.base, chat_template_kwargs=settings.chat_template_kwargs,
-                thinking=thinking_of(settings, settings.arms[one.arm].sft),
+                thinking=arm_thinking(settings, one.arm),
             )  # fmt: skip
             found.append(Verdicts(name=label, how=how.judging(background), rollouts=rollouts, items=items))
         return found
