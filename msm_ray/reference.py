@@ -22,8 +22,8 @@ from msm_ray.errors import SettingsError
 from msm_ray.settings_base import Unit, is_where
 
 PLACES = {
-    "corpora": "SPEC", "calls": "CALL", "writers": "NAME", "chats": "NAME", "parts": "PART", "arms": "ARM", "groups": "GROUP", "evals": "NAME", "kinds": "KIND",
-    "comparisons": "N", "figures": "N",
+    "corpora": "SPEC", "calls": "CALL", "writers": "NAME", "chats": "NAME", "parts": "PART", "arms": "ARM", "groups": "GROUP",
+    "evals": "NAME", "kinds": "KIND", "comparisons": "N", "figures": "N",
 }  # fmt: skip
 """What stands in a key for a name of the user's, or for an element's number."""
 WORDS = {

@@ -108,7 +108,9 @@ def other(value: Any) -> Any:
 def test_every_field_of_a_stage_is_part_of_what_it_is(kind: type[Node]) -> None:
     """Whoever adds a field need not remember anything; and no settings class that only says where has come in."""
     given = "arms.values/given.checkpoint=lab/adapter"
-    (node, *_) = unfold(load_experiment("jobs/quickstart.yaml", ["root=r", given])).graph.of_kind(kind.kind)
+    quickstart = unfold(load_experiment("jobs/quickstart.yaml", ["root=r", given])).graph
+    by_models = unfold(load_experiment("tests/jobs/made-by-models.yaml", ["root=r"])).graph
+    (node, *_) = [*quickstart.of_kind(kind.kind), *by_models.of_kind(kind.kind)]
     tried = 0
     for one in fields(node):
         value = vars(node)[one.name]

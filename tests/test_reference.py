@@ -32,7 +32,10 @@ def test_every_setting_of_the_shipped_jobs_can_be_looked_up() -> None:
         return [at] * bool(at) + [key for name, part in inner for key in keys(part, f"{at}.{name}".strip("."))]
 
     for job in Path("jobs").glob("*.yaml"):
-        for key in keys(load_experiment(job).model_dump(mode="json"), ""):
+        said = load_experiment(job).model_dump(mode="json")
+        for key in keys(
+            {**said, "variants": {}}, ""
+        ):  # what a variant says has the dotted names of the settings themselves
             assert reference.look_up(key), key
 
 

@@ -69,8 +69,8 @@ def check_corpus(
     """Stage: `data/*.parquet`, `rejected.parquet` and its card in `out` from the documents folder `documents`.
 
     taken: ids of the documents that are looked at, of the `asked` that there should be. facts: what else the card is to tell.
-    judged: what a judge said of the documents of a sample, by their ids. by_headings: documents are about the spec's own sections,
-    so that one without any shows on the card.
+    judged: what a judge said of the documents of a sample, by their ids. by_headings: documents are about the spec's own
+    sections, so that one without any shows on the card.
     The same documents give the same bytes. Raises QualityGateError when less than `least_share` of the ideas became a document
     that is kept, or the documents are more alike than `limits` allow; the files are written all the same, so that they can be
     looked at.

@@ -28,7 +28,7 @@ from msm_ray.stages.written_chats import ChatWriting
 class Chats(Node):
     """how: where chats come from; own_files: those that `how` names, by the parts of a mix (under "" where there is but one).
 
-    written: the writing that they are taken from; dosed: another that takes a share; judge: of conflicts; writer: the base, where
+    writing: what they are taken from; dosing: another that takes a share; judge: of conflicts; writer: the base, where
     that judges.
     """
 
@@ -38,8 +38,8 @@ class Chats(Node):
     how: ChatSettings
     assistant: AssistantSettings
     own_files: Mapping[str, DataFile] = field(default_factory=dict)
-    written: ChatWriting | None = None
-    dosed: ChatWriting | None = None
+    writing: ChatWriting | None = None
+    dosing: ChatWriting | None = None
     judge: Judge | None = None
     writer: Base | None = None
 
@@ -85,12 +85,12 @@ class Chats(Node):
         return self._counts(write_rows(work.out, self.name, self.how, rows, facts))
 
     def _written(self, work: Work[Chats]) -> list[Chat]:
-        assert self.written
-        own = read_written(work.folder(self.written))
-        others = read_written(work.folder(self.dosed)) if self.dosed else []
+        assert self.writing
+        own = read_written(work.folder(self.writing))
+        others = read_written(work.folder(self.dosing)) if self.dosing else []
         rows = mixed(own, others, self.how.dose, min(self.how.count, len(own) if not others else self.how.count))
         part = {row["id"]: row["part"] for row in rows}
-        return [Chat(row["messages"], row["topic"], part=part[row["id"]] if self.dosed else "") for row in rows]
+        return [Chat(row["messages"], row["topic"], part=part[row["id"]] if self.dosing else "") for row in rows]
 
     def _counts(self, counts: Mapping[str, Any]) -> Counts:
         return {"rows": counts["chats"], "asked": self.how.count, **counts}

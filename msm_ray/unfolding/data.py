@@ -157,8 +157,8 @@ class DataStages:
             how=how,
             assistant=settings.assistant,
             own_files=files_of(how),
-            written=self.writing(source) if source else None,
-            dosed=self.writing(how.dose_of) if how.dose_of else None,
+            writing=self.writing(source) if source else None,
+            dosing=self.writing(how.dose_of) if how.dose_of else None,
             judge=judge,
             writer=writer,
         )
