@@ -43,7 +43,14 @@ def call_writers(
 
 
 def _resolved(writer: WriterSettings | DocumentSettings, own: CallSettings | None) -> Resolved:
-    who = Who(engine=writer.engine, model=writer.model, ask=writer.ask, replay=writer.replay, seed=writer.sampling.seed)
+    who = Who(
+        engine=writer.engine,
+        model=writer.model,
+        ask=writer.ask,
+        replay=writer.replay,
+        seed=writer.sampling.seed,
+        chat_template_kwargs=writer.chat_template_kwargs,
+    )
     where = part(writer, WriterWhere)
     return with_own(Resolved(who, where), own) if own else Resolved(who, where)
 

@@ -57,6 +57,10 @@ class Table(Protocol):
         """Without an answer for so long the asking stops."""
 
     @property
+    def portion(self) -> int | None:
+        """Rows that are asked for in one go, what came of them deciding how the next are asked; None: all at once."""
+
+    @property
     def answered(self) -> bool:
         """Whether any row was answered already, before a kill perhaps."""
 
@@ -94,7 +98,7 @@ def ask(tables: Sequence[Table], workers: WorkerSettings, work: Task, spending: 
             for row in table.pending():
                 groups.setdefault(table.engine(row, round_), []).append(row)
         stopped: list[MsmError] = []
-        for asked, rows in groups.items():
+        for asked, rows in _portions(tables, groups):
             try:
                 _ask_one_engine(tables, asked, rows, workers, work, spending)
             except OutOfMeans:
@@ -105,6 +109,16 @@ def ask(tables: Sequence[Table], workers: WorkerSettings, work: Task, spending: 
             raise stopped[0]
         if not groups or all(asked.engine in DETERMINISTIC for asked in groups):
             return
+
+
+def _portions(
+    tables: Sequence[Table], groups: Mapping[EngineSettings, list[Row]]
+) -> Iterator[tuple[EngineSettings, list[Row]]]:
+    """Rows by engine, in goes that no table wants smaller."""
+    for asked, rows in groups.items():
+        sizes = [size for number in {row["job"] for row in rows} if (size := tables[number].portion)]
+        for part in _batched(rows, min(sizes, default=len(rows))):
+            yield asked, list(part)
 
 
 def _ask_one_engine(

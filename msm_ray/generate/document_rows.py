@@ -19,6 +19,7 @@ from msm_ray.generate.document_job import RECORDED, DocumentJob, row_id
 from msm_ray.generate.outline import Idea
 from msm_ray.generate.parsing import parse_document
 from msm_ray.generate.shards import FixedShards, GrowingShards
+from msm_ray.rows.diversity import overused
 from msm_ray.rows.schemas import Row
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec
@@ -26,6 +27,8 @@ from msm_ray.whole_files import write_whole
 from msm_ray.worlds import World
 
 ENGINE_FAILED = "engine: "
+OVERUSED, MOST_AVOIDED = 0.05, 30
+"""Share of the documents above which a name or an opening comes too often, and so many at most are told to the writer."""
 UNANSWERED = "unanswered.jsonl"
 
 
@@ -95,6 +98,11 @@ class JobRows:
         return self.job.where.no_progress_minutes
 
     @property
+    def portion(self) -> int | None:
+        """Documents that are asked for before names that came too often are looked for."""
+        return None if self.fixed or self.job.world.closed else self.job.where.portion
+
+    @property
     def answered(self) -> bool:
         """Whether there is a document already."""
         return bool(self.done)
@@ -105,8 +113,16 @@ class JobRows:
 
     def render(self, asked: EngineSettings) -> Render:
         """Prompts with the spec in them are made where they are needed."""
-        avoided = ", ".join(self.job.content.avoid)
+        avoided = ", ".join(dict.fromkeys([*self.job.content.avoid, *self._overused()]))
         return partial(prompt_columns, asked, self.job.spec, self.job.world, names_to_avoid=avoided)
+
+    def _overused(self) -> list[str]:
+        """Names and openings that too many of the documents have that are there."""
+        if self.portion is None or not self.done:
+            return []
+        spec = self.job.spec
+        texts = [row["text"] for row in read_rows(self.job.out / "data", ["text"])]
+        return overused(texts, OVERUSED, f"{spec.text} {spec.assistant} {spec.provider}")[:MOST_AVOIDED]
 
     def tick(self) -> None:
         """Write what is due."""

@@ -22,13 +22,22 @@ class Who(Settings):
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, content: WriterContent) -> Self:
         """The writer that a section of an experiment file names, sampled as it says."""
         sampling = content.sampling.model_dump()
-        own = {name: getattr(content, name) for name in ("engine", "model", "ask", "replay")}
+        own = {name: getattr(content, name) for name in ("engine", "model", "ask", "replay", "chat_template_kwargs")}
         return cls(**own, **sampling)
+
+    def rendered_with(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The template's options of its chats. options: the experiment's, which only weights that are asked here have too."""
+        if self.ask != "chat":
+            return {}
+        if self.chat_template_kwargs is not None:
+            return self.chat_template_kwargs
+        return options if self.engine == "vllm" else {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from msm_ray.settings_base import (
     Where,
 )
 
+TemplateOptions = dict[str, str | bool | int | float]
 Dollars = Annotated[float, Field(ge=0), Unit("US dollars")]
 DollarsPerMillion = Annotated[float, Field(ge=0), Unit("US dollars per million tokens")]
 
@@ -64,6 +65,9 @@ class WriterContent(Settings):
     answer, by the row's id, or else in order."""
     sampling: SamplingSettings = SamplingSettings()
     """How the writer is sampled."""
+    chat_template_kwargs: TemplateOptions | None = None
+    """What the writer's chats are rendered with. None: as the experiment's chats (`chat_template_kwargs`) where weights are asked
+    here, and nothing is sent to an endpoint, which may refuse it."""
 
     @field_validator("engine")
     @classmethod
@@ -94,6 +98,9 @@ class WriterWhere(Where):
     """Batches that are with an engine at the same time."""
     no_progress_minutes: Minutes = 10
     """Without a new row for so long the stage stops, with the engine's last words."""
+    portion: Rows = 2000
+    """Documents that are asked for in one go; then names and openings that came too often are looked for, and the writer is told
+    to leave them out of the next. In a closed language all at once."""
     request_seconds: Seconds = 600
     """Time limit of one request to an endpoint."""
     request_tries: Requests = 6
@@ -124,6 +131,8 @@ class CallSettings(Settings):
     """Share of the likeliest words that is sampled from."""
     max_tokens: Tokens | None = None
     """Longest answer; None: the call's own."""
+    chat_template_kwargs: TemplateOptions | None = None
+    """What its chats are rendered with."""
     url: str | None = None
     """Base address, for `engine: endpoint`."""
     key_variable: str | None = None

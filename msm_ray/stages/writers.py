@@ -70,7 +70,7 @@ def writers_at(
             who=each.who.model_copy(update={"replay": str(each.recording)}) if each.recording else each.who,
             where=where[call],
             model=each.who.model or (str(base) if base and each.who.engine == "vllm" else ""),
-            chat_template_kwargs=chat_template_kwargs if each.who.ask == "chat" else {},
+            chat_template_kwargs=each.who.rendered_with(chat_template_kwargs),
         )
         for call, each in called.items()
     }

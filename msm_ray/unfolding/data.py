@@ -104,13 +104,12 @@ class DataStages:
             called=called[wording.call],
             asked=min(how.documents, source.documents),
             writer=writer,
-            chat_template_kwargs=settings.chat_template_kwargs if how.engine in ("vllm", "endpoint") else {},
+            chat_template_kwargs=dict(called[wording.call].who.rendered_with(settings.chat_template_kwargs)),
         )
 
     def _documents(self, name: str) -> Documents:
         settings, how, spec = self.settings, document_settings(self.settings, name), self.specs[name]
         outline = self._outline(name)
-        chats = how.engine in ("vllm", "endpoint") and how.ask == "chat"
         return Documents(
             name=name,
             how=part(how, DocumentContent),
@@ -121,7 +120,7 @@ class DataStages:
             writer=self.base if _writes_itself(how) else None,
             recording=data_file(how.replay) if how.replay else None,
             sharers=self._sharers(f"documents/{name}", how),
-            chat_template_kwargs=settings.chat_template_kwargs if chats else {},
+            chat_template_kwargs=dict(Who.of(how).rendered_with(settings.chat_template_kwargs)),
         )
 
     def _outline(self, name: str) -> SpecOutline:
