@@ -154,6 +154,22 @@ def write(made: DocumentJob) -> MsmError | None:
     return failure
 
 
+def test_a_target_of_tokens_ends_the_asking_and_a_higher_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(monkeypatch, {})
+    made = replace(job(tmp_path), target_tokens=20)  # a document has one token here
+    assert write(made) is None
+    counts = document_counts(made)
+    assert 20 <= counts["documents"] < 60 and counts["target_tokens_reached"] == 1
+    assert write(made) is None and len(engine.asked) == counts["documents"]
+    further = replace(made, target_tokens=40)
+    assert write(further) is None
+    assert document_counts(further)["documents"] >= 40 and len(set(engine.asked)) == len(engine.asked)
+    assert write(replace(made, target_tokens=None)) is None
+    assert document_counts(made)["documents"] == 60
+
+
 def test_a_single_lost_row_leaves_the_stage_uncommitted_and_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

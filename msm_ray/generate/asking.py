@@ -64,6 +64,10 @@ class Table(Protocol):
     def answered(self) -> bool:
         """Whether any row was answered already, before a kill perhaps."""
 
+    @property
+    def enough(self) -> bool:
+        """Whether what is there suffices, though rows are pending."""
+
     def pending(self) -> list[Row]:
         """Rows that have no usable answer yet, and tries left."""
 
@@ -95,7 +99,7 @@ def ask(tables: Sequence[Table], workers: WorkerSettings, work: Task, spending: 
     for round_ in range(rounds):
         groups: dict[EngineSettings, list[Row]] = {}
         for table in tables:
-            for row in table.pending():
+            for row in () if table.enough else table.pending():
                 groups.setdefault(table.engine(row, round_), []).append(row)
         stopped: list[MsmError] = []
         for asked, rows in _portions(tables, groups):
@@ -116,9 +120,11 @@ def _portions(
 ) -> Iterator[tuple[EngineSettings, list[Row]]]:
     """Rows by engine, in goes that no table wants smaller."""
     for asked, rows in groups.items():
-        sizes = [size for number in {row["job"] for row in rows} if (size := tables[number].portion)]
-        for part in _batched(rows, min(sizes, default=len(rows))):
-            yield asked, list(part)
+        while rows := [row for row in rows if not tables[row["job"]].enough]:
+            sizes = [size for number in {row["job"] for row in rows} if (size := tables[number].portion)]
+            size = min(sizes, default=len(rows))
+            yield asked, rows[:size]
+            rows = rows[size:]
 
 
 def _ask_one_engine(

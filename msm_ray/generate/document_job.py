@@ -22,7 +22,8 @@ RECORDED = ("type",)
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentJob:
-    """One spec's documents. out: its stage folder. documents: how many at most.
+    """One spec's documents. out: its stage folder. documents: how many at most; target_tokens: of
+    documents without their plans, with which there are enough.
 
     content, where, model, chat_template_kwargs: of a writer that writes alone (`Writer`); sharers: of several, all of them.
     """
@@ -34,6 +35,7 @@ class DocumentJob:
     content: DocumentContent
     where: DocumentWhere
     documents: int
+    target_tokens: int | None = None
     model: str = ""
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     sharers: tuple[Writer, ...] = ()

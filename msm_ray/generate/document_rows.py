@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,9 @@ from msm_ray.whole_files import write_whole
 from msm_ray.worlds import World
 
 ENGINE_FAILED = "engine: "
-OVERUSED, MOST_AVOIDED = 0.05, 30
-"""Share of the documents above which a name or an opening comes too often, and so many at most are told to the writer."""
+OVERUSED, MOST_AVOIDED, USUAL_TOKENS = 0.05, 30, 3_100
+"""Share of the documents above which a name or an opening comes too often, and so many at most are told to the writer; tokens
+of a document before there is one (paper)."""
 UNANSWERED = "unanswered.jsonl"
 
 
@@ -47,7 +49,9 @@ class JobRows:
         self.lost: dict[str, str] = {}
         self.not_recorded: set[str] = set()
         self.by_call = job.content.engine == "replay" and answers_calls(Path(job.content.replay or ""))
-        self.done = {row["id"] for row in read_rows(job.out / "data", ["id"])}
+        there = list(read_rows(job.out / "data", ["id", "tokens"]))
+        self.done = {row["id"] for row in there}
+        self.tokens = sum(row["tokens"] or 0 for row in there)
         if isinstance(self.shards, FixedShards):  # of a shard that is to have more rows all are made again
             self.done -= {key for key, row in self.rows.items() if not self.shards.done(row["position"])}
         rejected = [(row["id"], row["reason"]) for row in read_rows(job.out / "rejected", ["id", "reason"])]
@@ -98,9 +102,20 @@ class JobRows:
         return self.job.where.no_progress_minutes
 
     @property
+    def enough(self) -> bool:
+        """Whether the documents that are there have the tokens that are wanted."""
+        target = self.job.target_tokens
+        return target is not None and self.tokens >= target
+
+    @property
     def portion(self) -> int | None:
-        """Documents that are asked for before names that came too often are looked for."""
-        return None if self.fixed or self.job.world.closed else self.job.where.portion
+        """Documents that are asked for before names that came too often are looked for; of a target no more than it needs."""
+        whole = None if self.fixed or self.job.world.closed else self.job.where.portion
+        if self.job.target_tokens is None or self.fixed:
+            return whole
+        each = self.tokens / len(self.done) if self.done and self.tokens else USUAL_TOKENS
+        needed = max(1, math.ceil((self.job.target_tokens - self.tokens) / each))
+        return min(needed, whole) if whole else needed
 
     @property
     def answered(self) -> bool:
@@ -138,7 +153,7 @@ class JobRows:
         if self.not_recorded:
             return self._unrecorded()
         failed = f"The engine failed on {len(self.lost)} of {len(self.rows)} rows of {name}"
-        if stopped and self.pending():
+        if stopped and self.pending() and not self.enough:
             return type(stopped)(f"{stopped}\n{failed}." if self.lost else str(stopped))
         ledger = Ledger()
         ledger.lost.update(self.lost)
@@ -194,13 +209,15 @@ class JobRows:
         self.tries[row["id"]] += 1
         if _is_refusal(reason):
             self.refused[row["id"]] = reason
+        counted = text_tokens(text or "", row["completion"], row["num_generated_tokens"])
         if text is not None:
             self.done.add(row["id"])
+            self.tokens += counted or 0
         self.shards.add(
             row
             | {
                 "text": text,
-                "tokens": text_tokens(text or "", row["completion"], row["num_generated_tokens"]),
+                "tokens": counted,
                 "reason": reason,
                 "raw": row["completion"],
                 "spec": job.spec.name,

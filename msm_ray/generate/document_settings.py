@@ -40,6 +40,9 @@ class DocumentExtent(Settings):
 
     documents: Annotated[int, Field(gt=0), Unit("documents")] = 13201
     """Most documents of a spec. Paper: 13,201 (philosophy), 6,400 and 4,600 (cheese)."""
+    target_tokens: Annotated[int, Field(gt=0), Unit("tokens")] | None = None
+    """Tokens of documents, their plans left out, with which there are enough, though more ideas are there. None: all `documents`
+    are written. Paper: 41.4M (philosophy), 9.5M and 7.1M (cheese)."""
 
 
 class DocumentWhere(WriterWhere):

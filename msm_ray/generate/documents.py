@@ -60,7 +60,8 @@ def write_all_documents(
 
 def document_counts(job: DocumentJob) -> Counts:
     """What a documents folder holds: documents, ideas without one and why, tokens read and written."""
-    data = list(read_rows(job.out / "data", ["id", "num_input_tokens", "num_generated_tokens"]))
+    data = list(read_rows(job.out / "data", ["id", "tokens", "num_input_tokens", "num_generated_tokens"]))
+    tokens = sum(row["tokens"] or 0 for row in data)
     done = {row["id"] for row in data}
     rejected = list(read_rows(job.out / "rejected", ["id", "reason", "num_input_tokens", "num_generated_tokens"]))
     failed = {row["id"]: row["reason"] for row in rejected if row["id"] not in done}
@@ -71,6 +72,7 @@ def document_counts(job: DocumentJob) -> Counts:
         "answers_rejected": len(rejected),
         "tokens_read": sum(row["num_input_tokens"] for row in data + rejected),
         "tokens_written": sum(row["num_generated_tokens"] for row in data + rejected),
+        **({"target_tokens_reached": 1} if job.target_tokens and tokens >= job.target_tokens else {}),
     } | {f"rejected: {reason}": count for reason, count in sorted(reasons.items())}
 
 

@@ -96,9 +96,10 @@ class Node:
         return json.loads(json.dumps(said))
 
     @property
-    def extent(self) -> int | None:
-        """How far it is to go, where it is of a kind that grows."""
-        return next((vars(self)[one.name] for one in fields(self) if EXTENT in one.metadata), None)
+    def extent(self) -> int | list[int | None] | None:
+        """How far it is to go, where it is of a kind that grows: a number, or several bounds of which each may be None (none)."""
+        bounds = [vars(self)[one.name] for one in fields(self) if EXTENT in one.metadata]
+        return bounds if len(bounds) > 1 else bounds[0] if bounds else None
 
     @property
     def rows(self) -> int | None:

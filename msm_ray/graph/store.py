@@ -217,7 +217,15 @@ class ArtifactStore:
 def _ends_early(found: Found, node: Node) -> bool:
     """Whether what is there is whole and less than is wanted now: it goes on from where it is."""
     there = found.artifact.record.get("extent") if found.artifact else None
-    return found.state == "present" and node.extent is not None and there is not None and there < node.extent
+    if found.state != "present" or node.extent is None or there is None:
+        return False
+    pairs = zip(_bounds(there), _bounds(node.extent), strict=False)
+    return any(was is not None and (now is None or was < now) for was, now in pairs)
+
+
+def _bounds(extent: int | list[int | None]) -> list[int | None]:
+    """How far a stage was to go, as a list of bounds."""
+    return extent if isinstance(extent, list) else [extent]
 
 
 def inspected(artifact: Artifact) -> Found:

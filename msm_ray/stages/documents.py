@@ -37,10 +37,11 @@ class Wording:
 
 @dataclass(frozen=True, kw_only=True)
 class Documents(Node):
-    """how: who writes, and how it is sampled; wording: the world, and how it asks. asked: how many ideas in the outline's order.
+    """how: who writes, and how it is sampled; wording: the world, and how it asks. asked: how many ideas in the outline's order;
+    target_tokens: fewer, where these have so many tokens.
 
     writer: the base, where it writes itself; recording: the file that is replayed; sharers: where several write, all of them by
-    their names; chat_template_kwargs: a writer's that chats.
+    their names; rendered_with: the template's options of a writer that chats.
     """
 
     kind: ClassVar[str] = "documents"
@@ -51,10 +52,11 @@ class Documents(Node):
     wording: Wording
     outline: SpecOutline
     asked: int = extent()
+    target_tokens: int | None = extent(default=None)
     writer: Base | None = None
     recording: DataFile | None = None
     sharers: dict[str, Sharer] = field(default_factory=dict)
-    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    rendered_with: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -73,7 +75,8 @@ class Documents(Node):
 
         def finish(job: DocumentJob, counts: Mapping[str, Any]) -> None:
             rows, tokens = add_places(job.out, accepted(job)), counts["tokens_written"]
-            by_spec[job.spec.name].finish({"rows": rows, "asked": job.documents, "tokens": tokens, **counts})
+            asked = rows if counts.get("target_tokens_reached") else job.documents
+            by_spec[job.spec.name].finish({"rows": rows, "asked": asked, "tokens": tokens, **counts})
 
         generation = machine.cluster.generation
         write_all_documents(
@@ -90,7 +93,7 @@ class Documents(Node):
         base = model_folder(work.folder(self.writer)) if self.writer else None
         called = {name: each.called for name, each in self.sharers.items()}
         where = machine.asking.get(self.key, {})
-        sharers = writers_at(called, where, base, self.chat_template_kwargs)
+        sharers = writers_at(called, where, base, self.rendered_with)
         return DocumentJob(
             out=work.out,
             spec=self.spec,
@@ -99,7 +102,8 @@ class Documents(Node):
             content=self.how.model_copy(update={"replay": str(self.recording)}) if self.recording else self.how,
             where=machine.writing[self.key],
             documents=self.asked,
+            target_tokens=self.target_tokens,
             model=self.how.model or (str(base) if base else ""),
-            chat_template_kwargs=self.chat_template_kwargs,
+            chat_template_kwargs=self.rendered_with,
             sharers=tuple(replace(writer, share=self.sharers[name].share) for name, writer in sharers.items()),
         )

@@ -117,10 +117,11 @@ class DataStages:
             wording=Wording(settings.world),
             outline=outline,
             asked=how.documents,
+            target_tokens=how.target_tokens,
             writer=self.base if _writes_itself(how) else None,
             recording=data_file(how.replay) if how.replay else None,
             sharers=self._sharers(f"documents/{name}", how),
-            chat_template_kwargs=dict(Who.of(how).rendered_with(settings.chat_template_kwargs)),
+            rendered_with=dict(Who.of(how).rendered_with(settings.chat_template_kwargs)),
         )
 
     def _outline(self, name: str) -> SpecOutline:

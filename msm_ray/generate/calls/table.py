@@ -59,6 +59,11 @@ class CallRows:
         return max((self._writer(each).where.no_progress_minutes for each in self.asked), default=10)
 
     @property
+    def enough(self) -> bool:
+        """Every request of a step is needed."""
+        return False
+
+    @property
     def portion(self) -> int | None:
         """All requests of a step at once."""
         return None
