@@ -117,6 +117,8 @@ JSONL: dict[str, Callable[[Row], Row]] = {
     "corpus": _document,
     "documents": _document,
     "given": _document,
+    "written-chats": _chat,
+    "rewrites": _document,
     "chats": _chat,
     "replay": lambda row: {"text": row["text"]},
 }

@@ -86,7 +86,7 @@ def _report(view: View) -> None:
 
 
 _READABLE_DRAFTS = (
-    "documents", "given", "rewrites", "corpus", "replay", "written-chats", "chats", "midtrain", "sft", "rollouts",
+    "outline", "documents", "given", "rewrites", "corpus", "replay", "written-chats", "chats", "midtrain", "sft", "rollouts",
 )  # fmt: skip
 """Kinds that grow row by row, or leave what a quality gate refused to be looked at."""
 
@@ -97,6 +97,7 @@ _KINDS: dict[str, Callable[[View], None]] = {
     "rewrites": texts.show_documents,
     "corpus": texts.show_documents,
     "replay": texts.show_documents,
+    "written-chats": texts.show_chats,
     "chats": texts.show_chats,
     "blocks": trainings.show_blocks,
     "checkpoint": trainings.show_given,

@@ -10,6 +10,7 @@ from msm_ray.generate.outline import read_outline
 from msm_ray.look.page import Page
 from msm_ray.look.view import View
 from msm_ray.rows.sampling import columns_of, count_rows, count_values, sample_rows
+from msm_ray.rows.tables import read_rows
 
 ORIGIN = ("type", "domain", "subdomain", "idea", "generator", "source")
 """Columns that say where a document comes from."""
@@ -45,6 +46,9 @@ def show_chats(view: View) -> None:
 
 def show_outline(view: View) -> None:
     """The sections that are written about, with some of what they assert and the types of documents."""
+    if not (view.entry.folder / "outline.yaml").is_file():  # a draft: what was answered so far
+        _unusable_answers(view)
+        return
     outline = read_outline(view.entry.folder)
     view.page.heading(f"{len(outline.subdomains)} subdomains")
     for part in outline.subdomains:
@@ -63,8 +67,22 @@ def _chat(page: Page, row: dict[str, Any], head: str) -> None:
         page.text(f"{message['role']}: {message['content']}")
 
 
+def _unusable_answers(view: View) -> None:
+    """Answers to calls that could not be used, by call and reason, and some of them raw."""
+    rows = [row for row in read_rows(view.entry.folder / "answers") if row["reason"]]
+    if not rows:
+        return
+    chosen = view.rng.sample(rows, min(view.count, len(rows)))
+    view.page.heading(f"{len(chosen)} of {len(rows):,} answers that could not be used, at random")
+    counts = Counter(f"{row['call']}: {row['reason'].partition(':')[0]}" for row in rows)
+    view.page.facts("by call and reason", {why: f"{count:,}" for why, count in counts.most_common()})
+    for row in chosen:
+        view.page.text(row["raw"] or "", f"{row['id']}  {row['call']} · {row['about']} · {row['reason']}")
+
+
 def _rejected(view: View) -> None:
-    """What was left out, by reason, and some of it with the raw answer or what was found in it."""
+    """What was left out, by reason, and some of it with the raw answer or what was found in it; answers that were no use."""
+    _unusable_answers(view)
     whole = view.entry.folder / "rejected.parquet"
     files = [whole] if whole.is_file() else sorted((view.entry.folder / "rejected").glob("*.parquet"))
     if not count_rows(files):

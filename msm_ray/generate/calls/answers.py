@@ -97,7 +97,7 @@ def read_answer(asked: Asked, answer: Mapping[str, Any]) -> tuple[Any, str]:
 
 def text_tokens(text: str, raw: str, generated: int) -> int | None:
     """Tokens of a document without its plan: its share of what was generated, by characters. None where nobody counted."""
-    return max(1, round(generated * min(1.0, len(text) / len(raw)))) if generated and raw else None
+    return max(1, round(generated * min(1.0, len(text) / len(raw)))) if generated and raw and text else None
 
 
 def _short(reason: str) -> str:
