@@ -142,8 +142,9 @@ def test_the_paper_jobs_lack_nothing_but_revisions_that_nobody_knows_here(
 
 def test_the_paper_jobs_stop_at_plan_without_a_key_for_their_writer(desk: Path) -> None:
     for job in PAPER:
-        (error,) = [f for f in findings(job) if f.severity == "error"]
-        assert (error.key, error.exit_code) == ("writer.key_variable", 3) and "ANTHROPIC_API_KEY" in error.what
+        first, *more = [f for f in findings(job) if f.severity == "error"]
+        assert (first.key, first.exit_code) == ("writer.key_variable", 3)
+        assert all("ANTHROPIC_API_KEY" in error.what and error.exit_code == 3 for error in (first, *more))
 
 
 def test_jobs_with_data_of_ones_own_stop_at_plan_naming_what_is_missing_and_what_to_put_there(desk: Path) -> None:

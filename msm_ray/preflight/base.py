@@ -42,7 +42,7 @@ def writers(proposal: Proposal) -> Iterator[Finding]:
         if how.engine == "vllm" and how.model and not Path(how.model).is_dir():
             yield from hub_model(proposal, (*at, "model"), how.model, "documents")
         if how.engine == "endpoint":
-            yield from _endpoint(proposal, at, how.url, how.model, how.key_variable)
+            yield from endpoint(proposal, at, how.url, how.model, how.key_variable)
 
 
 def hub_model(proposal: Proposal, at: At, name: str, stage: str, revision: str | None = None) -> Iterator[Finding]:
@@ -204,7 +204,8 @@ def _eos(folder: Path) -> str | None:
     return token.get("content") if isinstance(token, dict) else token
 
 
-def _endpoint(proposal: Proposal, at: At, url: str | None, model: str | None, variable: str) -> Iterator[Finding]:
+def endpoint(proposal: Proposal, at: At, url: str | None, model: str | None, variable: str) -> Iterator[Finding]:
+    """An address, a model and a key, where that is needed."""
     if not url:
         yield proposal.error(
             (*at, "url"), "is missing: engine is endpoint", "give the base address, e.g. https://HOST/v1"
@@ -215,5 +216,5 @@ def _endpoint(proposal: Proposal, at: At, url: str | None, model: str | None, va
     if url and not local and not os.environ.get(variable):
         yield proposal.lacking(
             (*at, "key_variable"), f"{variable} is not set in the environment", "set it, or name another under key_variable",
-            stages=("documents",),
+            stages=("outline", "documents", "rewrites", "written-chats", "chats"),
         )  # fmt: skip

@@ -20,6 +20,7 @@ from msm_ray.preflight import (
     sections,
     supply,
     training,
+    writers,
 )
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
@@ -45,6 +46,10 @@ CHECKS: tuple[Check, ...] = (
     supply.chats,
     supply.mixed,
     base.writers,
+    writers.can_be_asked,
+    writers.prices,
+    writers.lengths,
+    writers.embedder,
     training.lora_rank,
     training.fits_base,
     training.steps,

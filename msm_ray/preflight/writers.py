@@ -1,0 +1,117 @@
+"""Who answers the calls of outlines, chats and judgements: can it be asked, has it room for its answers, has it a price?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from msm_ray.config.recipes import used_chats
+from msm_ray.config.writers import ALL_CALLS, Resolved, call_writers
+from msm_ray.generate.faithfulness import CALL as FAITHFULNESS
+from msm_ray.generate.written_chats import calls_of, missing_embedder
+from msm_ray.generate.written_chats.conflicts import CALL as CONFLICTS
+from msm_ray.preflight import amounts
+from msm_ray.preflight.base import endpoint, hub_model
+from msm_ray.preflight.finding import Finding
+from msm_ray.preflight.proposal import Proposal
+from msm_ray.yaml_tree import At
+
+OUTLINE = ("domains", "subdomains", "assertions", "types", "ideas")
+LONGEST = dict.fromkeys(OUTLINE, 32_000) | {
+    "chat_domains": 12_000, "questions": 16_000, "preference_questions": 16_000, "identity": 12_000,
+}  # fmt: skip
+"""Tokens of the longest answer of calls whose answers are long; those of others fit anywhere."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call that an experiment makes. at: the section that says who answers; of: the section that asks; spec: what is shown."""
+
+    call: str
+    writer: Resolved
+    at: At
+    of: At
+    spec: str
+
+
+def calls(proposal: Proposal) -> list[Asked]:
+    """Every call of the outlines, chats and judgements of an experiment."""
+    settings, found = proposal.settings, []
+    for name, at, how in proposal.written():
+        found += [_asked(proposal, call, at, at, name, how) for call in OUTLINE if how.by == "model"]
+    if settings.checks.faithful_sample:
+        found += [_asked(proposal, FAITHFULNESS, ("writer",), ("checks",), name) for name, _, _ in proposal.corpora()]
+    for name in used_chats(settings):
+        chats, at = settings.chats[name], ("chats", name)
+        if chats.written and chats.spec:
+            found += [_asked(proposal, call, ("writer",), at, chats.spec) for call in calls_of(chats.written)]
+        if chats.conflicts_with:
+            found.append(_asked(proposal, CONFLICTS, ("writer",), at, chats.conflicts_with))
+    return found
+
+
+def _asked(proposal: Proposal, call: str, at: At, of: At, spec: str, nearest: object = None) -> Asked:
+    settings = proposal.settings
+    writer = call_writers(settings, (call,), nearest)[call]  # type: ignore[arg-type]
+    own = next((name for name in (call, ALL_CALLS) if name in settings.writer.calls), None)
+    shared: At = at if at != ("writer",) or "writer" in settings.model_fields_set else ("documents",)
+    return Asked(call, writer, ("writer", "calls", own) if own else shared, of, spec)
+
+
+def can_be_asked(proposal: Proposal) -> Iterator[Finding]:
+    """Engines that answer questions, addresses with a model and a key, models of the hub."""
+    for each in proposal.once(calls):
+        who, where = each.writer.who, each.writer.where
+        if each.of[0] == "chats" and (who.engine == "offline" or who.ask == "completion"):
+            yield proposal.error(
+                each.of, f"its calls need a writer that answers questions, and {'.'.join(map(str, each.at))} has "
+                f"{'the engine offline' if who.engine == 'offline' else 'ask: completion'}", "name a model under writer",
+            )  # fmt: skip
+        elif who.engine == "endpoint":
+            yield from endpoint(proposal, each.at, where.url, who.model, where.key_variable)
+        elif who.engine == "vllm" and who.model and not Path(who.model).is_dir():
+            stage = "written-chats" if each.of[0] == "chats" else "outline"
+            yield from hub_model(proposal, (*each.at, "model"), who.model, stage)
+
+
+def prices(proposal: Proposal) -> Iterator[Finding]:
+    """A spend limit that can't be held, since nobody knows what a writer costs."""
+    if proposal.settings.writer.spend_limit is None:
+        return
+    writers = [(each.at, each.writer.who.engine, each.writer.where.prices) for each in proposal.once(calls)]
+    writers += [(at, how.engine, how.prices) for at, how in proposal.documents() if not how.writers]
+    for at in dict.fromkeys(at for at, engine, priced in writers if engine == "endpoint" and priced is None):
+        yield proposal.error(
+            (*at, "prices"), "is missing: writer.spend_limit is set, and what this writer costs is not known",
+            "give prices: {input: ..., output: ...} in dollars per million tokens, or leave the limit out",
+        )  # fmt: skip
+
+
+def lengths(proposal: Proposal) -> Iterator[Finding]:
+    """Prompts with the spec in them and the longest answers, against what an engine on GPUs or CPUs here is told to take."""
+    longest = proposal.settings.cluster.generation.max_model_len
+    told: set[tuple[At, str]] = set()
+    for each in proposal.once(calls):
+        spec, _ = proposal.spec(each.spec)
+        key = (each.at, each.call)
+        if each.writer.who.engine != "vllm" or longest is None or spec is None or key in told:
+            continue
+        told.add(key)
+        least, _ = amounts.bounds(proposal, spec.text)
+        asked = each.writer.who.max_tokens or LONGEST.get(each.call, 0)
+        if least + asked > longest:
+            yield proposal.error(
+                ("writer", "calls", each.call, "max_tokens"),
+                f"{asked:,} tokens of answer behind specs.{each.spec}, and the writer's engine takes {longest:,}",
+                f"set writer.calls.all.max_tokens to {max(1, int(longest - 2 * least))} or less, or raise "
+                "cluster.generation.max_model_len",
+            )
+
+
+def embedder(proposal: Proposal) -> Iterator[Finding]:
+    """What tells how alike questions are has to be here, before any is paid for."""
+    for name in used_chats(proposal.settings):
+        how = proposal.settings.chats[name].written
+        if how and (why := missing_embedder(how.embedder)):
+            yield proposal.lacking(("chats", name, "written", "embedder"), why, "", stages=("written-chats",))
