@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from msm_ray.config import ExperimentSettings
@@ -39,10 +39,10 @@ def call_writers(
     """The writer of each call. nearest: the section that is nearest to the stage (a spec's documents); None: the shared one."""
     writer = nearest or shared_writer(settings)
     given = settings.writer.calls
-    return {call: _resolved(writer, given.get(call) or given.get(ALL_CALLS)) for call in calls}
+    return {call: _resolved(writer, [given[name] for name in (ALL_CALLS, call) if name in given]) for call in calls}
 
 
-def _resolved(writer: WriterSettings | DocumentSettings, own: CallSettings | None) -> Resolved:
+def _resolved(writer: WriterSettings | DocumentSettings, owns: Sequence[CallSettings]) -> Resolved:
     who = Who(
         engine=writer.engine,
         model=writer.model,
@@ -52,7 +52,10 @@ def _resolved(writer: WriterSettings | DocumentSettings, own: CallSettings | Non
         chat_template_kwargs=writer.chat_template_kwargs,
     )
     where = part(writer, WriterWhere)
-    return with_own(Resolved(who, where), own) if own else Resolved(who, where)
+    found = Resolved(who, where)
+    for own in owns:
+        found = with_own(found, own)
+    return found
 
 
 def with_own(writer: Resolved, own: CallSettings) -> Resolved:

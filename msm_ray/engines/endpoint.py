@@ -125,7 +125,7 @@ class _Asker:
                 return answer
             except Exception as problem:  # every kind of failure becomes a reason in its row, or ends the run
                 error, failure, again = classify(problem)
-                await self._pay(row, None, owed=again and not hasattr(problem, "status_code"))
+                await self._pay(row, None, owed=_may_be_charged(problem))
                 if failure == SPENT:
                     self.spent = error
                 if not again:
@@ -161,12 +161,14 @@ class _Asker:
             reply = await self.client.chat.completions.create(
                 model=self.model, messages=messages, extra_body=body, **sampling
             )
-            text, finish = reply.choices[0].message.content, reply.choices[0].finish_reason
+            choice = reply.choices[0] if reply.choices else None  # some filters take the whole answer away
+            text, finish = (choice.message.content, choice.finish_reason) if choice else ("", "content_filter")
         else:
             reply = await self.client.completions.create(
                 model=self.model, prompt=row["prompt"], extra_body=body, **sampling
             )
-            text, finish = reply.choices[0].text, reply.choices[0].finish_reason
+            choice = reply.choices[0] if reply.choices else None
+            text, finish = (choice.text, choice.finish_reason) if choice else ("", "content_filter")
         usage = getattr(reply, "usage", None)
         return {
             "completion": text or "",
@@ -176,6 +178,17 @@ class _Asker:
             "error": "",
             "failure": "",
         }
+
+
+def _may_be_charged(problem: BaseException) -> bool:
+    """Whether a request that failed may have been worked on: one that ran out of time, not one that never got through."""
+    if getattr(problem, "status_code", None) is not None:
+        return False
+    causes = []
+    while problem is not None:
+        causes.append(type(problem).__name__)
+        problem = problem.__cause__ or problem.__context__  # type: ignore[assignment]
+    return any("Timeout" in name for name in causes) and not any("Connect" in name or "Pool" in name for name in causes)
 
 
 def response_format(schema: str) -> dict[str, Any]:

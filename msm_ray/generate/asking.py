@@ -34,6 +34,8 @@ LAST_ANSWERS_SECONDS = 30
 """How long answers that were on their way are waited for when nothing more is asked."""
 FIRST_REFUSED = 20
 """So many different rows refused and none ever answered: the request is wrong, not the rows."""
+FIRST_UNUSABLE = 60
+"""So many different rows answered and not one of the answers of any use: the writer cannot do what is asked."""
 
 Render = Callable[[Row], Row]
 """A row -> the columns that an engine needs for it (`engines`), besides those that it has. Sent to Ray's workers once."""
@@ -63,6 +65,10 @@ class Table(Protocol):
     @property
     def answered(self) -> bool:
         """Whether any row was answered already, before a kill perhaps."""
+
+    @property
+    def usable(self) -> int:
+        """Rows that have a usable answer."""
 
     @property
     def enough(self) -> bool:
@@ -96,6 +102,7 @@ def ask(tables: Sequence[Table], workers: WorkerSettings, work: Task, spending: 
     Raises MsmError where asking had to stop: OutOfMeans at once, others when the rest has been asked. What came is settled then.
     """
     rounds = max((table.attempts for table in tables), default=0)
+    down: set[tuple[str, str, str | None]] = set()
     for round_ in range(rounds):
         groups: dict[EngineSettings, list[Row]] = {}
         for table in tables:
@@ -103,12 +110,15 @@ def ask(tables: Sequence[Table], workers: WorkerSettings, work: Task, spending: 
                 groups.setdefault(table.engine(row, round_), []).append(row)
         stopped: list[MsmError] = []
         for asked, rows in _portions(tables, groups):
+            if (asked.engine, asked.model, asked.url) in down:
+                continue  # an outage: its other rows would only meet it too
             try:
                 _ask_one_engine(tables, asked, rows, workers, work, spending)
             except OutOfMeans:
                 raise
             except MsmError as error:
                 stopped.append(error)
+                down.add((asked.engine, asked.model, asked.url))
         if stopped:
             raise stopped[0]
         if not groups or all(asked.engine in DETERMINISTIC for asked in groups):
@@ -173,6 +183,7 @@ class Round:
         self.ledger = Ledger()
         self.since = 0.0
         self.refused: dict[str, Table] = {}
+        self.unusable: dict[str, str] = {}
         self.answered = any(table.answered for table in tables)
 
     def collect(self, finished: Iterable[Row]) -> None:
@@ -190,7 +201,7 @@ class Round:
             self.ledger.close()
             for table in self.tables:
                 table.flush()
-        stopped = self.ledger.error("The engine", AGAIN) if self.ledger.stopped else self._nothing_but_refusals()
+        stopped = self.ledger.error("The engine", AGAIN) if self.ledger.stopped else self._hopeless()
         if stopped:
             raise stopped
 
@@ -198,7 +209,7 @@ class Round:
         """Called about once a second and after every row."""
         for table in self.tables:
             table.tick()
-        if self.ledger.stopped or self._nothing_but_refusals():
+        if self.ledger.stopped or self._hopeless():
             self.since = self.since or time.monotonic()
             if time.monotonic() - self.since > LAST_ANSWERS_SECONDS:
                 raise _Enough
@@ -210,12 +221,30 @@ class Round:
             self.ledger.failed(row["id"], row["error"], row["failure"], lambda: self._refuse(table, row))
         else:
             self.answered = True
+            usable = table.usable
             self._work.advance(table.settle(row))
+            if table.usable == usable:
+                self.unusable[row["id"]] = row["completion"]
             self.ledger.answered(row["id"])
 
     def _refuse(self, table: Table, row: Row) -> None:
         self.refused[row["id"]] = table
         self._work.advance(table.settle(row))
+
+    def _hopeless(self) -> MsmError | None:
+        return self._nothing_but_refusals() or self._nothing_usable()
+
+    def _nothing_usable(self) -> MsmError | None:
+        """Every answer so far was of no use: going on would pay for more of them."""
+        if len(self.unusable) < FIRST_UNUSABLE or self.asked.engine in DETERMINISTIC:
+            return None
+        if any(table.usable for table in self.tables):
+            return None
+        said = next(iter(self.unusable.values()))
+        return QualityGateError(
+            f"{self.asked.generator} answered {len(self.unusable)} different rows and none of the answers can be used, for "
+            f"example: {said[:300]!r}\nAll are kept. Take another writer, or look at what is asked and how (docs/method.md)."
+        )
 
     def _nothing_but_refusals(self) -> MsmError | None:
         if self.answered or len(self.refused) < FIRST_REFUSED or self.asked.engine in DETERMINISTIC:

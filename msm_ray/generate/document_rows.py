@@ -16,6 +16,7 @@ from msm_ray.failures import Ledger
 from msm_ray.generate.asking import AGAIN, Render
 from msm_ray.generate.calls import request_id
 from msm_ray.generate.calls.answers import text_tokens
+from msm_ray.generate.calls.table import FEWEST_FOR_A_SHARE
 from msm_ray.generate.document_job import RECORDED, DocumentJob, row_id
 from msm_ray.generate.outline import Idea
 from msm_ray.generate.parsing import parse_document
@@ -40,7 +41,8 @@ class JobRows:
     def __init__(self, number: int, job: DocumentJob):
         self.number, self.job = number, job
         ideas = job.ideas()
-        self.fixed = job.content.engine in DETERMINISTIC
+        engines = {writer.who.engine for writer in job.writers}
+        self.fixed = engines <= DETERMINISTIC
         self.shards: FixedShards | GrowingShards = (
             FixedShards(job.out, len(ideas)) if self.fixed else GrowingShards(job.out)
         )
@@ -102,6 +104,11 @@ class JobRows:
         return self.job.where.no_progress_minutes
 
     @property
+    def usable(self) -> int:
+        """Documents that are there."""
+        return len(self.done)
+
+    @property
     def enough(self) -> bool:
         """Whether the documents that are there have the tokens that are wanted."""
         target = self.job.target_tokens
@@ -159,7 +166,7 @@ class JobRows:
         ledger.lost.update(self.lost)
         refused = [reason for key, reason in self.refused.items() if key not in self.done]
         most = self.job.where.most_refused
-        if not self.lost and len(refused) > most * len(self.rows):
+        if not self.lost and len(self.rows) >= FEWEST_FOR_A_SHARE and len(refused) > most * len(self.rows):
             return QualityGateError(
                 f"Documents of {name}: the engine refused {len(refused)} of {len(self.rows)} rows for their own sake, more than "
                 f"documents.most_refused = {most:g} of all, for example with: {refused[0]}\n{self.ask_again()}"
@@ -238,7 +245,7 @@ def prompt_columns(asked: EngineSettings, spec: Spec, world: World, row: Row, na
     messages = [{"role": "user", "content": prompt}]
     if asked.engine == "replay":
         return {"request": request_id("documents", messages), "messages": messages}
-    return {"messages": messages} if asked.chat else {"prompt": prompt}
+    return {"avoided": names_to_avoid} | ({"messages": messages} if asked.chat else {"prompt": prompt})
 
 
 def accepted(job: DocumentJob) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,10 +62,22 @@ def faithfulness_conversation(spec: Spec, rows: Sequence[Row]) -> Conversation[d
 
 def _read(text: str, known: Any) -> tuple[Faithful | None, str]:
     for item in read_objects(text):
-        score = item.get("score")
-        if isinstance(score, bool) or not isinstance(score, int | float) or not 1 <= score <= 10:
+        score = _score(item.get("score"))
+        if score is None:
             continue
-        wrong = [str(each).strip() for each in item.get("wrong") or [] if str(each).strip()]
-        told = [*wrong, *([] if item.get("reason_shows") in (True, "true") else ["the reason does not show"])]
-        return Faithful(round(score), "; ".join(told)[:MOST_TOLD]), ""
+        given = item.get("wrong")
+        listed = given if isinstance(given, list) else [given] if isinstance(given, str) else []
+        wrong = [
+            said for each in listed if (said := str(each).strip()) and said.lower() not in ("none", "nothing", "-")
+        ]
+        shows = str(item.get("reason_shows")).lower() in ("true", "yes")
+        told = [*wrong, *([] if shows else ["the reason does not show"])]
+        return Faithful(score, "; ".join(told)[:MOST_TOLD]), ""
     return None, "no score from 1 to 10"
+
+
+def _score(value: Any) -> int | None:
+    """A score as models write it: 8, 8.0, "8", "8/10"; None for what is none."""
+    said = re.match(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*10)?\s*$", "" if isinstance(value, bool) else str(value))
+    score = round(float(said[1])) if said else 0
+    return score if 1 <= score <= 10 else None

@@ -64,7 +64,7 @@ class WriterContent(Settings):
     """File of recorded answers (JSONL or Parquet), or a folder of such files, for `engine: replay`. Found by the prompt that they
     answer, by the row's id, or else in order."""
     sampling: SamplingSettings = SamplingSettings()
-    """How the writer is sampled."""
+    """How documents are sampled; the other calls have a temperature and a longest answer of their own (`writer.calls`)."""
     chat_template_kwargs: TemplateOptions | None = None
     """What the writer's chats are rendered with. None: as the experiment's chats (`chat_template_kwargs`) where weights are asked
     here, and nothing is sent to an endpoint, which may refuse it."""
@@ -123,6 +123,8 @@ class CallSettings(Settings):
     """Who answers."""
     model: str | None = None
     """Folder or hub id, or the endpoint's name of the model. Paper: Claude Sonnet 4.6 filters the instruction mix."""
+    ask: Literal["chat", "completion"] | None = None
+    """Whether it gets its prompt as a user's message, or as a text to go on from."""
     replay: str | None = None
     """Recorded answers."""
     temperature: Temperature | None = None

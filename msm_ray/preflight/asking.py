@@ -54,7 +54,7 @@ def written_lengths(proposal: Proposal) -> Iterator[Finding]:
         shape = shape_of(how.model, None) if how.model else proposal.once(base_shape)
         longest = workers.max_model_len or (shape.length if shape else None)
         spec, _ = proposal.spec(name)
-        if how.engine == "vllm" and longest and spec is not None:
+        if how.engine == "vllm" and how.shown == "spec" and longest and spec is not None:
             least, most = amounts.bounds(proposal, spec.text)
             if least + how.sampling.max_tokens > longest:
                 yield proposal.error(

@@ -46,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     supply.chats,
     supply.mixed,
     base.writers,
+    writers.known_calls,
     writers.can_be_asked,
     writers.prices,
     writers.lengths,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from msm_ray.config.writers import ALL_CALLS, Resolved, call_writers
 from msm_ray.generate.faithfulness import CALL as FAITHFULNESS
 from msm_ray.generate.written_chats import calls_of, missing_embedder
 from msm_ray.generate.written_chats.conflicts import CALL as CONFLICTS
+from msm_ray.generate.written_chats.kinds import CALLS as CHAT_CALLS
 from msm_ray.preflight import amounts
 from msm_ray.preflight.base import endpoint, hub_model
 from msm_ray.preflight.finding import Finding
@@ -22,6 +24,10 @@ LONGEST = dict.fromkeys(OUTLINE, 32_000) | {
     "chat_domains": 12_000, "questions": 16_000, "preference_questions": 16_000, "identity": 12_000,
 }  # fmt: skip
 """Tokens of the longest answer of calls whose answers are long; those of others fit anywhere."""
+
+
+KNOWN = (*OUTLINE, "rewrite", "critique", FAITHFULNESS, CONFLICTS, *dict.fromkeys(sum(CHAT_CALLS.values(), ())))
+"""Every call that can be answered otherwise. (Documents have a section of their own.)"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,16 @@ def _asked(proposal: Proposal, call: str, at: At, of: At, spec: str, nearest: ob
     own = next((name for name in (call, ALL_CALLS) if name in settings.writer.calls), None)
     shared: At = at if at != ("writer",) or "writer" in settings.model_fields_set else ("documents",)
     return Asked(call, writer, ("writer", "calls", own) if own else shared, of, spec)
+
+
+def known_calls(proposal: Proposal) -> Iterator[Finding]:
+    """A misspelt call would be asked of the wrong model."""
+    known = (*KNOWN, ALL_CALLS)
+    for name in proposal.settings.writer.calls:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+            yield proposal.error(("writer", "calls", name), f"there is no call '{name}'", hint)
 
 
 def can_be_asked(proposal: Proposal) -> Iterator[Finding]:

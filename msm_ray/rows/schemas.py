@@ -56,7 +56,7 @@ REJECTED_CORPUS_SCHEMA = (
     CORPUS_SCHEMA.append(pa.field("findings", pa.string())).append(REASON).append(pa.field("raw", pa.string()))
 )
 RAW_SCHEMA = pa.schema(
-    [("id", pa.string()), ("attempt", pa.int64()), ("raw", pa.string()), ("finish_reason", pa.string())]
+    [(name, pa.string()) for name in ("id", "raw", "finish_reason", "avoided")] + [("attempt", pa.int64())]
 )
 """What a writer really answered for rows that were accepted, so that they can be read anew without paying."""
 ANSWER_SCHEMA = pa.schema(

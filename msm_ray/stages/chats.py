@@ -20,7 +20,7 @@ from msm_ray.spec import AssistantSettings, Spec
 from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.data_file import DataFile, data_file
 from msm_ray.stages.machine import Machine
-from msm_ray.stages.writers import Judge, writers_at
+from msm_ray.stages.writers import Judge, begun, writers_at
 from msm_ray.stages.written_chats import ChatWriting
 
 
@@ -59,7 +59,7 @@ class Chats(Node):
         def finish(key: str, counts: Mapping[str, Any], answers: Answers) -> None:
             by_key[key].finish({**counts, **answers.counts()})
 
-        talks = {key: work.node.talk(work, machine) for key, work in by_key.items()}
+        talks = begun(by_key, machine)
         desk = Desk(machine.cluster.generation, machine.spending, machine.need_ray)
         for key, result in desk.hold(talks, finish).items():
             if isinstance(result, MsmError):

@@ -24,7 +24,7 @@ from msm_ray.stages.documents import Documents
 from msm_ray.stages.given import GivenDocuments
 from msm_ray.stages.machine import Machine
 from msm_ray.stages.rewrites import Rewrites
-from msm_ray.stages.writers import Judge, writers_at
+from msm_ray.stages.writers import Judge, begun, writers_at
 from msm_ray.worlds import world
 
 
@@ -73,9 +73,7 @@ class Corpus(Node):
                 work.fail(error)
 
         desk = Desk(machine.cluster.generation, machine.spending, machine.need_ray)
-        for key, result in desk.hold(
-            {key: work.node.talk(work, machine) for key, work in by_key.items()}, finish
-        ).items():
+        for key, result in desk.hold(begun(by_key, machine), finish).items():
             if isinstance(result, MsmError):
                 by_key[key].fail(result)
 

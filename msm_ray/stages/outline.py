@@ -24,7 +24,7 @@ from msm_ray.spec import Spec
 from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.data_file import DataFile
 from msm_ray.stages.machine import Machine
-from msm_ray.stages.writers import Called, writers_at
+from msm_ray.stages.writers import Called, begun, writers_at
 from msm_ray.worlds import world
 
 CALLS = ("domains", "subdomains", "assertions", "types", "ideas")
@@ -77,12 +77,7 @@ class SpecOutline(Node):
         """
         super().make_all([work for work in works if work.node.asking is None], machine)
         by_key = {work.node.key: work for work in works if work.node.asking}
-        talks = {}
-        for key, work in by_key.items():
-            try:
-                talks[key] = work.node.talk(work, machine)
-            except MsmError as error:
-                work.fail(error)
+        talks = begun(by_key, machine)
 
         def finish(key: str, outline: Any, answers: Answers) -> None:
             by_key[key].finish({**write_outline(by_key[key].out, outline), **answers.counts()})

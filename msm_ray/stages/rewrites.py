@@ -22,7 +22,7 @@ from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.documents import Documents
 from msm_ray.stages.given import GivenDocuments
 from msm_ray.stages.machine import Machine
-from msm_ray.stages.writers import Called, writers_at
+from msm_ray.stages.writers import Called, begun, writers_at
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Rewrites(Node):
             rows = add_places(work.out, read_rows(work.out / "data"))
             work.finish({"rows": rows, "asked": work.node.asked, **counts})
 
-        results = desk.hold({key: work.node.talk(work, machine) for key, work in by_key.items()}, finish)
+        results = desk.hold(begun(by_key, machine), finish)
         for key, result in results.items():
             if isinstance(result, MsmError):
                 by_key[key].fail(result)

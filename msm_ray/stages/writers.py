@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msm_ray.generate.calls.desk import Talk
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.generate.writer_settings import WriterWhere
+from msm_ray.graph.making import Work
 from msm_ray.spec import Spec
 from msm_ray.stages.data_file import DataFile, data_file
+from msm_ray.stages.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,14 @@ def writers_at(
         )
         for call, each in called.items()
     }
+
+
+def begun(works: Mapping[str, Work[Any]], machine: Machine) -> dict[str, Talk]:
+    """The conversations of stages (`talk`); one that can't begin has failed, and the others go on."""
+    talks = {}
+    for key, work in works.items():
+        try:
+            talks[key] = work.node.talk(work, machine)
+        except Exception as error:
+            work.fail(error)
+    return talks

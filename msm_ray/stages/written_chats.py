@@ -29,7 +29,7 @@ from msm_ray.spec import Spec
 from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.data_file import DataFile
 from msm_ray.stages.machine import Machine
-from msm_ray.stages.writers import Called, writers_at
+from msm_ray.stages.writers import Called, begun, writers_at
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,7 @@ class ChatWriting(Node):
     def make_all(cls, works: Sequence[Work[ChatWriting]], machine: Machine) -> None:
         """Chats that may be trained on, those that may not and why, and a card; all sets side by side, step by step."""
         by_key = {work.node.key: work for work in works}
-        talks = {}
-        for key, work in by_key.items():
-            try:
-                talks[key] = work.node.talk(work, machine)
-            except MsmError as error:
-                work.fail(error)
+        talks = begun(by_key, machine)
 
         def finish(key: str, found: ChatsFound, answers: Answers) -> None:
             by_key[key].node.leave(by_key[key], found, answers)

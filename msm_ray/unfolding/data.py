@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from msm_ray import models
 from msm_ray.config import ExperimentSettings
@@ -112,14 +113,14 @@ class DataStages:
         outline = self._outline(name)
         return Documents(
             name=name,
-            how=part(how, DocumentContent),
+            how=part(how, DocumentContent).model_copy(update={"replay": None}),
             spec=spec,
             wording=Wording(settings.world),
             outline=outline,
             asked=how.documents,
             target_tokens=how.target_tokens,
             writer=self.base if _writes_itself(how) else None,
-            recording=data_file(how.replay) if how.replay else None,
+            recording=data_file(how.replay) if how.replay and how.engine == "replay" else None,
             sharers=self._sharers(f"documents/{name}", how),
             rendered_with=dict(Who.of(how).rendered_with(settings.chat_template_kwargs)),
         )
@@ -133,7 +134,7 @@ class DataStages:
             how=content.model_copy(update={"given": None}),
             spec=self.specs[name],
             world=settings.world,
-            asking=Asking(asking, how.family, settings.chat_template_kwargs) if asking else None,
+            asking=Asking(asking, how.family, self._options(asking)) if asking else None,
             writer=writer,
             given_file=data_file(how.given) if how.given else None,
         )
@@ -166,12 +167,12 @@ class DataStages:
     def _judge(self, key: str, call: str, spec: Spec) -> tuple[Judge, Base | None]:
         """Who holds the rows of a stage against a spec."""
         called, writer = self._asking(key, (call,))
-        return Judge(spec, called[call], read_prompt(call).version, self.settings.chat_template_kwargs), writer
+        return Judge(spec, called[call], read_prompt(call).version, self._options(called)), writer
 
     def writing(self, name: str) -> ChatWriting:
         """The writing of a set of chats; sets that take another's share it."""
         if name not in self._writings:
-            settings, how = self.settings, self.settings.chats[name]
+            how = self.settings.chats[name]
             assert how.written and how.spec
             content = how.written.model_copy(update={"count": how.count})
             called, writer = self._asking(f"written-chats/{name}", calls_of(content))
@@ -179,7 +180,7 @@ class DataStages:
                 name=name,
                 how=content,
                 about=About(self.specs[how.spec], content.kind),
-                asking=ChatAsking(content, called, settings.chat_template_kwargs),
+                asking=ChatAsking(content, called, self._options(called)),
                 writer=writer,
                 likings=data_file(content.path) if content.path else None,
             )
@@ -194,6 +195,11 @@ class DataStages:
         called = {call: _called(each) for call, each in writers.items()}
         itself = any(each.who.engine == "vllm" and each.who.model is None for each in writers.values())
         return called, self.base if itself else None
+
+    def _options(self, called: Mapping[str, Called]) -> dict[str, Any]:
+        """The experiment's template options, where any of the writers is rendered with them."""
+        options = self.settings.chat_template_kwargs
+        return dict(options) if any(each.who.rendered_with(options) == options for each in called.values()) else {}
 
     def _sharers(self, key: str, how: DocumentSettings) -> dict[str, Sharer]:
         """The writers that share a spec's documents. Where and how fast is noted in `asking`."""
@@ -215,7 +221,7 @@ class DataStages:
 
 def _called(writer: Resolved) -> Called:
     """A writer as a part of what a stage is."""
-    replay = writer.who.replay
+    replay = writer.who.replay if writer.who.engine == "replay" else None
     return Called(writer.who.model_copy(update={"replay": None}), data_file(replay) if replay else None)
 
 

@@ -89,7 +89,10 @@ def read_answer(asked: Asked, answer: Mapping[str, Any]) -> tuple[Any, str]:
         said = THINKING.sub("", reply.answer).strip()
     if not said:
         return None, "empty"
-    value, reason = call.read(said, asked.known)
+    try:
+        value, reason = call.read(said, asked.known)
+    except Exception as problem:  # a reader's fault costs this answer, which is kept, and nothing else
+        return None, f"unreadable: {type(problem).__name__}: {problem}"
     if reason:
         return None, "refused" if is_refusal(said, whole=True) else cut or reason
     return value, ""

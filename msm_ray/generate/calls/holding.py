@@ -6,14 +6,34 @@ don't see each other: one that fails ends alone.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from msm_ray.errors import MsmError
+from msm_ray.errors import MsmError, OutOfMeans, StageError, no_room
 from msm_ray.generate.calls import Asked, Conversation
 
 Answering = Callable[[Mapping[str, Sequence[Asked]]], Mapping[str, Sequence[Any] | MsmError]]
 """What each conversation asks in this step -> the values of its answers in order (None: unusable), or why it can't go on."""
+
+
+def _told(key: str, result: Any, on_result: Callable[[str, Any], None]) -> Any:
+    """The result that was told, or why it could not be: another conversation's must not be lost for that."""
+    try:
+        on_result(key, result)
+    except Exception as error:
+        return _failed(error)
+    return result
+
+
+def _failed(error: Exception) -> MsmError:
+    """Why a conversation has no result. Raises again what no other would survive: means that are spent, a full disk."""
+    if isinstance(error, OutOfMeans) or no_room(error):
+        raise error
+    if isinstance(error, MsmError):
+        return error
+    traceback.print_exception(error)
+    return StageError(f"not foreseen, please report it: {type(error).__name__}: {error}")
 
 
 def hold(
@@ -34,10 +54,9 @@ def hold(
             try:
                 asked[key] = next(conversation) if values is None else conversation.send(values)
             except StopIteration as end:
-                results[key] = end.value
-                on_result(key, end.value)
-            except MsmError as error:
-                results[key] = error
+                results[key] = _told(key, end.value, on_result)
+            except Exception as error:
+                results[key] = _failed(error)
         sent = {}
         for key, answers in answering(asked).items() if asked else ():
             if isinstance(answers, MsmError):

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msm_ray.rows.files import as_unicode
+
 
 def items_schema(fields: Mapping[str, Mapping[str, Any]], most: int | None = None) -> dict[str, Any]:
     """The schema of `{"items": [{...}, ...]}`, every field needed and no other allowed: what strict servers take.
@@ -39,16 +41,19 @@ def read_objects(text: str) -> list[dict[str, Any]]:
 
 
 def _inner(value: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The objects of a list that an object wraps, or the object itself."""
-    lists = [each for each in value.values() if isinstance(each, list) and each and isinstance(each[0], dict)]
-    if len(lists) == 1 and len(value) == 1:
+    """The objects of the one list that an object wraps, at any depth and whatever stands beside it, or the object itself."""
+    lists = [each for each in value.values() if isinstance(each, list) and any(isinstance(one, dict) for one in each)]
+    if len(lists) == 1:
         return [each for each in lists[0] if isinstance(each, dict)]
-    return [] if list(value) == ["items"] else [dict(value)]
+    if isinstance(value.get("items"), list):
+        return []
+    deeper = [found for each in value.values() if isinstance(each, dict) and (found := _inner(each)) != [each]]
+    return deeper[0] if not lists and len(deeper) == 1 else [dict(value)]
 
 
 def texts_of(item: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str] | None:
     """The fields of an item as stripped texts; None where one is missing, empty or no text."""
-    values = {name: item.get(name) for name in fields}
+    values = {name: as_unicode(item.get(name)) for name in fields}
     if not all(isinstance(value, str) and value.strip() for value in values.values()):
         return None
     return {name: str(value).strip() for name, value in values.items()}

@@ -39,10 +39,9 @@ class CallRows:
     def _recall(self, key: str, asked: Asked) -> None:
         """What was answered before: the first answer that can be used counts."""
         for answer in self.answers.by_request.get(key, ()):
-            self.tries[key] = self.tries.get(key, 0) + 1
             if (answer["reason"] or "").startswith(ENGINE_FAILED):
-                self.refused[key] = answer["reason"]
-                continue
+                continue  # of an earlier run: what refused it may have been mended since
+            self.tries[key] = self.tries.get(key, 0) + 1
             value, reason = read_answer(asked, answer)
             if not reason:
                 self.values[key] = value
@@ -76,6 +75,11 @@ class CallRows:
             for each in self.answers.by_request.values()
             for row in each
         )
+
+    @property
+    def usable(self) -> int:
+        """Requests with a usable answer, in this step."""
+        return len(self.values)
 
     @property
     def settled(self) -> int:
@@ -163,6 +167,11 @@ class CallRows:
                 f"{len(self.lost)} of {len(self.by_id)} requests were lost, for example with: {first}\n{AGAIN}"
             )
         refused = [reason for key, reason in self.refused.items() if key in self.by_id and key not in self.values]
+        if refused and not any(not row["reason"] for answers in self.answers.by_request.values() for row in answers):
+            return QualityGateError(
+                f"The engine refused {len(refused)} of {len(self.by_id)} requests, and none was ever answered, for example with: "
+                f"{refused[0]}\n{self.ask_again()}"
+            )
         most = max(self._writer(each).where.most_refused for each in self.asked) if self.asked else 1.0
         if len(self.by_id) >= FEWEST_FOR_A_SHARE and len(refused) > most * len(self.by_id):
             return QualityGateError(

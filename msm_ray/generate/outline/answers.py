@@ -140,9 +140,18 @@ def _list_in(text: str) -> list[Any] | None:
             value, _ = decoder.raw_decode(text, mark.start())
         except (json.JSONDecodeError, RecursionError):
             continue  # what wraps the items was cut off, or this is prose
-        wrapped = [value] if isinstance(value, list) else list(value.values())
-        return next((each for each in wrapped if isinstance(each, list)), None)
+        return value if isinstance(value, list) else _wrapped(value)
     return None
+
+
+def _wrapped(value: Mapping[str, Any]) -> list[Any] | None:
+    """The first list in an object, at any depth."""
+    for each in value.values():
+        if isinstance(each, list):
+            return each
+    return next(
+        (found for each in value.values() if isinstance(each, dict) and (found := _wrapped(each)) is not None), None
+    )
 
 
 def _as_it_is(item: Item, known: Any) -> Checked:

@@ -17,7 +17,7 @@ Item = dict[str, str]
 NUMBERED = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])[ \t]+(.+)$", re.MULTILINE)
 EMPTY_LIST = re.compile(r"\[\s*\]")
 PLACEHOLDER = re.compile(
-    r"\[(?:your|insert|add|paste|name|company|city|date|link|topic|attached?)\b[^\]\n]*\]|\{\{|\bX{3,}\b", re.IGNORECASE
+    r"\[(?:your|insert|add|paste|name|company|city|date|link|topic|attached?)\b[^\]\n]*\]|\bX{4,}\b", re.IGNORECASE
 )
 MOST_WORDS_OF_A_QUESTION = 600
 MOST_WORDS_OF_A_PREFERENCE = 45
