@@ -33,6 +33,7 @@ from whole_run import (
     log_of,
     rates,
     reads_of,
+    run_recorded,
     start,
     tidy_up,
 )
@@ -62,9 +63,26 @@ def test_nobody_else_reaches_what_a_run_listens_on(whole_run: WholeRun) -> None:
 NOT_READ_HERE = {
     **{
         ("chats", f"how.{key}"): "of sources that others made"
-        for key in ("path", "hub", "revision", "split", "files", "columns", "parts", "most_characters", "conflicts")
+        for key in (
+            "path",
+            "hub",
+            "revision",
+            "split",
+            "files",
+            "columns",
+            "parts",
+            "most_characters",
+            "conflicts",
+            "conflicts_with",
+        )
     },
-    ("chats", "files"): "digests of the files that `how` names",
+    **{("chats", f"how.{key}"): "says which writing a set takes (`writing`)" for key in ("of", "spec", "written")},
+    ("chats", "own_files"): "digests of the files that `how` names",
+    ("chats", "writer"): "where the base judges conflicts",
+    ("corpus", "how.faithful_sample"): "where documents are judged",
+    ("corpus", "writer"): "where the base judges documents",
+    ("outline", "how.by"): "says whether a model is asked (`asking`)",
+    ("outline", "how.given"): "the file is `given_file`",
     ("midtrain", "how.epochs"): "where `steps` says nothing",
     ("sft", "how.epochs"): "where `steps` says nothing",
     ("midtrain", "how.lora"): "of `mode: lora`",
@@ -75,11 +93,14 @@ NOT_READ_HERE = {
 """Fields that decide a stage's content in other experiments than this one, or that are read by being there."""
 
 
-def test_what_a_stage_reads_is_what_it_is(whole_run: WholeRun) -> None:
+def test_what_a_stage_reads_is_what_it_is(whole_run: WholeRun, tmp_path: Path) -> None:
     """Every field is identity by construction. Here: one that nothing reads would make artifacts stale for nothing."""
-    graph, reads = unfold(load_experiment("jobs/quickstart.yaml", ["root=unused"])).graph, reads_of(whole_run.root)
+    run_recorded(tmp_path / "recorded")
+    graphs = [unfold(load_experiment(f"jobs/{job}.yaml", ["root=unused"])).graph for job in ("quickstart", "recorded")]
+    both = [reads_of(root) for root in (whole_run.root, tmp_path / "recorded")]
+    reads = {kind: both[0].get(kind, set()) | both[1].get(kind, set()) for kind in (*both[0], *both[1])}
     unread = set()
-    for node in graph.nodes.values():
+    for node in (node for graph in graphs for node in graph.nodes.values()):
         names = {one.name for one in fields(node)} - {"name"}
         own = vars(node).get(OWN)
         names |= {f"{OWN}.{name}" for name in type(own).model_fields} if isinstance(own, BaseModel) else set()

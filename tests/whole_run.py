@@ -46,6 +46,16 @@ def start(root: Path, verb: str, *more: str, watched: bool = False) -> subproces
     return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
 
+def run_recorded(root: Path) -> None:
+    """The method from recordings, its stages watched: kinds that the quickstart has not. It needs no Ray."""
+    here = str(Path(__file__).parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])}
+    program = "import watched_run; watched_run.main()"
+    words = [sys.executable, "-c", program, str(_notes(root)), "run", "jobs/recorded.yaml", f"root={root}"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def _notes(root: Path) -> Path:
     return root.parent / f"{root.name}.reads"
 
