@@ -13,7 +13,8 @@ from test_cli import msm
 
 from msm_ray import cli
 
-PAGES = [Path("README.md"), Path("CONTRIBUTING.md"), Path("specs/README.md"), *sorted(Path("docs").rglob("*.md"))]
+SPECS = [Path("specs/README.md"), Path("specs/recorded/README.md")]
+PAGES = [Path("README.md"), Path("CONTRIBUTING.md"), *SPECS, *sorted(Path("docs").rglob("*.md"))]
 
 
 def texts_of_the_code() -> str:

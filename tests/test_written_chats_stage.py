@@ -21,6 +21,7 @@ from msm_ray.graph import running
 from msm_ray.graph.node import graph_of
 from msm_ray.graph.running import Wishes, Workplace
 from msm_ray.graph.store import ArtifactStore
+from msm_ray.look.show import show
 from msm_ray.placement.settings import ClusterSettings
 from msm_ray.rows.tables import read_table_rows
 from msm_ray.spec import AssistantSettings, Spec, read_spec
@@ -63,7 +64,9 @@ def run(root: Path, *nodes: ChatWriting) -> list[str]:
     return running.run(graph_of(list(nodes), (ChatWriting,)), ArtifactStore(root), Wishes(), place)
 
 
-def test_sets_are_written_side_by_side_and_one_that_fails_ends_alone(tmp_path: Path) -> None:
+def test_sets_are_written_side_by_side_and_one_that_fails_ends_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec, how = spec_in(tmp_path), WrittenChats(count=12, votes=1, embedder=OWN)
     never = {"filter": lambda asked, attempt: "Verdict: EXCLUDE: help, evades"}
     good = writing("good", spec, how, recording(tmp_path / "good.jsonl", spec, how, {}, by_words))
@@ -78,6 +81,10 @@ def test_sets_are_written_side_by_side_and_one_that_fails_ends_alone(tmp_path: P
     assert {row["reason"] for row in rejected} == {"excluded: help, evades"}
     text = (folder / "README.md").read_text()
     assert "# Written chats: good" in text and "votes_for" in text
+    capsys.readouterr()
+    show(str(tmp_path / "root" / "written-chats" / "bad"), 1, seed=0)
+    shown = capsys.readouterr().out
+    assert "that were left out" in shown and "excluded: help, evades" in shown and "  user: " in shown
 
 
 def test_what_a_set_is_are_its_settings_prompts_writers_and_for_aft_the_spec(tmp_path: Path) -> None:
