@@ -68,7 +68,8 @@ def test_thinking_belongs_to_a_set_of_chats_and_to_the_arms_trained_on_it(tmp_pa
     assert said("blocks/cot-chats") == (off, True, None)  # and the ordinary chats beside it are rendered without
     assert said("blocks/spec-chats") == said("blocks/ordinary-chats") == (off, None, None)
     assert said("rollouts/agentic-agentic.cot-s0") == (off, True, None)
-    assert said("rollouts/agentic-agentic.msm-s0") == said("documents/endings") == (off, None, None)
+    assert said("rollouts/agentic-agentic.msm-s0") == (off, None, None)
+    assert experiment.graph.nodes["documents/endings"].settings["rendered_with"] == off
     tiny = quickstart(tmp_path)
     keys = ("chat_template_kwargs", "thinking", "separator")
     assert not any(node.settings.get(key) for node in tiny.graph.nodes.values() for key in keys)

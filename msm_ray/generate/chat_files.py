@@ -24,8 +24,9 @@ def chats_form(columns: Mapping[str, str]) -> Form:
     """What a file of chats is like. columns: our name of a column -> theirs."""
 
     def none_of_them(rows: Sequence[Row]) -> str:
-        faults = [read_chat(row, columns).fault for row in rows]
-        return f"no row holds a chat ({faults[0]})" if all(faults) else ""
+        if any(not read_chat(row, columns).fault for row in rows):  # mostly the first
+            return ""
+        return f"no row holds a chat ({read_chat(rows[0], columns).fault})" if rows else ""
 
     return Form(EXPECTED, lambda row: "", none_of_them)
 

@@ -23,6 +23,7 @@ from msm_ray.models import world_of
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.rows.files import checked
 from msm_ray.rows.schemas import Row
+from msm_ray.spec import AssistantSettings
 from msm_ray.worlds import world
 
 SAMPLE = 200
@@ -46,6 +47,10 @@ class Amount:
         return Amount(min(rows, self.rows), (self.tokens[0] * share, self.tokens[1] * share))
 
 
+_JUDGED: dict[tuple[str, str, str, tuple[str, ...]], list[Row]] = {}
+MOST_KEPT = 8
+
+
 def chats(proposal: Proposal, name: str) -> Amount | None:
     """What there is of a set of chats; None where its source can't be read."""
     how = proposal.settings.chats[name]
@@ -61,13 +66,28 @@ def chats(proposal: Proposal, name: str) -> Amount | None:
 def given_chats(proposal: Proposal) -> dict[str, list[Row]]:
     """Of each set of chats that others made: the rows of its files, with why some are left out. A hub's are not looked at."""
     settings = proposal.settings
-    return {
-        name: making.judged(
-            [chat for part, rows in how.given.items() for chat in chats_here(rows, part)], name, how, settings.assistant
-        )
-        for name, how in settings.chats.items()
-        if how.given
-    }
+    return {name: _judged(name, how, settings.assistant) for name, how in settings.chats.items() if how.given}
+
+
+def _judged(name: str, how: ChatSettings, assistant: AssistantSettings) -> list[Row]:
+    """The rows of a set's files. Those of files that have not changed are judged once a process: a large file takes seconds."""
+    files = tuple(map(str, (_state(rows.path) for rows in how.given.values())))
+    key = (name, how.model_dump_json(), assistant.model_dump_json(), files)
+    if key not in _JUDGED:
+        if len(_JUDGED) >= MOST_KEPT:
+            _JUDGED.pop(next(iter(_JUDGED)))
+        chats = [chat for part, rows in how.given.items() for chat in chats_here(rows, part)]
+        _JUDGED[key] = making.judged(chats, name, how, assistant)
+    return _JUDGED[key]
+
+
+def _state(path: str | None) -> tuple[str, int, int] | None:
+    """By what a file is known as the same."""
+    try:
+        state = Path(path or "").resolve().stat()
+    except OSError:
+        return None
+    return str(Path(path or "").resolve()), state.st_mtime_ns, state.st_size
 
 
 def documents(proposal: Proposal, how: DocumentSettings) -> Amount:

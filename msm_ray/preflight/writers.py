@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,8 @@ from msm_ray.preflight.proposal import Proposal
 from msm_ray.yaml_tree import At
 
 OUTLINE = ("domains", "subdomains", "assertions", "types", "ideas")
-LONGEST = dict.fromkeys(OUTLINE, 32_000) | {
-    "chat_domains": 12_000, "questions": 16_000, "preference_questions": 16_000, "identity": 12_000,
-}  # fmt: skip
-"""Tokens of the longest answer of calls whose answers are long; those of others fit anywhere."""
-
-
+TASK, ANSWER = 1_500, 4_000
+"""Tokens of a prompt beside the spec, and of a usual answer; subdomains also copy the spec's words."""
 KNOWN = (*OUTLINE, "rewrite", "critique", FAITHFULNESS, CONFLICTS, *dict.fromkeys(sum(CHAT_CALLS.values(), ())))
 """Every call that can be answered otherwise. (Documents have a section of their own.)"""
 
@@ -105,7 +102,7 @@ def prices(proposal: Proposal) -> Iterator[Finding]:
 
 
 def lengths(proposal: Proposal) -> Iterator[Finding]:
-    """Prompts with the spec in them and the longest answers, against what an engine on GPUs or CPUs here is told to take."""
+    """Prompts with the spec in them and usual answers, against what an engine here is told to take; what is longer is cut off."""
     longest = proposal.settings.cluster.generation.max_model_len
     told: set[tuple[At, str]] = set()
     for each in proposal.once(calls):
@@ -115,13 +112,13 @@ def lengths(proposal: Proposal) -> Iterator[Finding]:
             continue
         told.add(key)
         least, _ = amounts.bounds(proposal, spec.text)
-        asked = each.writer.who.max_tokens or LONGEST.get(each.call, 0)
-        if least + asked > longest:
+        answer = ANSWER + (least if each.call == "subdomains" else 0)
+        if least + TASK + answer > longest:
             yield proposal.error(
-                ("writer", "calls", each.call, "max_tokens"),
-                f"{asked:,} tokens of answer behind specs.{each.spec}, and the writer's engine takes {longest:,}",
-                f"set writer.calls.all.max_tokens to {max(1, int(longest - 2 * least))} or less, or raise "
-                "cluster.generation.max_model_len",
+                ("cluster", "generation", "max_model_len"),
+                f"{longest:,}: the call {each.call} has specs.{each.spec} in its prompt, {least + TASK:,.0f} tokens, and a usual "
+                f"answer has {answer:,.0f}",
+                f"raise it to {math.ceil((least + TASK + answer) / 1024) * 1024} or more",
             )
 
 
