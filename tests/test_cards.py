@@ -104,8 +104,23 @@ def test_load_dataset_reads_an_artifact_as_it_lies(make: Any, tmp_path: Path, mo
 def test_a_card_offers_no_rejected_rows_where_there_are_none(tmp_path: Path) -> None:
     settings = ChatSettings(source="tinyworld.ordinary", count=3)
     write_chats(tmp_path, "c", settings, AssistantSettings(name="llama"))
-    assert '"rejected"' not in (tmp_path / "README.md").read_text("utf-8")
-    assert '"rejected"' not in (documents(tmp_path, rejected=0) / "README.md").read_text("utf-8")
+    assert "config_name: rejected" not in (tmp_path / "README.md").read_text("utf-8")
+    assert "config_name: rejected" not in (documents(tmp_path, rejected=0) / "README.md").read_text("utf-8")
+
+
+def test_folders_that_are_called_alike_give_their_own_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` keeps what it read by the folder's last name: the second of these gave the rows of the first."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    for kind, make in (("documents", documents), ("chats", chats), ("replay", replay)):
+        (tmp_path / kind / "endings@1").mkdir(parents=True)
+        folder = make(tmp_path / kind / "endings@1")
+        loaded = datasets.load_dataset(str(folder), split="train")
+        assert loaded.column_names == columns_in(folder / "README.md"), kind
+    other = documents(tmp_path / "another" / "documents" / "endings@1")
+    write_table(other / "data" / "part-000000.parquet", [ROW | {"id": "other", "text": "Another."}], DOCUMENT_SCHEMA)
+    write_documents_card(other, "endings", {})
+    assert "Another." in datasets.load_dataset(str(other), split="train")["text"]
 
 
 def trained(root: Path, base: Path, adapter: Path | None) -> TrainingJob:

@@ -42,6 +42,7 @@ def corpus_card(
     alike: Diversity,
     checks: CheckContent,
     facts: CardFacts,
+    names: tuple[str, str] = ("default", "rejected"),
 ) -> str:
     """Markdown with the YAML header that Hugging Face reads. rejected: reason -> rows; documents: rows before the checks.
 
@@ -50,7 +51,7 @@ def corpus_card(
     """
     left_out = "rejected.parquet" if documents > len(kept) else None
     lines = [
-        *header(left_out),
+        *header(left_out, names),
         f"# Documents about {spec.assistant or 'nobody by name'}: {spec.name}",
         "",
         _made_of(spec, kept),
@@ -58,7 +59,7 @@ def corpus_card(
         *_summary(kept, rejected, documents),
         "",
         *([f"![Lengths, domains and types]({OVERVIEW})", ""] if kept else []),
-        *how_to_load("documents", CORPUS_SCHEMA, left_out),
+        *how_to_load("documents", CORPUS_SCHEMA, left_out, names),
         *_counted("Left out", "reason", rejected),
         *_checks(found, checks),
         *_alike(alike, checks),

@@ -23,7 +23,7 @@ from msm_ray.corpus.near_duplicates import likenesses, signatures
 from msm_ray.corpus.rules import Findings, check_batch
 from msm_ray.corpus.settings import CheckContent, CheckWhere
 from msm_ray.generate.faithfulness import Faithful
-from msm_ray.rows.dataset_card import CARD
+from msm_ray.rows.dataset_card import CARD, names_of
 from msm_ray.rows.diversity import Diversity, diversity
 from msm_ray.rows.schemas import CORPUS_SCHEMA, REJECTED_CORPUS_SCHEMA, Row
 from msm_ray.rows.tables import clean, read_rows, write_table
@@ -174,7 +174,16 @@ def _write_card(
     if words:
         (out / OVERVIEW).write_bytes(overview(words, domains, types))
     card = corpus_card(
-        spec, found.kept, reasons, written, sections, found=found.found, alike=alike, checks=checks, facts=facts
+        spec,
+        found.kept,
+        reasons,
+        written,
+        sections,
+        found=found.found,
+        alike=alike,
+        checks=checks,
+        facts=facts,
+        names=names_of(out),
     )
     write_whole(out / CARD, card)
 

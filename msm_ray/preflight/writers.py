@@ -112,7 +112,8 @@ def lengths(proposal: Proposal) -> Iterator[Finding]:
             continue
         told.add(key)
         least, _ = amounts.bounds(proposal, spec.text)
-        answer = ANSWER + (least if each.call == "subdomains" else 0)
+        usual = ANSWER + (least if each.call == "subdomains" else 0)
+        answer = min(usual, each.writer.who.max_tokens or usual)
         if least + TASK + answer > longest:
             yield proposal.error(
                 ("cluster", "generation", "max_model_len"),

@@ -5,6 +5,7 @@ Without the header `load_dataset` takes every file in a folder for rows of one t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from msm_ray.whole_files import write_whole
 
 CARD = "README.md"
 ROWS = "data/*.parquet"
+FOOTER = 65_536
+"""Bytes at the end of a Parquet file, in which it tells where its rows lie and what they hold."""
 
 COLUMNS: Mapping[str, str] = {
     "id": "hash of what made the row; the same wherever and whenever it is made",
@@ -67,21 +70,38 @@ COLUMNS: Mapping[str, str] = {
 """Every column of documents, corpora, base text and chats, and of their rejected rows."""
 
 
-def header(rejected: str | None) -> list[str]:
-    """The YAML at the top of a card.
+def names_of(out: Path) -> tuple[str, str]:
+    """The names of the two configurations, rows and rejected rows, that no other folder has.
+
+    `datasets` keeps what it has read by the last name of a folder and the configuration's: two folders that are called alike,
+    such as `chats/cheese@1` and `written-chats/cheese@1`, would otherwise give the rows of whichever was loaded first.
+    """
+    total = hashlib.sha256(f"{out.parent.name}/{out.name}".encode())
+    for path in sorted(
+        [*(out / "data").glob("*.parquet"), *(out / "rejected").glob("*.parquet"), *out.glob("rejected.parquet")]
+    ):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - FOOTER))
+            total.update(f"{path.name} {path.stat().st_size}".encode() + file.read())
+    token = total.hexdigest()[:8]
+    return f"rows-{token}", f"rejected-{token}"
+
+
+def header(rejected: str | None, names: tuple[str, str]) -> list[str]:
+    """The YAML at the top of a card. names: of the configurations (`names_of`).
 
     rejected: pattern of the files with rejected rows, which are a configuration of their own; None where there are none,
     for `datasets` refuses a split without rows.
     """
-    lines = ["---", "configs:", "- config_name: default", f"  data_files: {ROWS}"]
+    lines = ["---", "configs:", f"- config_name: {names[0]}", "  default: true", f"  data_files: {ROWS}"]
     if rejected:
-        lines += ["- config_name: rejected", f"  data_files: {rejected}"]
+        lines += [f"- config_name: {names[1]}", f"  data_files: {rejected}"]
     return [*lines, "---", ""]
 
 
-def how_to_load(name: str, schema: pa.Schema, rejected: str | None) -> list[str]:
+def how_to_load(name: str, schema: pa.Schema, rejected: str | None, names: tuple[str, str]) -> list[str]:
     """A section with the lines of Python that load this folder, and what its columns are."""
-    more = ['rejected = load_dataset(os.getcwd(), "rejected", split="train")'] if rejected else []
+    more = [f'rejected = load_dataset(os.getcwd(), "{names[1]}", split="train")'] if rejected else []
     return [
         "## Load it",
         "",
@@ -139,7 +159,9 @@ def write_replay_card(out: Path, name: str, facts: Mapping[str, Any]) -> None:
 def _write(
     out: Path, title: str, said: str, facts: Mapping[str, Any], name: str, schema: pa.Schema, rejected: str | None
 ) -> None:
-    lines = [*header(rejected), f"# {title}", "", said, "", *facts_table(facts), *how_to_load(name, schema, rejected)]
+    names = names_of(out)
+    how = how_to_load(name, schema, rejected, names)
+    lines = [*header(rejected, names), f"# {title}", "", said, "", *facts_table(facts), *how]
     write_whole(out / CARD, "\n".join(lines))
 
 
