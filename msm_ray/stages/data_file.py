@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from msm_ray.engines.replay import recording_files
 from msm_ray.errors import SettingsError
 
 
@@ -25,11 +26,11 @@ class DataFile:
 
 
 def data_file(path: str) -> DataFile:
-    """The file at a path, or the folder of files: its digest is over their names and bytes. Raises SettingsError without one."""
+    """The file at a path, or a folder of recordings, its digest over their names and bytes. Raises SettingsError without one."""
     try:
         if not Path(path).is_dir():
             return DataFile(path, hashlib.sha256(Path(path).read_bytes()).hexdigest())
-        files = sorted(each for each in Path(path).iterdir() if each.is_file())
+        files = recording_files(Path(path))
         digests = [f"{each.name}\0{hashlib.sha256(each.read_bytes()).hexdigest()}\n" for each in files]
         return DataFile(path, hashlib.sha256("".join(digests).encode()).hexdigest())
     except OSError as error:
