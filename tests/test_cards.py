@@ -113,7 +113,7 @@ def test_folders_that_are_called_alike_give_their_own_rows(tmp_path: Path, monke
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     for kind, make in (("documents", documents), ("chats", chats), ("replay", replay)):
-        (tmp_path / kind / "endings@1").mkdir(parents=True)
+        (tmp_path / kind).mkdir()
         folder = make(tmp_path / kind / "endings@1")
         loaded = datasets.load_dataset(str(folder), split="train")
         assert loaded.column_names == columns_in(folder / "README.md"), kind
