@@ -24,6 +24,7 @@ from msm_ray.failures import Ledger
 from msm_ray.generate.stream import stream_rows
 from msm_ray.placement.settings import WorkerSettings
 from msm_ray.progress import Task
+from msm_ray.rows.files import as_unicode
 from msm_ray.rows.schemas import Row
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ class Round:
         else:
             self.answered = True
             usable = table.usable
+            row |= {"completion": as_unicode(row["completion"])}  # half an emoji is no text that could be written
             self._work.advance(table.settle(row))
             if table.usable == usable:
                 self.unusable[row["id"]] = row["completion"]

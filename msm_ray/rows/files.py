@@ -137,7 +137,7 @@ def as_unicode(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {key: as_unicode(inner) for key, inner in value.items()}
+        return {as_unicode(key): as_unicode(inner) for key, inner in value.items()}
     return [as_unicode(inner) for inner in value] if isinstance(value, list) else value
 
 

@@ -27,7 +27,8 @@ def items_schema(fields: Mapping[str, Mapping[str, Any]], most: int | None = Non
 def read_objects(text: str) -> list[dict[str, Any]]:
     """Every whole JSON object of the list in an answer, in order.
 
-    The list may stand under `items` or another key, in a fence, with words before and after; a list of texts gives none.
+    The list may stand under `items` or another key, in a fence, with words before and after; a list of texts gives none. Half an
+    emoji, as JSON can escape it, is no text that could be written or asked with, and is replaced.
     """
     decoder, found, at = json.JSONDecoder(strict=False), [], 0
     while (start := text.find("{", at)) >= 0:
@@ -36,15 +37,23 @@ def read_objects(text: str) -> list[dict[str, Any]]:
         except (json.JSONDecodeError, RecursionError):
             at = start + 1  # the wrapping of an answer that was cut off, or prose: what is inside may be whole
             continue
-        found += _inner(value)
+        found += _inner(as_unicode(value))
     return found
 
 
 def _inner(value: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The objects of the one list that an object wraps, at any depth and whatever stands beside it, or the object itself."""
-    lists = [each for each in value.values() if isinstance(each, list) and any(isinstance(one, dict) for one in each)]
-    if len(lists) == 1:
-        return [each for each in lists[0] if isinstance(each, dict)]
+    """The objects of the list that an object wraps, at any depth and whatever stands beside it, or the object itself.
+
+    Of several lists the one called `items`.
+    """
+    lists = {
+        key: each
+        for key, each in value.items()
+        if isinstance(each, list) and any(isinstance(one, dict) for one in each)
+    }
+    wrapped = lists.get("items") or (next(iter(lists.values())) if len(lists) == 1 else None)
+    if wrapped:
+        return [each for each in wrapped if isinstance(each, dict)]
     if isinstance(value.get("items"), list):
         return []
     deeper = [found for each in value.values() if isinstance(each, dict) and (found := _inner(each)) != [each]]

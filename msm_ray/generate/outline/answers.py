@@ -140,18 +140,16 @@ def _list_in(text: str) -> list[Any] | None:
             value, _ = decoder.raw_decode(text, mark.start())
         except (json.JSONDecodeError, RecursionError):
             continue  # what wraps the items was cut off, or this is prose
-        return value if isinstance(value, list) else _wrapped(value)
+        return _list_of(value)
     return None
 
 
-def _wrapped(value: Mapping[str, Any]) -> list[Any] | None:
-    """The first list in an object, at any depth."""
-    for each in value.values():
-        if isinstance(each, list):
-            return each
-    return next(
-        (found for each in value.values() if isinstance(each, dict) and (found := _wrapped(each)) is not None), None
-    )
+def _list_of(value: Any) -> list[Any] | None:
+    """A list, or the first that an object wraps, however often."""
+    if isinstance(value, list):
+        return value
+    inner = value.values() if isinstance(value, dict) else ()
+    return next((found for each in inner if (found := _list_of(each)) is not None), None)
 
 
 def _as_it_is(item: Item, known: Any) -> Checked:

@@ -19,6 +19,7 @@ EMPTY_LIST = re.compile(r"\[\s*\]")
 PLACEHOLDER = re.compile(
     r"\[(?:your|insert|add|paste|name|company|city|date|link|topic|attached?)\b[^\]\n]*\]|\bX{4,}\b", re.IGNORECASE
 )
+MOST_WORDS_OF_A_DOMAIN = 12
 MOST_WORDS_OF_A_QUESTION = 600
 MOST_WORDS_OF_A_PREFERENCE = 45
 TAG = re.compile(r"</?(?:think|thinking)>", re.IGNORECASE)
@@ -40,12 +41,12 @@ Check = Callable[[Item], tuple[Item | None, str]]
 
 def read_domains(text: str, known: None = None) -> Read:
     """Domains as JSON, or as a numbered list whose lines may have a description behind a colon or a dash."""
-    heard, reason = _items(text, ("domain", "description"), _as_it_is)
+    heard, reason = _items(text, ("domain", "description"), _short)
     if not reason:
         return heard, ""
     lines = [re.split(r":\s+|\s+[-–—]\s+", line.replace("**", ""), maxsplit=1) for line in NUMBERED.findall(text)]
     items = [{"domain": first.strip(" .:"), "description": " ".join(rest)} for first, *rest in lines]
-    items = [item for item in items if item["domain"] and len(item["domain"].split()) <= 12]
+    items = [item for item in items if item["domain"] and _short(item)[0]]
     return (Heard(tuple(items)), "") if items else (None, reason)
 
 
@@ -120,8 +121,9 @@ def _shown(each: Mapping[str, object]) -> str:
     return str(as_unicode(said if isinstance(said, str) else str(dict(each))))
 
 
-def _as_it_is(item: Item) -> tuple[Item | None, str]:
-    return item, ""
+def _short(item: Item) -> tuple[Item | None, str]:
+    """A domain is a name; what rambles is none."""
+    return (None, "too long") if len(item["domain"].split()) > MOST_WORDS_OF_A_DOMAIN else (item, "")
 
 
 def _question(kinds: Sequence[str], item: Item) -> tuple[Item | None, str]:

@@ -20,7 +20,7 @@ ALONE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 EITHER = re.compile(r"\b(?:include|exclude)d?\s*(?:/|\||,|or)\s*\W*(?:include|exclude)d?\b", re.IGNORECASE)
-MARKS = re.compile(r"</?\w+>|^[\s*_`:.,;>()\[\]–—\"'-]+|[\s*_`()\[\]\"']+$")
+MARKS = re.compile(r"</?\w+>|^[\s*_`:.,;>(){}\[\]–—\"'-]+|[\s*_`(){}\[\]\"']+$")
 NO_VERDICT = "no verdict"
 
 
