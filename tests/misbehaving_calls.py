@@ -55,10 +55,6 @@ def all_of_it(good: List) -> Comes:
     return Taken(good.items), ""
 
 
-def all_but_no_end(good: List) -> Comes:
-    return Taken(good.items, whole=False), ""
-
-
 def but_the_last(reason: Callable[[List], str]) -> Callable[[List], Comes]:
     """The last item is left out; where it was the only one, the answer is none."""
 
@@ -79,6 +75,8 @@ def what_is_whole(reason: str) -> Callable[[List], Comes]:
     def comes(good: List) -> Comes:
         if len(good.items) == 1 or (reason == "truncated" and good.call in TAKES_NO_PART):
             return None, reason
+        if good.call in TAKES_NO_PART:
+            return None, "broken off"
         return Taken(good.items[:-1], whole=False), ""
 
     return comes
@@ -134,8 +132,8 @@ LISTS: tuple[Way[List], ...] = (
     Way("other things beside the list", lambda g: json.dumps({"count": len(g.items), "items": list(g.items)}), all_of_it),
     Way("a wrapping more", lambda g: json.dumps({"answer": {"items": list(g.items)}}), all_of_it),
     Way("null among the items", lambda g: json.dumps({"items": [None, "and:", *g.items]}), all_of_it),
-    Way("a comma too many", lambda g: g.json().removesuffix("]}") + ",]}", all_but_no_end),
-    Way("a line an item", lambda g: "\n".join(map(json.dumps, g.items)), all_but_no_end),
+    Way("a comma too many", lambda g: g.json().removesuffix("]}") + ",]}", all_of_it),
+    Way("a line an item", lambda g: "\n".join(map(json.dumps, g.items)), all_of_it),
     Way("a field more", lambda g: json.dumps({"items": [item | {"n": 1} for item in g.items]}), all_of_it),
     Way("reasoning with a draft", lambda g: f'<think>\n{{"items": [{{"{g.key}": "A draft"}}]}}\n</think>\n{g.json()}', all_of_it),
     Way("doubles", lambda g: json.dumps({"items": [item for item in g.items for _ in range(2)]}), lambda g: (Taken(tuple(item for item in g.items for _ in range(2))), "")),

@@ -1,85 +1,27 @@
-"""A model that misbehaves in every way that there is costs what it must and nothing else: the exact ids, texts and reasons.
+"""Documents of a model that misbehaves in every way that there is: the exact ids, texts and reasons that must come of it.
 
-No Ray: a stand-in gives back what Ray Data and an engine would. It may answer in another order, and be killed.
+No Ray: `stand_in.py` answers, in several orders, and is killed in the middle.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from document_jobs import document_job
-from misbehaving import DOCUMENTS, Raw, document, documents, draw, fate
-from scripted_writer import number
+from misbehaving import DOCUMENTS, document, documents, draw, fate
+from stand_in import TABLE, Model
 
-from msm_ray.generate import asking
+from msm_ray.generate import document_rows
 from msm_ray.generate import documents as stage
 from msm_ray.generate.document_job import DocumentJob, row_id
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.documents import document_counts
-from msm_ray.generate.shards import GrowingTable
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import AssistantSettings, read_spec
 
-Row = dict[str, Any]
-Order = Callable[[Sequence[Row]], Sequence[Row]]
-ORDERS: dict[str, Order] = {
-    "as asked": lambda rows: rows,
-    "backwards": lambda rows: rows[::-1],
-    "by hash": lambda rows: sorted(rows, key=lambda row: number(row["id"])),
-}
-TABLE = 16
-"""Rows of a file here, so that there is something on disk when a run is killed."""
-
-
-class Killed(BaseException):
-    """The process is gone: nothing that it still held is written."""
-
-
-class Model:
-    """Stands in for Ray Data and an engine. dies_after: answers; writes: files that are written before it dies."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, says: Callable[[Row], Raw], order: str = "as asked"):
-        self.says, self.order, self.asked = says, ORDERS[order], list[tuple[str, int]]()
-        self.dies_after, self.writes = 10**9, 10**9
-        monkeypatch.setattr(asking, "build_engine", lambda *_: lambda rows: rows)
-        monkeypatch.setattr(asking, "_dataset", lambda rows, renders, size: rows)
-        monkeypatch.setattr(asking, "stream_rows", self._stream)
-        monkeypatch.setattr(GrowingTable, "due", lambda table: len(table.waiting) >= TABLE)
-        monkeypatch.setattr(GrowingTable, "flush", self._flush(GrowingTable.flush))
-
-    def _stream(self, rows: Sequence[Row], minutes: float, tick: Any) -> Iterator[Row]:
-        for row in self.order(rows):
-            if self.dies_after == 0:
-                self.writes = 0
-                raise Killed
-            self.dies_after -= 1
-            self.asked.append((row["id"], row["attempt"]))
-            text, finish = self.says(row)
-            counts = {"num_input_tokens": 1, "num_generated_tokens": 1}
-            yield row | counts | {"completion": text, "finish_reason": finish, "error": "", "failure": ""}
-
-    def _flush(self, write: Callable[[GrowingTable], None]) -> Callable[[GrowingTable], None]:
-        def flush(table: GrowingTable) -> None:
-            if table.waiting and self.writes == 0:
-                raise Killed
-            self.writes -= bool(table.waiting)
-            write(table)
-
-        return flush
-
-    def killed(self, doing: Callable[[], object], dies_after: int = 10**9, writes: int = 10**9) -> None:
-        """Do something until it is killed in the middle."""
-        self.dies_after, self.writes = dies_after, writes
-        with pytest.raises(Killed):
-            doing()
-        self.dies_after, self.writes = 10**9, 10**9
-
-
-# Documents -------------------------------------------------------------------------------------------------------------
 COUNT = 200
 
 
@@ -156,15 +98,24 @@ def test_what_is_settled_is_not_asked_for_again(tmp_path: Path, monkeypatch: pyt
     assert {key for key, _ in again.asked}.isdisjoint(expected(once, 1)[0])
 
 
+def asked_in_rounds(made: DocumentJob) -> list[int]:
+    """How many are asked for in each of three rounds."""
+    return [COUNT] + [COUNT - len(expected(made, tries)[0]) for tries in (1, 2)]
+
+
 @pytest.mark.parametrize("order", ["backwards", "by hash"])
 @pytest.mark.parametrize("portion", [2000, 37])
 def test_another_order_and_other_portions_give_the_same_documents(
     order: str, portion: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Model(monkeypatch, documents, order)
+    looked: list[int] = []
+    monkeypatch.setattr(document_rows, "overused", lambda texts, *_: looked.append(len(texts)) or [])
     made = job(tmp_path, 3, portion=portion)
     write(made)
     assert (texts(made), reasons(made)) == expected(made, 3)
+    goes = sum(-(-left // portion) for left in asked_in_rounds(made))
+    assert len(looked) <= goes  # what is written is read once for a go
 
 
 @pytest.mark.parametrize("dies", [{"dies_after": n} for n in (1, 57, 199, 260)] + [{"writes": n} for n in range(8)])

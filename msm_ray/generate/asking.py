@@ -142,7 +142,8 @@ def _ask_one_engine(
     tables: Sequence[Table], asked: EngineSettings, rows: list[Row], workers: WorkerSettings, work: Task,
     spending: Spending | None,
 ) -> None:  # fmt: skip
-    renders = {row["job"]: tables[row["job"]].render(asked) for row in rows}
+    numbers = dict.fromkeys(row["job"] for row in rows)
+    renders = {number: tables[number].render(asked) for number in numbers}  # once: it may read all that is written
     one = Round(tables, asked, work)
     if asked.engine == "replay":  # a lookup: no pipeline is worth its start
         one.collect(answered_here(asked, (row | renders[row["job"]](row) for row in rows)))

@@ -24,6 +24,8 @@ Checked = tuple[Item | None, str]
 """(an item, what was mended in it) or (None, why it is left out)."""
 TEXT: Mapping[str, Any] = {"type": "string"}
 
+ENDED = re.compile(r"\}[\s,]*\][^{]*\Z")
+"""The end of a list that JSON itself doesn't take for one."""
 MOST_DOMAINS = 16
 MOST_SUBDOMAINS = 16
 MOST_ASSERTIONS = 40
@@ -50,8 +52,9 @@ def prompt_versions(family: str) -> dict[str, str]:
 
 
 def domains_call() -> Call:
-    """Call 1: no words over eight, where four are asked for."""
-    read = partial(_read, {"domain": 8}, _as_it_is)
+    """Call 1: no words over eight, where four are asked for. A list that broke off is none: its prompt shows no list of what
+    exists, so that the rest can't be asked for."""
+    read = partial(_read_whole, {"domain": 8}, _as_it_is)
     schema = items_schema({"domain": TEXT}, MOST_DOMAINS)
     return Call(name="domains", prompt=read_prompt("domains"), read=read, schema=schema)
 
@@ -117,7 +120,18 @@ def _read(fields: Mapping[str, int | None], check: Callable[[Item, Any], Checked
         mended += [why] if why else []
     if not items:
         return None, f"no usable item: {left_out[0][0]}"
-    return Heard(tuple(items), tuple(left_out), tuple(mended), _list_in(text) is not None), ""
+    return Heard(tuple(items), tuple(left_out), tuple(mended), _is_ended(text)), ""
+
+
+def _read_whole(fields: Mapping[str, int | None], check: Callable[[Item, Any], Checked], text: str, known: Any) -> Read:
+    heard, reason = _read(fields, check, text, known)
+    return (None, "broken off") if heard and not heard.whole else (heard, reason)
+
+
+def _is_ended(text: str) -> bool:
+    """Whether a list came to its end, a comma before that or not; items that stand in no list end with the last of them."""
+    in_no_list = "[" not in text and text.rstrip("`\n ").endswith("}")
+    return _list_in(text) is not None or bool(ENDED.search(text)) or in_no_list
 
 
 def _checked(
