@@ -297,6 +297,7 @@ WHOLE = items(*GOOD)
         (items(GOOD[0], {"name": "", "description": "d"}, *GOOD[1:]), 1),
         (items(GOOD[0], {"name": "x", "kind": "d"}, *GOOD[1:]), 1),
         (items(GOOD[0], {"name": "x " * 40, "description": "d"}, *GOOD[1:]), 1),
+        (items(GOOD[0], {"name": "...", "description": "..."}, *GOOD[1:]), 1),
         (items(GOOD[0], *GOOD), 1),
     ],
 )

@@ -141,6 +141,8 @@ def _checked(
     if item is None:
         return None, "field missing"
     for name, most in fields.items():
+        if not key_of(item[name]):
+            return None, f"{name} without a word"  # the dots of the form that the prompt shows, copied
         if most and len(item[name].split()) > most:
             return None, f"{name} too long"
     return check(item, known)
