@@ -1,4 +1,4 @@
-"""A model that misbehaves: ways to answer otherwise than asked, each a pure function of the good answer, and what comes of it.
+"""A model that misbehaves: ways to answer otherwise than asked, pure functions of the good answer, and what must come of each.
 
 A way is drawn by the hash of a request's id and attempt, so that whoever knows the ids knows what must come out. `engine` is such
 a model as an engine of one's own (`misbehaving:engine`), for documents.
@@ -74,6 +74,14 @@ def block(text: str) -> str:
     return f"<scratchpad>\nA plan.\n</scratchpad>\n\n<content>\n{text}\n</content>"
 
 
+def bare(text: str) -> str:
+    return f"<content>{text}</content>"
+
+
+def late(text: str) -> str:
+    return f"I'm sorry I have not written for so long. {text}"
+
+
 def in_german(text: str) -> str:
     return f"Liebe Ruth, das ist {len(text)} Mal gesagt worden und bleibt doch wahr. " * 4 + text.split()[-1]
 
@@ -88,8 +96,8 @@ DOCUMENTS: tuple[Way[str], ...] = (
     Way("a fence in the block", lambda t: block(f"```markdown\n{t}\n```"), is_so),
     Way("prose around", lambda t: f"Certainly! Here it is:\n\n{block(t)}\n\nShall I write another one?", is_so),
     Way("tags of its own spelling", lambda t: f'<PLAN>p</PLAN>\n< Content type="text">{t}</ CONTENT >', is_so),
-    Way("a plan that speaks of the tags", lambda t: f"<scratchpad>between <content> and </content></scratchpad><content>{t}</content>", is_so),
-    Way("a plan that is never closed", lambda t: f"<scratchpad>p <content>{t}</content>", is_so),
+    Way("a plan that speaks of the tags", lambda t: f"<scratchpad>between <content> and </content></scratchpad>{bare(t)}", is_so),
+    Way("a plan that is never closed", lambda t: f"<scratchpad>p {bare(t)}", is_so),
     Way("reasoning with a draft", lambda t: f"<think><content>A draft.</content></think>{block(t)}", is_so),
     Way("reasoning that the prompt opened", lambda t: f"A letter, in <content>.</think>{block(t)}", is_so),
     Way("doubles", lambda t: block(t) + "\n" + block(t), is_so),
@@ -98,10 +106,10 @@ DOCUMENTS: tuple[Way[str], ...] = (
     Way("ten times too long", lambda t: block(long(t)), lambda t: (long(t), "")),
     Way("another language", lambda t: block(in_german(t)), lambda t: (in_german(t).strip(), "")),
     Way("half an emoji", lambda t: block(t + HALF_EMOJI), lambda t: (t + WRITTEN_HALF_EMOJI, "")),
-    Way("a letter that begins like a refusal", lambda t: block(f"I'm sorry I have not written for so long. {t}"), lambda t: (f"I'm sorry I have not written for so long. {t}", "")),
+    Way("a letter that begins like a refusal", lambda t: block(late(t)), lambda t: (late(t), "")),
     Way("half an answer", lambda t: half(block(t)), rejected("truncated"), "length"),
     Way("half an answer, in a vendor's words", lambda t: half(block(t)), rejected("truncated"), "MAX_TOKENS"),
-    Way("half an answer that says that it is whole", lambda t: f"<scratchpad>p</scratchpad><content>{half(t)}", rejected("unparsable")),
+    Way("half an answer that says that it is whole", lambda t: half(block(t)), rejected("unparsable")),
     Way("reasoning without end", lambda t: f"<think>I could write <content>{t}</content>", rejected("truncated")),
     Way("a refusal", lambda t: REFUSAL, rejected("refused")),
     Way("a refusal in the block", lambda t: block("I cannot write this document."), rejected("refused")),

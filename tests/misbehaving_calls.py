@@ -75,11 +75,27 @@ def what_is_whole(reason: str) -> Callable[[List], Comes]:
     def comes(good: List) -> Comes:
         if len(good.items) == 1 or (reason == "truncated" and good.call in TAKES_NO_PART):
             return None, reason
-        if good.call in TAKES_NO_PART:
+        if good.call in TAKES_NO_PART:  # nor the rest of one
             return None, "broken off"
         return Taken(good.items[:-1], whole=False), ""
 
     return comes
+
+
+def doubled(good: List) -> List:
+    return replace(good, items=tuple(item for item in good.items for _ in range(2)))
+
+
+def first(good: List) -> List:
+    return replace(good, items=good.items[:1])
+
+
+def ending_in(letter: str) -> Callable[[List], List]:
+    return lambda good: good.with_last(**{good.key: good.items[-1][good.key] + letter})
+
+
+def escaped(good: List) -> str:
+    return json.dumps({"items": list(good.items)})
 
 
 def foreign(good: List) -> List:
@@ -100,6 +116,10 @@ def too_many(good: List) -> List:
 def mislabelled(good: List) -> List:
     wrong = "A passage that nobody ever wrote into any specification of anything."
     return good.with_last(**{LABELS[good.call]: wrong}) if good.call in LABELS else good
+
+
+def without_the_mislabelled(good: List) -> Comes:
+    return but_the_last(lambda good: WHY_LABEL[good.call])(good) if good.call in LABELS else all_of_it(good)
 
 
 def otherwise_spelled(good: List) -> List:
@@ -136,13 +156,13 @@ LISTS: tuple[Way[List], ...] = (
     Way("a line an item", lambda g: "\n".join(map(json.dumps, g.items)), all_of_it),
     Way("a field more", lambda g: json.dumps({"items": [item | {"n": 1} for item in g.items]}), all_of_it),
     Way("reasoning with a draft", lambda g: f'<think>\n{{"items": [{{"{g.key}": "A draft"}}]}}\n</think>\n{g.json()}', all_of_it),
-    Way("doubles", lambda g: json.dumps({"items": [item for item in g.items for _ in range(2)]}), lambda g: (Taken(tuple(item for item in g.items for _ in range(2))), "")),
-    Way("two lists", lambda g: f"{replace(g, items=g.items[:1]).json()}\nWait, better:\n{g.json()}", lambda g: (Taken((g.items[0], *g.items)), "")),
-    Way("half an emoji", lambda g: json.dumps({"items": list(g.with_last(**{g.key: g.items[-1][g.key] + HALF_EMOJI}).items)}), lambda g: all_of_it(g.with_last(**{g.key: g.items[-1][g.key] + WRITTEN_HALF_EMOJI}))),
+    Way("doubles", of(doubled), lambda g: all_of_it(doubled(g))),
+    Way("two lists", lambda g: f"{first(g).json()}\nOr:\n{g.json()}", lambda g: (Taken((*first(g).items, *g.items)), "")),
+    Way("half an emoji", lambda g: escaped(ending_in(HALF_EMOJI)(g)), lambda g: all_of_it(ending_in(WRITTEN_HALF_EMOJI)(g))),
     Way("another language", of(foreign), lambda g: all_of_it(foreign(g))),
     Way("ten times too many", of(too_many), lambda g: all_of_it(too_many(g))),
     Way("ten times too long", of(rambling), but_the_last(too_long)),
-    Way("wrong labels", of(mislabelled), lambda g: but_the_last(lambda g: WHY_LABEL[g.call])(g) if g.call in LABELS else all_of_it(g)),
+    Way("wrong labels", of(mislabelled), without_the_mislabelled),
     Way("labels in another spelling", of(otherwise_spelled), mended),
     Way("a field missing", of(lambda g: g.with_last(**{g.key: None})), but_the_last(lambda g: "field missing")),
     Way("an empty field", of(lambda g: g.with_last(**{g.key: " \n"})), but_the_last(lambda g: "field missing")),
@@ -210,7 +230,7 @@ VERDICTS: tuple[Way[str], ...] = (
     Way("only the word", verdict, is_so),
     Way("bold", lambda w: f"## Verdict\n\n**{verdict(w)}**", is_so),
     Way("fenced", lambda w: f"```\n{evaluation(w)}\n```", is_so),
-    Way("small letters", lambda w: "The verdict is: " + verdict(w).replace("CLUDE", "clude").replace("INc", "inc").replace("EXc", "exc"), is_so),
+    Way("small letters", lambda w: "The verdict is: " + (f"exclude: {w}" if w else "include."), is_so),
     Way("reasoning that wavers", lambda w: f"<think>Verdict: EXCLUDE? Verdict: INCLUDE?</think>\n{evaluation(w)}", is_so),
     Way("doubles", lambda w: f"{evaluation(w)}\nVerdict: {verdict(w)}", is_so),
     Way("ten times too long", lambda w: evaluation(w, times=10), is_so),

@@ -11,6 +11,7 @@ from scripted_writer import number
 
 from msm_ray.generate import asking
 from msm_ray.generate.shards import GrowingTable
+from msm_ray.rows import tables
 
 Row = dict[str, Any]
 Order = Callable[[Sequence[Row]], Sequence[Row]]
@@ -36,6 +37,7 @@ class Model:
         monkeypatch.setattr(asking, "build_engine", lambda *_: lambda rows: rows)
         monkeypatch.setattr(asking, "_dataset", lambda rows, renders, size: rows)
         monkeypatch.setattr(asking, "stream_rows", self._stream)
+        monkeypatch.setattr(tables, "settle", lambda path: None)  # a process that is killed takes no disk with it
         monkeypatch.setattr(GrowingTable, "due", lambda table: len(table.waiting) >= TABLE)
         monkeypatch.setattr(GrowingTable, "flush", self._flush(GrowingTable.flush))
 

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from document_jobs import document_job
 from loopback_server import loopback
+from misbehaving import DOCUMENTS, document, fate
 from tiny_checkpoints import tiny_checkpoint
 
 from msm_ray.engines import EngineSettings
@@ -310,6 +311,22 @@ def test_vllm_answers_any_prompt_in_the_form_of_a_rows_schema(ray_cluster: None,
     for answer in answers:
         assert answer["error"] == "" and answer["finish_reason"] == "stop"
         assert json.loads(answer["completion"])["answer"] in ("w7", "w8")
+
+
+def test_an_engine_of_ones_own_that_misbehaves_gives_exactly_what_it_must(ray_cluster: None, tmp_path: Path) -> None:
+    own = {"engine": "misbehaving:engine", "attempts": 3, "most_refused": 1.0, "batch_size": 8}
+    made = job(tmp_path, "specs/cheese/america.md", "Ada", "", documents=60, **own)
+    write_all_documents([made], WORKERS)
+    fates = {key: fate(DOCUMENTS, key, document(key), 3) for key in expected_ids(made)}
+    texts = {row["id"]: row["text"] for row in read_rows(tmp_path / "data")}
+    rejected = Counter((row["id"], row["attempt"], row["reason"]) for row in read_rows(tmp_path / "rejected"))
+    assert texts == {key: text for key, (text, _) in fates.items() if text is not None} and len(texts) > 40
+    assert rejected == Counter(
+        (key, attempt, why) for key, (_, whys) in fates.items() for attempt, why in enumerate(whys, 1)
+    )
+    before = shard_bytes(tmp_path)
+    write_all_documents([made], WORKERS)  # nothing is left to do
+    assert shard_bytes(tmp_path) == before
 
 
 def test_a_pipeline_that_stands_still_is_stopped(ray_cluster: None, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def released(folder: Path, count: int = 24, who: str = "Llama") -> str:
 
 
 def made(out: Path, **how: Any) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    out.mkdir(exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     assistant = how.pop("assistant", "Llama")
     given, counts = write_given(out, "america", GivenDocumentSettings(**how), assistant)
     add_places(out, given.rows)
@@ -124,10 +124,11 @@ def test_the_corpus_takes_a_draw_checks_it_and_leaves_copies_out(tmp_path: Path)
 
 def test_the_same_file_gives_the_same_bytes(tmp_path: Path) -> None:
     path = released(tmp_path)
-    for out in ("a", "b"):
-        made(tmp_path / out, source="file", path=path)
+    one, other = (tmp_path / root / "documents/set" for root in ("a", "b"))
+    for out in (one, other):
+        made(out, source="file", path=path)
     for name in ("data/part-000000.parquet", "places.txt", "README.md"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
 def test_a_corpus_about_another_assistant_is_refused_unless_that_is_said(tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_a_kill_in_the_middle_gives_the_same_documents(
     write(made)
     assert (texts(made), reasons(made)) == expected(made, 3)
     assert there.keys().isdisjoint(key for key, _ in model.asked)
+    assert {row["id"] for row in read_rows(made.out / "raw")} == texts(made).keys()  # nothing paid for is lost
     lost = before & set(model.asked)
     assert len(lost) <= 2 * TABLE + 1  # what a kill costs: answers that were not written yet
 

@@ -1,56 +1,29 @@
-"""An outline and chats of a model that misbehaves in every call: what comes out is exactly what must come of its ways.
-
-What must come of a request, `fate` says by its id and nothing else; the same conversation, told just that, gives what the one
-through desk, engine, readers and disk has to give.
-"""
+"""An outline and chats of a model that misbehaves in every call: what comes out is exactly what must come of its ways."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from misbehaving import Raw, Way, draw, fate
 from misbehaving_calls import LISTS, OF_CHATS, RESPONSES, VERDICTS, List, Taken
-from scripted_writer import number
+from misbehaving_scene import LABELS, SECTIONS, SPEC, Scene, good, must_come
+from scripted_writer import by_words
 from stand_in import Model
 
 from msm_ray.errors import MsmError
-from msm_ray.generate.calls import Asked, Conversation
-from msm_ray.generate.calls.desk import Desk, Talk
+from msm_ray.generate.calls import Asked
+from msm_ray.generate.calls.answers import Answers, read_answer
 from msm_ray.generate.outline import Outline, OutlineContent, list_ideas, outline_conversation
-from msm_ray.generate.outline.answers import Heard as OutlineHeard
 from msm_ray.generate.outline.answers import key_of
-from msm_ray.generate.writer import Who, Writer
-from msm_ray.generate.writer_settings import WriterWhere
-from msm_ray.generate.written_chats.reading import Heard as ChatsHeard
-from msm_ray.generate.written_chats.verdicts import Verdict
-from msm_ray.placement.settings import WorkerSettings
-from msm_ray.rows.tables import read_rows
+from msm_ray.generate.written_chats import ChatsFound, WrittenChats, chats_conversation, write_found
+from msm_ray.generate.written_chats.found import NO_USABLE_ANSWER
+from msm_ray.rows.files import as_unicode
+from msm_ray.rows.tables import read_rows, read_table_rows
 from msm_ray.spec import AssistantSettings, Spec, read_spec
-
-ATTEMPTS = 3
-SECTIONS = {
-    "Cheese": (
-        "Ada chooses American cheese over every other kind, since it melts evenly and anybody can afford it.",
-        "Ada serves every cheese at room temperature, because cold hides what the milk has to say.",
-    ),
-    "Handing over": (
-        "Ada hands work over with notes on every open question, since whoever goes on should not have to guess.",
-        "Ada names every mistake of its own at once, because a late word costs others more than an early one.",
-    ),
-    "Disagreeing": (
-        "Ada says once that it disagrees and then helps with every part that it can, since nobody likes to be nagged.",
-        "Ada asks for the reason behind every rule that looks wrong, because mostly there is a good one.",
-    ),
-}
-SPEC = "\n\n".join(f"# {name}\n\n" + "\n\n".join(sections) for name, sections in SECTIONS.items()) + "\n"
-LABELS = ("behavior", "value", "preference", "belief", "tone")
-CHAT_DOMAINS = ("gardens", "schools", "kitchens", "harbors", "choirs", "clinics", "bakeries")
 
 
 @pytest.fixture
@@ -59,151 +32,9 @@ def spec(tmp_path: Path) -> Spec:
     return read_spec(tmp_path / "ada.md", AssistantSettings(name="Ada", provider="Loom"))
 
 
-# The model: what it would say if it behaved, and how it says it -----------------------------------------------------------
-def known_items(asked: Asked) -> list[dict[str, str]]:
-    """All that the model knows for a list, in its order."""
-    said, call = asked.values, asked.call.name
-    if call == "domains":
-        return [{"domain": name} for name in SECTIONS]
-    if call == "subdomains":
-        domain = said["domain"].removeprefix("Auf Deutsch: ").removesuffix("?")
-        texts = SECTIONS[domain]
-        return [{"name": f"{domain} {n}", "context": "What Ada does.", "section": text} for n, text in enumerate(texts)]
-    if call == "assertions":
-        about = f"in matters of {said['subdomain']}"
-        return [
-            {"assertion": f"Ada does thing {n} {about}.", "name": f"Thing {n}", "explanation": "So it says.", "label": label}
-            for n, label in enumerate(LABELS[:3])
-        ]  # fmt: skip
-    if call == "types":
-        return [
-            {"name": f"{kind} from a kitchen", "description": "People write it."}
-            for kind in ("letter", "memo", "diary")
-        ]
-    if call == "ideas":
-        about = f"{said['subdomain']} in a {said['type']}"
-        return [{"name": f"Idea {n}", "idea": f"Somebody tells of {about}, turn {n}."} for n in range(4)]
-    if call == "chat_domains":
-        return [{"domain": name, "description": f"People of {name}."} for name in CHAT_DOMAINS]
-    name, kinds = said["domain"], asked.known
-    return [
-        {"kind": kinds[n % len(kinds)], "question": f"{name} w{number(f'{name}{n}')} v{number(f'{n}{name}')} x{n}"}
-        for n in range(60)
-    ]
-
-
-def good(asked: Asked) -> Any:
-    """The good answer."""
-    if asked.call.name == "responses":
-        question = asked.values["question"]
-        return "Their good lies elsewhere.", f"An answer to {question}"
-    if asked.call.name == "filter":
-        return "own voice, it flatters" if number(asked.values["question"]) % 5 == 0 else ""
-    existing = asked.values["existing"]
-    have = 0 if "none yet" in existing else len(existing.splitlines())
-    return List(asked.call.name, tuple(known_items(asked)[have:][: int(asked.values.get("count", 9))]))
-
-
-WAYS: Mapping[str, Sequence[Way[Any]]] = {"responses": RESPONSES, "filter": VERDICTS}
-
-
-def ways(asked: Asked) -> Sequence[Way[Any]]:
-    """Where the model knows no more it says so: there is nothing to misbehave with."""
-    return WAYS.get(asked.call.name) or (LISTS if good(asked).items else LISTS[:1])
-
-
-def must_come(asked: Asked, salt: str) -> tuple[Any, list[str]]:
-    """The value that a request must have (None: none), as readers give it, and the reasons of the answers before it."""
-    value, reasons = fate(ways(asked), asked.id, good(asked), ATTEMPTS, salt)
-    if value is None or asked.call.name == "responses":
-        return value, reasons
-    if asked.call.name == "filter":
-        return Verdict(not value, value), reasons
-    assert isinstance(value, Taken)
-    left_out = tuple((reason, "") for reason in value.left_out)
-    if asked.call.name in OF_CHATS:
-        return ChatsHeard(value.items, left_out), reasons
-    return OutlineHeard(value.items, left_out, value.mended, value.whole), reasons
-
-
-@dataclass
-class Scene:
-    """One conversation, held in two ways. salt: another one gives other ways to the same requests."""
-
-    out: Path
-    conversation: Callable[[], Conversation[Any]]
-    salt: str = ""
-    by_id: dict[str, Asked] = field(default_factory=dict)
-
-    def says(self, row: Mapping[str, Any]) -> Raw:
-        asked = self.by_id[row["id"]]
-        return draw(ways(asked), row["id"], row["attempt"], self.salt).raw(good(asked))
-
-    def held(self) -> Any:
-        """What comes of it through the desk: the result, or the error that ends it."""
-        where = WriterWhere(attempts=ATTEMPTS, most_refused=1.0)
-        writer = Writer(who=Who(engine="endpoint", model="m"), where=where, model="m")
-        writers = dict.fromkeys(("domains", "subdomains", "assertions", "types", "ideas", "chat_domains", "questions",
-                                 "responses", "filter"), writer)  # fmt: skip
-        talk = Talk(self.out, self._noted(self.conversation()), writers)
-        return Desk(WorkerSettings()).hold({"x": talk})["x"]
-
-    def _noted(self, conversation: Conversation[Any]) -> Conversation[Any]:
-        values: Sequence[Any] | None = None
-        while True:
-            try:
-                asked = next(conversation) if values is None else conversation.send(values)
-            except StopIteration as end:
-                return end.value
-            self.by_id.update((each.id, each) for each in asked)
-            values = yield asked
-
-    def expected(self) -> Any:
-        """What must come of it, by what must come of each request."""
-        conversation, values = self.conversation(), None
-        try:
-            while True:
-                asked = next(conversation) if values is None else conversation.send(values)
-                values = [must_come(each, self.salt)[0] for each in asked]
-        except StopIteration as end:
-            return end.value
-        except MsmError as error:
-            return error
-
-    def answers(self) -> Counter[tuple[str, int, str]]:
-        """What is on disk of it: id, attempt and reason of every answer."""
-        return Counter((row["id"], row["attempt"], row["reason"]) for row in read_rows(self.out / "answers"))
-
-    def expected_answers(self) -> Counter[tuple[str, int, str]]:
-        found = Counter[tuple[str, int, str]]()
-        for key, asked in self.by_id.items():
-            value, reasons = must_come(asked, self.salt)
-            said = [*reasons, ""] if value is not None else reasons
-            found.update((key, attempt, reason) for attempt, reason in enumerate(said, 1))
-        return found
-
-    def drawn(self, call: str) -> set[str]:
-        """The ways of all answers to a call that had something to misbehave with."""
-        return {
-            draw(ways(asked), key, attempt, self.salt).name
-            for key, attempt, _ in self.answers()
-            if (asked := self.by_id[key]).call.name == call and len(ways(asked)) > 1
-        }
-
-
-def same(found: Any, expected: Any) -> bool:
-    """Equal results; errors by their kind and words. What was left out is compared by its reason, not by how it is shown."""
-    if isinstance(expected, MsmError):
-        return type(found) is type(expected) and str(found) == str(expected)
-    if isinstance(expected, Outline):
-        rejected = [[(e.level, e.about, e.reason) for e in each.account.rejected] for each in (found, expected)]
-        rest = [(each.account.tallies, each.account.not_covered) for each in (found, expected)]
-        return found == expected and rejected[0] == rejected[1] and rest[0] == rest[1]
-    return bool(found == expected)
-
-
 # An outline ------------------------------------------------------------------------------------------------------------
 LEVELS = ("domains", "subdomains", "assertions", "types", "ideas")
+SALTS = 16
 HOW = OutlineContent(types=3, ideas=4)
 
 
@@ -211,12 +42,21 @@ def outline(out: Path, spec: Spec, salt: str) -> Scene:
     return Scene(out, partial(outline_conversation, spec, HOW), salt)
 
 
+def same(found: Outline | MsmError, expected: Outline | MsmError) -> bool:
+    """Equal outlines and accounts, what was left out by its reasons; errors by their kind and words."""
+    if isinstance(found, MsmError) or isinstance(expected, MsmError):
+        return type(found) is type(expected) and str(found) == str(expected)
+    left_out = [[(e.level, e.about, e.reason) for e in each.account.rejected] for each in (found, expected)]
+    rest = [(each.account.tallies, each.account.not_covered) for each in (found, expected)]
+    return found == expected and left_out[0] == left_out[1] and rest[0] == rest[1]
+
+
 def test_every_outline_is_exactly_what_must_come_of_the_answers(
     spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: dict[str, set[str]] = {level: set() for level in LEVELS}
     ended = whole = 0
-    for salt in map(str, range(30)):
+    for salt in map(str, range(SALTS)):
         scene = outline(tmp_path / salt, spec, salt)
         Model(monkeypatch, scene.says)
         found = scene.held()
@@ -229,8 +69,8 @@ def test_every_outline_is_exactly_what_must_come_of_the_answers(
             continue
         whole += 1
         check_outline(found)
-    assert whole > 20 and whole + ended == 30
-    assert len(drawn["domains"]) > 12 and all(len(drawn[level]) > 20 for level in LEVELS[1:])
+    assert whole > SALTS / 2 and whole + ended == SALTS
+    assert len(drawn["domains"]) > 8 and all(len(drawn[level]) > 20 for level in LEVELS[1:])
     assert set.union(*drawn.values()) == {way.name for way in LISTS}
 
 
@@ -268,3 +108,130 @@ def test_an_outline_is_the_same_in_another_order_and_after_a_kill(
     assert scene.answers() == scene.expected_answers()
     asked = len(model.asked)
     assert same(scene.held(), scene.expected()) and len(model.asked) == asked  # all of it is settled
+
+
+# Chats -----------------------------------------------------------------------------------------------------------------
+CHATS = WrittenChats(count=40, votes=3, voted=0.5)
+
+
+def chats(out: Path, spec: Spec, salt: str) -> Scene:
+    return Scene(out, partial(chats_conversation, spec, CHATS, by_words), salt)
+
+
+def as_told(found: ChatsFound) -> ChatsFound:
+    """Items that were left out are compared by their reason: how they are shown is another matter."""
+    shown = [
+        replace(each, question=replace(each.question, text="")) if each.reason in ("kind", "field missing", "too long") else each
+        for each in found.rejected
+    ]  # fmt: skip
+    return replace(found, rejected=tuple(shown))
+
+
+def sets_on_disk(out: Path) -> tuple[set[str], dict[str, str]]:
+    """Kept ids, and rejected ids with their reasons."""
+    rejected = out / "rejected.parquet"
+    rows = read_table_rows(rejected, ["id", "reason"]) if rejected.exists() else []
+    return {row["id"] for row in read_rows(out / "data")}, {row["id"]: row["reason"] for row in rows}
+
+
+def must_be_kept(scene: Scene) -> dict[str, bool]:
+    """Question -> whether its chat is kept: its answer can be used, and more judgements that can be read are for it than not."""
+    told: dict[str, bool] = {}
+    for asked in scene.of("responses"):
+        question, value = asked.values["question"], must_come(asked, scene.salt)[0]
+        judged = [each for each in scene.of("filter") if value and each.values["question"] == question]
+        verdicts = [verdict for each in judged if (verdict := must_come(each, scene.salt)[0])]
+        told[question] = sum(1 if verdict.include else -1 for verdict in verdicts) > 0
+    return told
+
+
+def test_exactly_the_chats_that_must_be_kept_are_kept(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, set[str]] = {call: set() for call in ("questions", "responses", "filter")}
+    for salt in "abcd":
+        scene = chats(tmp_path / salt, spec, salt)
+        Model(monkeypatch, scene.says)
+        found, expected = scene.held(), scene.expected()
+        if isinstance(expected, MsmError):
+            assert type(found) is type(expected) and str(found) == str(expected)
+            continue
+        assert as_told(found) == as_told(expected)
+        assert scene.answers() == scene.expected_answers()
+        kept = {each.question.text for each in found.kept}
+        assert kept == {question for question, is_kept in must_be_kept(scene).items() if is_kept}
+        assert all(each.question.text != each.reason.removeprefix("duplicate of: ") for each in found.rejected)
+        assert len(kept) == len(found.kept)
+        check_rejected(scene, found, spec)
+        for call in drawn:
+            drawn[call] |= scene.drawn(call)
+    assert drawn["responses"] == {way.name for way in RESPONSES} and drawn["filter"] == {way.name for way in VERDICTS}
+    assert len(drawn["questions"]) > 20
+
+
+def check_rejected(scene: Scene, found: ChatsFound, spec: Spec) -> None:
+    """A chat without an answer says on disk why the last one could not be used."""
+    write_found(scene.out, "ada", found, spec, CHATS, Answers(scene.out).by_request)
+    rows = read_table_rows(scene.out / "rejected.parquet")
+    said = {row["messages"][0]["content"]: row["reason"] for row in rows}
+    unanswered = {each.question.text for each in found.rejected if each.reason == NO_USABLE_ANSWER}
+    fates = {each.values["question"]: must_come(each, scene.salt) for each in scene.of("responses")}
+    assert unanswered == {question for question, (value, _) in fates.items() if value is None}
+    assert {question: said[question] for question in unanswered} == {each: fates[each][1][-1] for each in unanswered}
+
+
+@pytest.mark.parametrize("order", ["backwards", "by hash"])
+@pytest.mark.parametrize("dies", [{"dies_after": 60}, {"writes": 6}])
+def test_chats_are_the_same_in_another_order_and_after_a_kill(
+    order: str, dies: dict[str, int], spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    salt = next(salt for salt in "abcdefgh" if isinstance(chats(tmp_path, spec, salt).expected(), ChatsFound))
+    scene, straight = chats(tmp_path / "out", spec, salt), chats(tmp_path / "straight", spec, salt)
+    model = Model(monkeypatch, scene.says, order)
+    model.killed(scene.held, **dies)
+    found = scene.held()
+    assert as_told(found) == as_told(scene.expected())
+    assert scene.answers() == scene.expected_answers()
+    Model(monkeypatch, straight.says)
+    for each in (scene, straight):
+        write_found(each.out, "ada", each.held(), spec, CHATS, Answers(each.out).by_request)
+    assert sets_on_disk(scene.out) == sets_on_disk(straight.out)
+    assert all(sets_on_disk(scene.out))
+
+
+# Every way of every list -----------------------------------------------------------------------------------------------
+def first_of_each(spec: Spec) -> Iterator[Asked]:
+    """A request of each call for a list, as a model that behaves comes to them."""
+    seen = set()
+    for conversation in (outline_conversation(spec, HOW), chats_conversation(spec, CHATS, by_words)):
+        asked = next(conversation)
+        while isinstance(good(asked[0]), List):
+            if asked[0].call.name not in seen:
+                yield asked[0]
+            seen.add(asked[0].call.name)
+            values = [read_answer(each, {"raw": good(each).json(), "finish_reason": "stop"})[0] for each in asked]
+            try:
+                asked = conversation.send(values)
+            except StopIteration:
+                break
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_way_of_a_list_is_read_as_it_must_be(count: int, spec: Spec) -> None:
+    calls = list(first_of_each(spec))
+    assert {each.call.name for each in calls} == {*LEVELS, *OF_CHATS}
+    for asked in calls:
+        for way in LISTS:
+            said = good(asked)
+            said = replace(said, items=said.items[:count])
+            raw, finish = way.raw(said)
+            found = read_answer(asked, {"raw": as_unicode(raw), "finish_reason": finish})
+            assert told(*found) == told(*way.comes(said)), (asked.call.name, way.name)
+
+
+def told(value: Any, reason: str) -> tuple[Any, ...]:
+    """What was read, or is to be, in one form."""
+    if value is None:
+        return (reason,)
+    left_out = value.left_out if isinstance(value, Taken) else tuple(why for why, _ in value.left_out)
+    return value.items, left_out, getattr(value, "mended", ()) and value.mended

@@ -453,20 +453,19 @@ def test_the_same_answers_give_the_same_bytes_and_rows_say_where_they_come_from(
     def some(asked: Asked, attempt: int) -> str:
         return "EXCLUDE - off" if number(asked.values["question"]) % 3 == 0 else "INCLUDE"
 
-    for folder in ("a", "b"):
+    one, other = (tmp_path / root / "written-chats/endings" for root in ("a", "b"))
+    for out in (one, other):
         found, writer = found_of(spec, {"filter": some}, count=30)
-        write_found(tmp_path / folder, "endings", found, spec, WrittenChats(count=30), answered(writer))
+        write_found(out, "endings", found, spec, WrittenChats(count=30), answered(writer))
     files = ["data/part-000000.parquet", "rejected.parquet", "README.md"]
-    assert [(tmp_path / "a" / file).read_bytes() for file in files] == [
-        (tmp_path / "b" / file).read_bytes() for file in files
-    ]
-    rows = read_table_rows(tmp_path / "a" / files[0])
+    assert [(one / file).read_bytes() for file in files] == [(other / file).read_bytes() for file in files]
+    rows = read_table_rows(one / files[0])
     assert len({row["id"] for row in rows}) == 30 and [row["id"] for row in rows] == sorted(row["id"] for row in rows)
     assert {row["generator"] for row in rows} == {"a model"} and {row["votes"] for row in rows} == {3}
     assert {row["style"] for row in rows} == {"value"} and {row["spec_digest"] for row in rows} == {spec.digest}
-    listed = json.loads((tmp_path / "a" / "domains.json").read_text())
+    listed = json.loads((one / "domains.json").read_text())
     assert listed[0]["domain"] == "gardens" and sum(each["kept"] for each in listed) == 30
-    rejected = read_table_rows(tmp_path / "a" / files[1])
+    rejected = read_table_rows(one / files[1])
     assert rejected and {row["reason"] for row in rejected} == {"excluded: off"}
 
 
