@@ -15,6 +15,7 @@ from msm_ray import forecast, machine, preflight, progress, ray_private, ray_ses
 from msm_ray.config import ExperimentSettings
 from msm_ray.config.recipes import aft_settings, arm_thinking, check_settings, document_settings
 from msm_ray.corpus.settings import CheckWhere
+from msm_ray.engines.open import Engines
 from msm_ray.engines.spending import JOURNAL, Spending
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.generate.document_settings import DocumentWhere
@@ -106,7 +107,7 @@ def _refuse_too_small(settings: ExperimentSettings, root: Path, todo: Sequence[P
 def _runs_engines(settings: ExperimentSettings, todo: Sequence[Planned]) -> bool:
     """Whether vLLM will run: for a writer, or to serve what is asked."""
     kinds = {p.node.kind for p in todo}
-    return "rollouts" in kinds or "vllm" in [name for name, _ in writing_engines(settings, kinds)]
+    return "rollouts" in kinds or "vllm" in writing_engines(settings, kinds)
 
 
 def _writes_from_hub(settings: ExperimentSettings) -> bool:
@@ -137,8 +138,11 @@ def _machine(
                 with progress.waiting("Ray", "it to start"):
                     stack.enter_context(ray_session.open_session(settings.cluster, logs, hub=hub, asked=asked))
                 ray_private.notices_to_stderr()
+                stack.callback(engines.close)
                 opened = True
 
+        spending = Spending(store.root / JOURNAL, settings.writer.spend_limit)
+        engines = Engines(settings.cluster.generation, spending, need_ray)
         with ExperimentRun(settings, store.root) as tracked:
             yield (
                 Machine(
@@ -150,7 +154,7 @@ def _machine(
                     checking=part(check_settings(settings), CheckWhere),
                     asking=experiment.asking,
                     comparing=_comparing(experiment),
-                    spending=Spending(store.root / JOURNAL, settings.writer.spend_limit),
+                    engines=engines,
                     training=_training(experiment),
                     labels=_labels(experiment),
                     asked_with=_asked_with(experiment),

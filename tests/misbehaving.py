@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from msm_ray.engines import carried
-
 Good = TypeVar("Good")
 Comes = tuple[Any, str]
 """(what must be read, "") or (None, the reason why nothing can be)."""
@@ -138,9 +136,8 @@ def documents(row: Mapping[str, Any]) -> Raw:
 def engine(settings: Any, workers: Any) -> Any:
     """The model as an engine of one's own."""
 
-    def answer(row: dict[str, Any]) -> dict[str, Any]:
+    async def answer(row: dict[str, Any]) -> dict[str, Any]:
         text, finish = documents(row)
-        counts = {"num_input_tokens": 1, "num_generated_tokens": 1}
-        return carried(row) | counts | {"completion": text, "finish_reason": finish, "error": "", "failure": ""}
+        return {"completion": text, "finish_reason": finish, "num_input_tokens": 1, "num_generated_tokens": 1}
 
-    return lambda prompts: prompts.map(answer)
+    return answer

@@ -16,6 +16,7 @@ from misbehaving import Raw, Way, draw, fate
 from misbehaving_calls import LISTS, OF_CHATS, RESPONSES, VERDICTS, List, Taken
 from scripted_writer import number
 
+from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError
 from msm_ray.generate.calls import Asked, Conversation
 from msm_ray.generate.calls.desk import Desk, Talk
@@ -24,7 +25,7 @@ from msm_ray.generate.writer import Who, Writer
 from msm_ray.generate.writer_settings import WriterWhere
 from msm_ray.generate.written_chats.reading import Heard as ChatsHeard
 from msm_ray.generate.written_chats.verdicts import Verdict
-from msm_ray.placement.settings import WorkerSettings
+from msm_ray.placement.settings import GenerationSettings
 from msm_ray.rows.tables import read_rows
 
 ATTEMPTS = 3
@@ -135,7 +136,7 @@ class Scene:
         writers = dict.fromkeys(("domains", "subdomains", "assertions", "types", "ideas", "chat_domains", "questions",
                                  "responses", "filter"), writer)  # fmt: skip
         talk = Talk(self.out, self._noted(self.conversation()), writers)
-        return Desk(WorkerSettings()).hold({"x": talk})["x"]
+        return Desk(Engines(GenerationSettings())).hold({"x": talk})["x"]
 
     def _noted(self, conversation: Conversation[Any]) -> Conversation[Any]:
         values: Sequence[Any] | None = None

@@ -16,10 +16,10 @@ from making_items import TINY, make_items
 
 from msm_ray.config.file import load_experiment
 from msm_ray.corpus.rules import check_document
-from msm_ray.engines.choosing import build_engine
+from msm_ray.engines.open import Engines
 from msm_ray.errors import SettingsError
 from msm_ray.evals.inspect_task import InspectEval
-from msm_ray.generate.document_rows import JobRows, prompt_columns
+from msm_ray.generate.document_rows import JobRows
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.documents import write_all_documents
 from msm_ray.graph import planning, running
@@ -27,7 +27,7 @@ from msm_ray.graph.node import Graph, graph_of
 from msm_ray.graph.running import Wishes, Workplace
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.pipeline import KINDS, Experiment, unfold
-from msm_ray.placement.settings import WorkerSettings
+from msm_ray.placement.settings import GenerationSettings
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import AssistantSettings, read_spec
 from msm_ray.worlds import world
@@ -121,33 +121,18 @@ def test_a_world_of_ones_own_is_named_in_the_experiment_file(tmp_path: Path) -> 
     assert check_document(texts[0][1:], spec, world(LETTERS))[0] == "no letter"
 
 
-class InMemory(list):
-    """As much of a dataset as engines use."""
-
-    def map(self, answer):  # noqa: ANN001, ANN201
-        return InMemory(map(answer, self))
-
-
 def test_an_engine_of_ones_own_answers_prompts_of_documents(tmp_path: Path) -> None:
     spec = read_spec(SPEC, ADA)
     job = document_job(tmp_path, spec, DocumentSettings(engine=ECHO, documents=3), model="")
-    rows = JobRows(0, job)
-    prompts = InMemory(row | prompt_columns(job.engine(), spec, job.world, row) for row in rows.pending())
-    answers = build_engine(job.engine(), WorkerSettings())(prompts)
-    assert all(rows.settle(answer) for answer in answers)
-    rows.shards.flush()
+    assert write_all_documents([job], Engines(GenerationSettings()))[0]["documents"] == 3
     made = list(read_rows(tmp_path / "data"))
     assert len(made) == 3 and {row["generator"] for row in made} == {ECHO}
     assert own_experiment(tmp_path, engine=ECHO).graph.of_kind("documents")[0].settings["engine"] == ECHO
 
 
-@pytest.mark.real
-@pytest.mark.timeout(300)
-def test_both_write_documents_on_ray(ray_cluster: None, tmp_path: Path) -> None:
-    spec = read_spec(SPEC, ADA)
-    for engine in (ECHO, "offline"):
-        job = document_job(tmp_path / engine, spec, DocumentSettings(engine=engine, documents=3), world=LETTERS)
-        assert write_all_documents([job], WorkerSettings())[0]["documents"] == 3
+def test_a_world_of_ones_own_writes_documents(tmp_path: Path) -> None:
+    job = document_job(tmp_path, read_spec(SPEC, ADA), DocumentSettings(engine="offline", documents=3), world=LETTERS)
+    assert write_all_documents([job], Engines(GenerationSettings()))[0]["documents"] == 3
 
 
 @pytest.mark.parametrize(

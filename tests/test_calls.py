@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from msm_ray.engines.open import Engines
 from msm_ray.engines.settings import EngineSettings
 from msm_ray.engines.spending import Account, Spending, dollars, most_dollars
 from msm_ray.errors import MsmError, QualityGateError, StageError
@@ -21,7 +22,7 @@ from msm_ray.generate.calls.holding import hold
 from msm_ray.generate.calls.json_answers import read_objects, texts_of
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.generate.writer_settings import WriterWhere
-from msm_ray.placement.settings import WorkerSettings
+from msm_ray.placement.settings import GenerationSettings
 from msm_ray.prompt_file import Prompt, read_prompt
 from msm_ray.rows.tables import read_rows
 
@@ -110,7 +111,7 @@ def recorded(path: Path, answers: dict[str, dict[str, Any]], **more: Any) -> dic
     return {"colors": Writer(who=Who(engine="replay", replay=str(path)), where=WriterWhere(attempts=2))}
 
 
-DESK = Desk(WorkerSettings())
+DESK = Desk(Engines(GenerationSettings()))
 
 
 def test_answers_of_every_kind_are_kept_counted_and_read_anew_without_asking(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,19 @@ import httpx
 import openai
 import pytest
 from document_jobs import document_job
+from stand_in import InTurn
 
 from msm_ray.engines import offline
-from msm_ray.engines.vllm import failure_of
+from msm_ray.engines.open import Engines
+from msm_ray.engines.pool.failing import failure_of
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
 from msm_ray.failures import DOUBTFUL, LOST, REFUSED, SPENT, Ledger, classify
 from msm_ray.generate import asking, documents
 from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_rows import JobRows
 from msm_ray.generate.document_settings import DocumentSettings
-from msm_ray.generate.documents import document_counts
+from msm_ray.generate.written import document_counts
+from msm_ray.placement.settings import GenerationSettings
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import AssistantSettings, read_spec
 
@@ -131,33 +133,15 @@ def job(out: Path, count: int = 60, **settings: Any) -> DocumentJob:
     return document_job(out, spec, how, "m")
 
 
-class Engine:
-    """Stands in for what Ray Data and an engine give back; `ends` says for each place how its row ends."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, ends: dict[int, tuple[str, str]]):
-        self.ends, self.asked = ends, []
-        monkeypatch.setattr(asking, "build_engine", lambda *_: lambda rows: rows)
-        monkeypatch.setattr(asking, "_dataset", lambda rows, renders, size: rows)
-        monkeypatch.setattr(asking, "stream_rows", self.stream)
-
-    def stream(self, rows: list[dict[str, Any]], minutes: float, tick: Any) -> Iterator[dict[str, Any]]:
-        for row in rows:
-            self.asked.append(row["position"])
-            failure, error = self.ends.get(row["position"], ("", ""))
-            text = "" if failure else f"<content>Document {row['position']}.</content>"
-            counts = {"num_input_tokens": 1, "num_generated_tokens": 1}
-            yield row | counts | {"completion": text, "finish_reason": "stop", "error": error, "failure": failure}
-
-
 def write(made: DocumentJob) -> MsmError | None:
-    (failure,) = documents._write_group([made], None)  # type: ignore[arg-type]
+    (failure,) = documents._write_group([made], Engines(GenerationSettings()))
     return failure
 
 
 def test_a_target_of_tokens_ends_the_asking_and_a_higher_one_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Engine(monkeypatch, {})
+    engine = InTurn(monkeypatch, {})
     made = replace(job(tmp_path), target_tokens=20)  # a document has one token here
     assert write(made) is None
     counts = document_counts(made)
@@ -174,10 +158,10 @@ def test_a_single_lost_row_leaves_the_stage_uncommitted_and_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = job(tmp_path)
-    failure = (engine := Engine(monkeypatch, {7: (LOST, "HTTP 500")})) and write(made)
+    failure = (engine := InTurn(monkeypatch, {7: (LOST, "HTTP 500")})) and write(made)
     assert type(failure) is StageError and "failed on 1 of 60 rows" in str(failure)
     assert engine.asked.count(7) == 2  # in both rounds
-    again = Engine(monkeypatch, {})
+    again = InTurn(monkeypatch, {})
     assert write(made) is None
     assert again.asked == [7]
     assert document_counts(made)["documents"] == 60
@@ -187,12 +171,12 @@ def test_refused_rows_are_settled_after_their_attempts_and_more_than_a_share_is_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = job(tmp_path / "few")
-    engine = Engine(monkeypatch, dict.fromkeys((3, 9, 11), (REFUSED, "HTTP 400: too long")))
+    engine = InTurn(monkeypatch, dict.fromkeys((3, 9, 11), (REFUSED, "HTTP 400: too long")))
     assert write(made) is None
     assert engine.asked.count(3) == 2
     assert document_counts(made)["rejected: engine"] == 3
     many = job(tmp_path / "many")
-    Engine(monkeypatch, dict.fromkeys((3, 9, 11, 30), (REFUSED, "HTTP 400: too long")))
+    InTurn(monkeypatch, dict.fromkeys((3, 9, 11, 30), (REFUSED, "HTTP 400: too long")))
     for _ in range(2):  # the same command says the same, and asks nobody
         failure = write(many)
         assert type(failure) is QualityGateError and "4 of 60 rows for their own sake" in str(failure)
@@ -201,7 +185,7 @@ def test_refused_rows_are_settled_after_their_attempts_and_more_than_a_share_is_
 
 def test_an_outage_stops_soon_and_settles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "LAST_ANSWERS_SECONDS", 0)
-    engine = Engine(monkeypatch, dict.fromkeys(range(5, 60), (DOUBTFUL, "HTTP 403")))
+    engine = InTurn(monkeypatch, dict.fromkeys(range(5, 60), (DOUBTFUL, "HTTP 403")))
     failure = write(job(tmp_path))
     assert type(failure) is StageError and "3 different rows in a row" in str(failure)
     assert len(engine.asked) < 12
@@ -210,7 +194,7 @@ def test_an_outage_stops_soon_and_settles_nothing(tmp_path: Path, monkeypatch: p
 
 
 def test_a_spent_quota_is_said_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Engine(monkeypatch, dict.fromkeys(range(5, 60), (SPENT, "HTTP 402")))
+    InTurn(monkeypatch, dict.fromkeys(range(5, 60), (SPENT, "HTTP 402")))
     assert isinstance(write(job(tmp_path)), OutOfMeans)
 
 
@@ -218,7 +202,7 @@ def test_a_request_that_is_always_refused_stops_after_a_few_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "LAST_ANSWERS_SECONDS", 0)
-    engine = Engine(monkeypatch, dict.fromkeys(range(600), (REFUSED, "HTTP 400: max_tokens is too large")))
+    engine = InTurn(monkeypatch, dict.fromkeys(range(600), (REFUSED, "HTTP 400: max_tokens is too large")))
     failure = write(job(tmp_path, 600))
     assert isinstance(failure, QualityGateError) and "max_tokens is too large" in str(failure)
     assert len(engine.asked) < 30
@@ -227,15 +211,22 @@ def test_a_request_that_is_always_refused_stops_after_a_few_rows(
 def test_an_offline_shard_that_failed_is_not_complete_on_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def composing(ends: dict[int, tuple[str, str]]) -> None:
+        def answer(row: dict[str, Any]) -> dict[str, Any]:
+            failure, error = ends.get(row["position"], ("", ""))
+            return offline.composed_answer(row | {"failure": failure, "error": error})
+
+        monkeypatch.setattr(asking, "composed_answer", answer)
+
     made = job(tmp_path, 100, engine="offline")
-    Engine(monkeypatch, dict.fromkeys(range(60), (REFUSED, "ValueError: no form")))
+    composing(dict.fromkeys(range(60), (REFUSED, "ValueError: no form")))
     for _ in range(2):
         assert isinstance(write(made), QualityGateError)
     other = job(tmp_path / "other", 100, engine="offline")
-    Engine(monkeypatch, {50: (LOST, "OSError: no such device")})
+    composing({50: (LOST, "OSError: no such device")})
     assert isinstance(write(other), StageError)
     assert not list(read_rows(tmp_path / "other" / "data"))  # an incomplete shard is made again
-    Engine(monkeypatch, {})
+    composing({})
     assert write(other) is None and document_counts(other)["documents"] == 100
 
 
@@ -246,7 +237,7 @@ def test_what_composes_a_plain_answer_tells_its_own_trouble_from_the_machines() 
             raise error
 
         row = {"id": "1", "max_tokens": 9} | offline.composed(broken)
-        answered = offline._answer(row)
+        answered = offline.composed_answer(row)
         assert answered["failure"] == failure and str(error) in answered["error"] and answered["completion"] == ""
         assert {"max_tokens", offline.ANSWER}.isdisjoint(answered)
 
@@ -258,6 +249,6 @@ def test_two_ideas_that_are_the_same_are_two_rows(tmp_path: Path, monkeypatch: p
     outline = type(made.outline)(made.outline.spec, 25, (twice, twice))
     made = replace(made, outline=outline)
     assert len(JobRows(0, made).rows) == 40
-    Engine(monkeypatch, {})
+    InTurn(monkeypatch, {})
     assert write(made) is None
     assert document_counts(made)["documents"] == 40

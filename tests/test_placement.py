@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from msm_ray.config.file import load_experiment
-from msm_ray.engines import EngineSettings
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.placement import (
     Node,
@@ -22,9 +21,9 @@ from msm_ray.placement import (
     shortfall,
     training,
 )
-from msm_ray.placement.settings import ClusterSettings, ServeSettings, WorkerSettings
+from msm_ray.placement.settings import ClusterSettings, GenerationSettings, ServeSettings, WorkerSettings
 
-VLLM = ("vllm", False)
+VLLM = "vllm"
 H200 = {"CPU": 192, "GPU": 8, "accelerator_type:H200": 1}
 A100 = {"CPU": 96, "GPU": 8, "accelerator_type:A100": 1}
 
@@ -48,19 +47,15 @@ def test_on_cpus_an_engine_is_one_bundle() -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize(("workers", "gpus"), [(1, 1), (2, 4), (1, 8)])
-def test_ray_data_and_ray_serve_are_told_what_is_asked_for(ray_cluster: None, workers: int, gpus: int) -> None:
-    """The same placement goes into the engine of generation and of serving, and Ray's own code makes no more of it."""
+def test_ray_serve_is_told_what_is_asked_for(ray_cluster: None, workers: int, gpus: int) -> None:
+    """The placement that is waited for goes into the engine that serves, and Ray's own code makes no more of it."""
     from ray.llm._internal.serve.core.server.llm_server import LLMServer
 
-    from msm_ray.engines.vllm import _processor_config
     from msm_ray.serve.app import _llm_config
     from msm_ray.serve.arms import Arm
 
     how = ServeSettings(workers=workers, cpus=8, gpus=gpus, tensor_parallel=gpus, accelerator="H200")
     asked = list(serving(how).bundles)
-    offline = _processor_config(EngineSettings(engine="vllm", model="model"), how).placement_group_config
-    assert offline["strategy"] == "STRICT_PACK"
-    assert [_given(bundle) for bundle in offline["bundles"]] == asked
     options = LLMServer.get_deployment_options(_llm_config([Arm("tiny", "folder", "base")], how))
     assert [_given(bundle) for bundle in options["placement_group_bundles"]] == asked
     assert options["placement_group_strategy"] == "STRICT_PACK"
@@ -74,7 +69,7 @@ def test_a_stage_asks_for_its_kind_of_gpu_else_for_the_clusters() -> None:
     cluster = ClusterSettings(
         accelerator="H200",
         gpu_memory_gib=140,
-        generation=WorkerSettings(gpus=1, accelerator="A100", gpu_memory_gib=39),
+        generation=GenerationSettings(gpus=1, accelerator="A100", gpu_memory_gib=39),
         training=WorkerSettings(workers=4, gpus=1),
     )
     assert rank_bundle(cluster.training)["accelerator_type:H200"] == 0.001
@@ -86,7 +81,7 @@ def test_a_stage_asks_for_its_kind_of_gpu_else_for_the_clusters() -> None:
 
 
 def test_two_engines_of_four_gpus_do_not_fit_on_nodes_of_three() -> None:
-    asked = generation(WorkerSettings(workers=2, cpus=4, gpus=4, tensor_parallel=4), [VLLM])
+    asked = generation(GenerationSettings(workers=2, cpus=4, gpus=4, tensor_parallel=4), [VLLM])
     assert "room for 0" in shortfall(asked, [Node({"CPU": 32, "GPU": 3}, 3)])
     assert "room for 1" in shortfall(asked, [Node({"CPU": 32, "GPU": 4}), Node({"CPU": 32, "GPU": 2}, 2)])
     assert "8 GPUs" in shortfall(asked, [Node({"CPU": 32, "GPU": 4})])
@@ -101,10 +96,10 @@ def test_every_logical_cpu_is_counted() -> None:
 
 
 def test_a_writer_that_is_no_engine_takes_no_gpu() -> None:
-    workers = WorkerSettings(workers=3, cpus=2, gpus=1)
-    assert "GPU" not in generation(workers, [("offline", True)]).total
-    assert "GPU" not in generation(workers, [("endpoint", True)]).total
-    assert generation(workers, [("offline", True), VLLM]).total["GPU"] == 3
+    workers = GenerationSettings(workers=3, cpus=2, gpus=1)
+    assert "GPU" not in generation(workers, ["offline"]).total
+    assert "GPU" not in generation(workers, ["endpoint"]).total
+    assert generation(workers, ["offline", VLLM]).total["GPU"] == 3
 
 
 def test_only_what_is_to_be_made_is_asked_for() -> None:

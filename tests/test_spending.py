@@ -8,11 +8,13 @@ import pytest
 from document_jobs import document_job
 from loopback_server import loopback
 
+from msm_ray.engines.open import Engines
 from msm_ray.engines.spending import Spending
 from msm_ray.errors import OutOfMeans, SettingsError
 from msm_ray.generate.document_settings import DocumentSettings
-from msm_ray.generate.documents import document_counts, write_all_documents
-from msm_ray.placement.settings import WorkerSettings
+from msm_ray.generate.documents import write_all_documents
+from msm_ray.generate.written import document_counts
+from msm_ray.placement.settings import GenerationSettings
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import AssistantSettings, read_spec
 
@@ -38,13 +40,13 @@ def test_a_limit_is_never_passed_and_what_was_paid_is_not_bought_again(ray_clust
         (tmp_path / "out").mkdir()
         limit = Spending(tmp_path / "spend.jsonl", 1.0)
         with pytest.raises(OutOfMeans, match=r"spend limit of \$1\.00 would be passed"):
-            write_all_documents([made], WorkerSettings(), spending=limit)
+            write_all_documents([made], Engines(GenerationSettings(), limit))
         paid, written = sum(server.asked.values()), document_counts(made)["documents"]
         assert paid * COST <= 1.0 and paid * COST == pytest.approx(limit.spent())
         assert paid >= 0.7 / COST  # what is held back is at most what those in flight may cost
         assert written == paid  # every answer that was paid for is kept
         more = Spending(tmp_path / "spend.jsonl", 100.0)
-        assert write_all_documents([made], WorkerSettings(), spending=more)[0]["documents"] == 60
+        assert write_all_documents([made], Engines(GenerationSettings(), more))[0]["documents"] == 60
         assert sum(server.asked.values()) == 60 and set(server.asked.values()) == {1}
         assert more.spent() == pytest.approx(60 * COST)
         assert "chat_template_kwargs" not in server.last and "top_p" not in server.last
@@ -59,4 +61,4 @@ def test_a_limit_without_prices_is_refused(ray_cluster: None, tmp_path: Path) ->
     (tmp_path / "out").mkdir()
     made = document_job(tmp_path / "out", spec, how, "m")
     with pytest.raises(SettingsError, match="prices of m are not known"):
-        write_all_documents([made], WorkerSettings(), spending=Spending(tmp_path / "spend.jsonl", 5.0))
+        write_all_documents([made], Engines(GenerationSettings(), Spending(tmp_path / "spend.jsonl", 5.0)))

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 from scripted_writer import Scripted, by_words, items, number
 
+from msm_ray.engines.open import Engines
 from msm_ray.errors import PreflightError, QualityGateError, SettingsError
 from msm_ray.generate.calls import Asked
 from msm_ray.generate.calls.desk import Desk, Talk
@@ -35,7 +36,7 @@ from msm_ray.generate.written_chats import (
 from msm_ray.generate.written_chats.alike import Unlike
 from msm_ray.generate.written_chats.reading import read_domains, read_preference, read_questions, read_response
 from msm_ray.generate.written_chats.verdicts import Verdict, majority, read_verdict
-from msm_ray.placement.settings import WorkerSettings
+from msm_ray.placement.settings import GenerationSettings
 from msm_ray.reasoning import split_reasoning
 from msm_ray.rows.files import as_unicode
 from msm_ray.rows.tables import read_table_rows
@@ -519,7 +520,7 @@ def test_a_recording_answers_the_whole_conversation_and_says_what_is_not_in_it(s
 def held(spec: Spec, how: WrittenChats, folder: Path, recording: Path) -> dict[str, Any]:
     writer = Writer(who=Who(engine="replay", replay=str(recording)), where=WriterWhere(attempts=1))
     talk = Talk(folder / "out", chats_conversation(spec, how, by_words), dict.fromkeys(calls_of(how), writer))
-    return Desk(WorkerSettings()).hold({"chats": talk})
+    return Desk(Engines(GenerationSettings())).hold({"chats": talk})
 
 
 # --- settings, embedders ---

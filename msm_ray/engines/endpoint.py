@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible address as an engine: Ray Data actors that ask with the openai client.
+"""Any OpenAI-compatible address as an engine, asked with the openai client.
 
 A request has a hard time limit and a bounded number of tries, with growing waits between them. A rate limit slows the run;
 what no other row can survive (credentials, quota, billing) comes back marked as spent, at once, so that the run stops and what
@@ -11,29 +11,29 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
-from msm_ray.engines import Engine, EngineSettings, carried
+from msm_ray.engines import Answer, EngineSettings, Opener, failed
 from msm_ray.engines.spending import Spending, dollars, most_dollars
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.failures import LOST, SPENT, classify
-from msm_ray.placement.settings import WorkerSettings
-
-if TYPE_CHECKING:
-    from ray.data import Dataset
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
-Answer = dict[str, Any]
 
+def endpoint_opener(
+    settings: EngineSettings,
+    in_flight: int,
+    spending: Spending | None = None,
+    account: Callable[[], Any] = lambda: None,
+) -> Opener:
+    """Opens an engine that asks `settings.url`, with so many requests in flight.
 
-def endpoint_engine(settings: EngineSettings, workers: WorkerSettings, spending: Spending | None = None) -> Engine:
-    """An engine that asks `settings.url`; `workers.workers` actors with `in_flight` batches each in flight.
-
-    spending: what all requests may cost together; needs prices. `chat_template_kwargs` are sent along where there are some, for a
-    server that renders by a chat template.
+    spending: what all requests may cost together; needs prices. account: opens what all of them are paid from. The settings'
+    `chat_template_kwargs` are sent along where there are some, for a server that renders by a chat template.
 
     Raises SettingsError without address or model, PreflightError without the key that `key_variable` names (servers on
     this machine need none).
@@ -53,22 +53,7 @@ def endpoint_engine(settings: EngineSettings, workers: WorkerSettings, spending:
             f"writer.spend_limit is set and the prices of {settings.model} are not known; give {where}.prices"
         )
 
-    def run(prompts: Dataset) -> Dataset:
-        import ray
-
-        account = spending.open() if spending and settings.prices else None
-        return prompts.map_batches(
-            _Asker,
-            fn_constructor_kwargs={"settings": settings, "key": ray.put(key), "account": account},
-            batch_size=settings.batch_size,
-            compute=ray.data.ActorPoolStrategy(
-                size=workers.workers, max_tasks_in_flight_per_actor=2 * settings.in_flight
-            ),
-            max_concurrency=settings.in_flight,
-            num_cpus=workers.cpus,
-        )
-
-    return run
+    return partial(Asker, settings, key, account() if spending and settings.prices else None, in_flight)
 
 
 def _key(settings: EngineSettings) -> str:
@@ -82,43 +67,36 @@ def _key(settings: EngineSettings) -> str:
     return key or "none"
 
 
-class _Asker:
-    """Asks for the rows of a batch at the same time. Stops asking once the means are spent."""
+class Asker:
+    """Asks for rows one by one, many at the same time. Stops asking once the means are spent. in_flight: how many."""
 
-    def __init__(self, settings: EngineSettings, key: Any, account: Any = None):
-        import ray
+    def __init__(self, settings: EngineSettings, key: str, account: Any = None, in_flight: int = 64):
         from openai import AsyncOpenAI
 
-        self.settings, self.account = settings, account
+        self.settings, self.account, self.in_flight = settings, account, in_flight
         self.seconds, self.tries = settings.request_seconds, settings.request_tries
-        self.client = AsyncOpenAI(
-            base_url=settings.url, api_key=ray.get(key), max_retries=0, timeout=settings.request_seconds
-        )
+        self.client = AsyncOpenAI(base_url=settings.url, api_key=key, max_retries=0, timeout=settings.request_seconds)
         self.model, self.chat, self.structured = settings.model, settings.chat, settings.structured
         template = dict(settings.chat_template_kwargs)
         self.body: dict[str, Any] = {"chat_template_kwargs": template} if template else {}
         self.spent = ""
 
-    async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """One block of completions for one block of prompts."""
-        names = list(batch)
-        rows = [
-            dict(zip(names, values, strict=True))
-            for values in zip(*(batch[name].tolist() for name in names), strict=True)
-        ]
-        answers = await asyncio.gather(*(self._answer(row) for row in rows))
-        done = [carried(row) | answer for row, answer in zip(rows, answers, strict=True)]
-        yield {key: [row[key] for row in done] for key in done[0]}
+    async def ready(self) -> None:
+        """It needs no start."""
 
-    async def _answer(self, row: dict[str, Any]) -> Answer:
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self.client.close()
+
+    async def answer(self, row: Mapping[str, Any]) -> Answer:
         """Ask until there is an answer, at most `tries` times; an error in the end is the row's."""
         error, failure = "", LOST
         for attempt in range(self.tries):
             if self.spent:
-                return _failed(self.spent, SPENT)
+                return failed(self.spent, SPENT)
             if refused := await self._put_aside(row):
                 self.spent = refused
-                return _failed(refused, SPENT)
+                return failed(refused, SPENT)
             try:
                 answer = await asyncio.wait_for(self._ask(row), self.seconds)
                 await self._pay(row, answer)
@@ -132,13 +110,13 @@ class _Asker:
                     break
                 if attempt + 1 < self.tries:
                     await asyncio.sleep(wait_before(attempt, problem))
-        return _failed(error, failure)
+        return failed(error, failure)
 
-    async def _put_aside(self, row: dict[str, Any]) -> str:
+    async def _put_aside(self, row: Mapping[str, Any]) -> str:
         """Put the most that a request can cost aside; why not, where the limit would be passed."""
         return await self.account.put_aside.remote(most_dollars(self.settings, row)) if self.account else ""
 
-    async def _pay(self, row: dict[str, Any], answer: Answer | None, owed: bool = True) -> None:
+    async def _pay(self, row: Mapping[str, Any], answer: Answer | None, owed: bool = True) -> None:
         """Note what a request cost. Where nobody says (no usage, or no answer came back in time) it is the most that it can."""
         if self.account is None:
             return
@@ -151,7 +129,7 @@ class _Asker:
         )
         await self.account.settle.remote(most, cost, {"model": self.model, "id": row["id"]})
 
-    async def _ask(self, row: dict[str, Any]) -> Answer:
+    async def _ask(self, row: Mapping[str, Any]) -> Answer:
         sampling = {key: row[key] for key in ("temperature", "max_tokens")}
         if row["top_p"] != 1:  # some servers refuse it beside a temperature
             sampling["top_p"] = row["top_p"]
@@ -204,8 +182,3 @@ def wait_before(attempt: int, problem: BaseException) -> float:
     if asked.replace(".", "", 1).isdigit():
         return min(float(asked), LONGEST_WAIT)
     return min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)
-
-
-def _failed(error: str, failure: str) -> Answer:
-    counts = {"num_input_tokens": 0, "num_generated_tokens": 0}
-    return counts | {"completion": "", "finish_reason": "", "error": error, "failure": failure}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from msm_ray.engines import Engine, carried
+from msm_ray.engines import carried
 from msm_ray.failures import LOST, REFUSED
-
-if TYPE_CHECKING:
-    from ray.data import Dataset
 
 ANSWER = "plain_answer"
 
@@ -24,16 +21,8 @@ def composed(compose: Callable[[], str]) -> dict[str, str]:
         return {ANSWER: "", "error": f"{type(problem).__name__}: {problem}", "failure": REFUSED}
 
 
-def offline_engine() -> Engine:
-    """An engine that gives every row the answer that came with it."""
-
-    def run(prompts: Dataset) -> Dataset:
-        return prompts.map(_answer)
-
-    return run
-
-
-def _answer(row: dict[str, Any]) -> dict[str, Any]:
+def composed_answer(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the answer that came with it as its completion."""
     kept = carried(row)
     told = {"completion": kept.pop(ANSWER), "finish_reason": "stop", "num_input_tokens": 0, "num_generated_tokens": 0}
     return kept | told

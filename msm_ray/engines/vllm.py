@@ -1,57 +1,64 @@
-"""Local weights under vLLM, as actors of a Ray Data pipeline (ray.data.llm), on CPUs or GPUs.
+"""Local weights under vLLM: a pool of engines on CPUs or GPUs for each model (`pool/`).
 
-What shaped it is in docs/stack.md: sampling parameters have the same keys in every row, batches are small with many in flight,
-and no seed goes with a single request.
+What shaped the arguments is in docs/stack.md; why the pool is ours, and what else was measured, in docs/decisions/engines.md.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from msm_ray.engines import PROMPT_COLUMNS, Engine, EngineSettings
+from msm_ray.engines import EngineSettings, Opener
+from msm_ray.engines.pool.client import PoolClient
+from msm_ray.engines.pool.engine import VllmEngine
+from msm_ray.engines.pool.keeper import Keeper, Recipe
 from msm_ray.errors import PreflightError
-from msm_ray.failures import LOST, REFUSED
 from msm_ray.placement import engine_bundles, generation
 from msm_ray.placement.room import wait_for_room
-from msm_ray.placement.settings import WorkerSettings
+from msm_ray.placement.settings import GenerationSettings, WorkerSettings
 
-if TYPE_CHECKING:
-    from ray.data import Dataset
-
-ROWS_OWN = re.compile(
-    r"^(ValueError|VLLM\w*(Validation|Client)\w*)\b|max(imum|_)(model|context)[ _]len|longer than the maximum|too long",
-    re.I,
-)
+SPARE = 1.25
+"""Rows that an engine has beside those that it works on, so that one is there whenever one is finished."""
 
 
-def vllm_engine(settings: EngineSettings, workers: WorkerSettings) -> Engine:
-    """An engine over `workers.workers` vLLM actors that load `settings.model` (a folder or a hub id)."""
+def open_pool(settings: EngineSettings, workers: GenerationSettings) -> Any:
+    """The keeper of a pool for a model: a Ray actor, whose engines start when somebody asks. Ends when nobody holds it any more.
+
+    Raises PreflightError where the model has no tokenizer, or no room comes for the first engines.
+    """
+    import ray
+
     ends = end_tokens(settings.model)
-    config = _processor_config(settings, workers)
-    prompt = "messages" if settings.chat else "prompt"
+    wait_for_room(generation(workers, [settings.engine]))
+    recipe = Recipe(
+        actor=VllmEngine,
+        model=str(Path(settings.model).resolve()) if Path(settings.model).is_dir() else settings.model,
+        arguments=_arguments(workers),
+        ends=tuple(ends),
+        bundles=tuple(engine_bundles(workers)),
+        environment=engine_environment(workers),
+        least=workers.first_workers,
+        most=workers.workers,
+        each=rows_each(settings, workers),
+        deaths=workers.engine_deaths,
+        idle_seconds=workers.idle_minutes * 60,
+        seed=settings.seed,
+    )
+    actor: Any = ray.remote(Keeper)
+    return actor.options(num_cpus=0, max_concurrency=10_000).remote(recipe)
 
-    def preprocess(row: dict[str, Any]) -> dict[str, Any]:
-        return {"sampling_params": sampling(row, ends, settings.structured), prompt: row[prompt]}
 
-    def run(prompts: Dataset) -> Dataset:
-        from ray.data.llm import build_processor
-
-        wait_for_room(generation(workers, [(settings.engine, settings.chat)]))
-        carried = [name for name in prompts.columns() or [] if name not in PROMPT_COLUMNS]
-        processor = build_processor(config, preprocess=preprocess, postprocess=_postprocess(carried, ends))
-        return processor(prompts).map(_with_error(carried))
-
-    return run
+def pool_opener(keeper: Any, settings: EngineSettings, workers: GenerationSettings, askers: int) -> Opener:
+    """Opens the pool's engines in whatever process asks them, of which there will be so many."""
+    each = math.ceil(rows_each(settings, workers) / askers)
+    return partial(PoolClient, keeper, each, dict(settings.chat_template_kwargs))
 
 
-def sampling(row: Mapping[str, Any], ends: list[int], structured: bool) -> dict[str, Any]:
-    """A row's sampling parameters, as Ray's stage takes them. Their keys are the same in all rows of a dataset, or it hangs."""
-    asked = {key: row[key] for key in ("temperature", "top_p", "max_tokens")} | {"stop_token_ids": ends}
-    return asked | ({"structured_outputs": {"json": row["json_schema"]}} if structured else {})
+def rows_each(settings: EngineSettings, workers: WorkerSettings) -> int:
+    """Rows that an engine should have at the same time."""
+    return max(settings.batch_size * settings.in_flight, math.ceil(SPARE * workers.max_num_seqs))
 
 
 def end_tokens(model: str) -> list[int]:
@@ -72,6 +79,16 @@ def end_tokens(model: str) -> list[int]:
             f"Writer {model} names no end token (eos_token_id in generation_config.json): no document would end."
         )
     return sorted(found)
+
+
+def _arguments(workers: WorkerSettings) -> dict[str, Any]:
+    """Of an engine that writes: answers may have to keep to a schema."""
+    asked = engine_arguments(workers, 0) | {
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}
+    }
+    if workers.tensor_parallel > 1:
+        asked["distributed_executor_backend"] = "ray"  # takes the bundles of the engine's placement group
+    return asked
 
 
 def engine_arguments(workers: WorkerSettings, seed: int) -> dict[str, Any]:
@@ -105,67 +122,3 @@ def engine_environment(workers: WorkerSettings) -> dict[str, str]:
         "OMP_NUM_THREADS": str(max(1, int(workers.cpus))),
         "TORCHDYNAMO_DISABLE": "1",
     }
-
-
-def _processor_config(settings: EngineSettings, workers: WorkerSettings) -> Any:
-    from ray.data.llm import vLLMEngineProcessorConfig
-
-    model, arguments = settings.model, engine_arguments(workers, settings.seed)
-    if settings.structured:
-        arguments["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
-    in_flight = max(settings.in_flight, math.ceil(1.1 * workers.max_num_seqs / settings.batch_size))
-    return vLLMEngineProcessorConfig(
-        model_source=str(Path(model).resolve()) if Path(model).is_dir() else model,
-        engine_kwargs=arguments,
-        runtime_env={"env_vars": engine_environment(workers)},
-        placement_group_config={"bundles": engine_bundles(workers), "strategy": "STRICT_PACK"},
-        concurrency=(workers.workers, workers.workers),
-        batch_size=settings.batch_size,
-        max_concurrent_batches=in_flight,
-        should_continue_on_error=True,
-        log_engine_metrics=False,
-        chat_template_stage={
-            "enabled": settings.chat,
-            "chat_template_kwargs": dict(settings.chat_template_kwargs),
-        },
-        tokenize_stage=False,
-        detokenize_stage=False,
-    )
-
-
-def _postprocess(carried: list[str], ends: list[int]) -> Any:
-    """Ray's stage tells no finish reason: a completion that doesn't end with an end token was cut off."""
-
-    def postprocess(row: dict[str, Any]) -> dict[str, Any]:
-        tokens = row["generated_tokens"]
-        ended = len(tokens) > 0 and int(tokens[-1]) in ends
-        return {name: row[name] for name in carried} | {
-            "completion": row["generated_text"],
-            "finish_reason": "stop" if ended else "length",
-            "num_input_tokens": row["num_input_tokens"],
-            "num_generated_tokens": row["num_generated_tokens"],
-        }
-
-    return postprocess
-
-
-def _with_error(carried: list[str]) -> Any:
-    """Rows with an inference error bypass `postprocess`; here they get the columns of the others."""
-
-    def settle(row: dict[str, Any]) -> dict[str, Any]:
-        error = row.get("__inference_error__") or ""
-        return {name: row[name] for name in carried} | {
-            "completion": "" if error else row["completion"],
-            "finish_reason": "" if error else row["finish_reason"],
-            "num_input_tokens": int(row["num_input_tokens"] or 0),
-            "num_generated_tokens": 0 if error else int(row["num_generated_tokens"]),
-            "error": error,
-            "failure": failure_of(error),
-        }
-
-    return settle
-
-
-def failure_of(error: str) -> str:
-    """Whose fault an inference error is: a prompt that vLLM cannot take is refused, all else is the engine's."""
-    return "" if not error else REFUSED if ROWS_OWN.search(error) else LOST

@@ -1,34 +1,29 @@
 """The one way to ask: rows -> prompts -> engine -> answers that are settled one by one.
 
-Whoever has rows to be answered holds them in a **table** (documents: `document_rows.py`; calls: `calls/table.py`), which says
-which are still to be asked, who answers them, and what an answer is worth. Rows of all tables that the same engine answers go
-through one start of it. An answer that can't be used is asked for again in a next round, up to the table's attempts.
+Whoever has rows to be answered holds them in a **table** (`askable.py`; documents: `document_rows.py`; calls:
+`calls/table.py`), which says which are still to be asked, who answers them, and what an answer is worth. As many rows as the
+engine wants are with it at any time, whatever table they are from; one that takes long holds nobody up, and one whose answer
+can't be used is asked again at once, up to the table's attempts.
 """
 
 from __future__ import annotations
 
-import itertools
-import logging
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 
-import pyarrow as pa
-
-from msm_ray.engines import DETERMINISTIC, EngineSettings
-from msm_ray.engines.choosing import build_engine
+from msm_ray.engines import DETERMINISTIC, Answer, Answerer, EngineSettings
+from msm_ray.engines.offline import composed_answer
+from msm_ray.engines.open import Engines
 from msm_ray.engines.replay import answered_here
-from msm_ray.engines.spending import Spending
-from msm_ray.errors import MsmError, OutOfMeans, QualityGateError
+from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
 from msm_ray.failures import Ledger
-from msm_ray.generate.stream import stream_rows
-from msm_ray.placement.settings import WorkerSettings
+from msm_ray.generate.askable import Render, Table
+from msm_ray.generate.stream import last_log_lines
 from msm_ray.progress import Task
 from msm_ray.rows.files import as_unicode
 from msm_ray.rows.schemas import Row
-
-if TYPE_CHECKING:
-    from ray.data import Dataset
 
 AGAIN = "What is written is safe; put it right and give the same command again."
 LAST_ANSWERS_SECONDS = 30
@@ -38,203 +33,223 @@ FIRST_REFUSED = 20
 FIRST_UNUSABLE = 60
 """So many different rows answered and not one of the answers of any use: the writer cannot do what is asked."""
 
-Render = Callable[[Row], Row]
-"""A row -> the columns that an engine needs for it (`engines`), besides those that it has. Sent to Ray's workers once."""
+Told = tuple[Row, Answer | BaseException]
+"""A row and its answer, or what the engine raised, which it never should."""
 
 
-class Table(Protocol):
-    """Rows to be answered. Each has `job` (the number of its table), `id`, `position`, `attempt`, sampling, and what it carries.
-
-    lost: rows that the engine or the network lost, id -> error; refused: rows that the engine refused for their own sake.
-    """
-
-    lost: dict[str, str]
-    refused: dict[str, str]
-
-    @property
-    def attempts(self) -> int:
-        """Tries that a row gets."""
-
-    @property
-    def no_progress_minutes(self) -> float:
-        """Without an answer for so long the asking stops."""
-
-    @property
-    def portion(self) -> int | None:
-        """Rows that are asked for in one go, what came of them deciding how the next are asked; None: all at once."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether any row was answered already, before a kill perhaps."""
-
-    @property
-    def usable(self) -> int:
-        """Rows that have a usable answer."""
-
-    @property
-    def enough(self) -> bool:
-        """Whether what is there suffices, though rows are pending."""
-
-    def pending(self) -> list[Row]:
-        """Rows that have no usable answer yet, and tries left."""
-
-    def engine(self, row: Row, round_: int) -> EngineSettings:
-        """Who answers a row in a round (from 0): the engine's seed is another in each."""
-
-    def render(self, asked: EngineSettings) -> Render:
-        """How prompts are made for an engine."""
-
-    def settle(self, row: Row) -> bool:
-        """Take an answer, or the engine's refusal. Returns whether the row is settled now and was not before."""
-
-    def tick(self) -> None:
-        """Write what is due; called also while nothing comes."""
-
-    def flush(self) -> None:
-        """Write what waits."""
-
-    def ask_again(self) -> str:
-        """What can be done about refused rows."""
-
-
-def ask(tables: Sequence[Table], workers: WorkerSettings, work: Task, spending: Spending | None = None) -> None:
+def ask(tables: Sequence[Table], engines: Engines, work: Task) -> None:
     """Ask for every row of the tables until it is settled or its tries are used up.
 
     Raises MsmError where asking had to stop: OutOfMeans at once, others when the rest has been asked. What came is settled then.
     """
-    rounds = max((table.attempts for table in tables), default=0)
+    groups: dict[EngineSettings, list[Row]] = {}
+    for table in tables:
+        for row in () if table.enough else table.pending():
+            groups.setdefault(table.engine(row), []).append(row)
+    stopped: list[MsmError] = []
     down: set[tuple[str, str, str | None]] = set()
-    for round_ in range(rounds):
-        groups: dict[EngineSettings, list[Row]] = {}
-        for table in tables:
-            for row in () if table.enough else table.pending():
-                groups.setdefault(table.engine(row, round_), []).append(row)
-        stopped: list[MsmError] = []
-        for asked, rows in _portions(tables, groups):
-            if (asked.engine, asked.model, asked.url) in down:
-                continue  # an outage: its other rows would only meet it too
-            try:
-                _ask_one_engine(tables, asked, rows, workers, work, spending)
-            except OutOfMeans:
-                raise
-            except MsmError as error:
-                stopped.append(error)
-                down.add((asked.engine, asked.model, asked.url))
-        if stopped:
-            raise stopped[0]
-        if not groups or all(asked.engine in DETERMINISTIC for asked in groups):
-            return
-
-
-def _portions(
-    tables: Sequence[Table], groups: Mapping[EngineSettings, list[Row]]
-) -> Iterator[tuple[EngineSettings, list[Row]]]:
-    """Rows by engine, in goes that no table wants smaller."""
     for asked, rows in groups.items():
-        while rows := [row for row in rows if not tables[row["job"]].enough]:
-            sizes = [size for number in {row["job"] for row in rows} if (size := tables[number].portion)]
-            size = min(sizes, default=len(rows))
-            yield asked, rows[:size]
-            rows = rows[size:]
+        who = (asked.engine, asked.model, asked.url)
+        if who in down:
+            continue  # an outage: its other rows would only meet it too
+        try:
+            _ask_one_engine(Asking(tables, asked, rows, work), engines)
+        except OutOfMeans:
+            raise
+        except MsmError as error:
+            stopped.append(error)
+            down.add(who)
+    if stopped:
+        raise stopped[0]
 
 
-def _ask_one_engine(
-    tables: Sequence[Table], asked: EngineSettings, rows: list[Row], workers: WorkerSettings, work: Task,
-    spending: Spending | None,
-) -> None:  # fmt: skip
-    numbers = dict.fromkeys(row["job"] for row in rows)
-    renders = {number: tables[number].render(asked) for number in numbers}  # once: it may read all that is written
-    one = Round(tables, asked, work)
-    if asked.engine == "replay":  # a lookup: no pipeline is worth its start
-        one.collect(answered_here(asked, (row | renders[row["job"]](row) for row in rows)))
-        return
-    engine = build_engine(asked, workers, spending)
-    minutes = max(tables[number].no_progress_minutes for number in renders)
-    one.collect(stream_rows(engine(_dataset(rows, renders, asked.batch_size)), minutes, one.tick))
+def _ask_one_engine(asking: Asking, engines: Engines) -> None:
+    """On any failure what has come is flushed first."""
+    asked = asking.asked
+    try:
+        if asked.engine in DETERMINISTIC:  # a lookup: no engine is worth its start
+            answered = (
+                answered_here(asked, asking.all()) if asked.engine == "replay" else map(composed_answer, asking.all())
+            )
+            asking.look_up(answered)
+        else:
+            opener = engines.opener(asked)
+            asyncio.run(asking.through(opener))
+    finally:
+        asking.close()
+    asking.refuse_to_go_on()
 
 
-def _dataset(rows: list[Row], renders: Mapping[int, Render], size: int) -> Dataset:
-    """The rows as a dataset of small blocks (one batch each, so that results stream), prompts rendered in Ray tasks."""
-    import ray
+class Asking:
+    """Rows for one engine: which are with it, what comes of them, and whether anything more should be asked."""
 
-    context = ray.put(dict(renders))  # a worker gets it once; a prompt exists only while its row is on the way
-
-    def render(row: Row) -> Row:
-        return row | ray.get(context)[row["job"]](row)
-
-    blocks = [pa.Table.from_pylist(list(part)) for part in _batched(rows, size)]
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when it is imported
-    return ray.data.from_arrow(blocks).map(render)
-
-
-def _batched(rows: list[Row], size: int) -> Iterator[tuple[Row, ...]]:
-    iterator = iter(rows)
-    while batch := tuple(itertools.islice(iterator, size)):
-        yield batch
-
-
-class _Enough(Exception):
-    """What was on its way when the asking stopped has been waited for."""
-
-
-class Round:
-    """One engine asked once: settles what comes and notices when nothing more should be asked."""
-
-    def __init__(self, tables: Sequence[Table], asked: EngineSettings, work: Task):
+    def __init__(self, tables: Sequence[Table], asked: EngineSettings, rows: Sequence[Row], work: Task):
         self.tables, self.asked, self._work = tables, asked, work
+        self.waiting: dict[int, deque[Row]] = {}
+        self.later: dict[int, deque[Row]] = {}
+        for row in rows:
+            self.waiting.setdefault(row["job"], deque()).append(row)
+        self.renders: dict[int, Render] = {}
+        self.begun: dict[int, int] = {}
+        self.in_flight: dict[int, int] = {}
+        self.times: dict[tuple[int, str], int] = {}
         self.ledger = Ledger()
-        self.since = 0.0
+        self.since, self.last = 0.0, time.monotonic()
         self.refused: dict[str, Table] = {}
         self.unusable: dict[str, str] = {}
         self.answered = any(table.answered for table in tables)
 
-    def collect(self, finished: Iterable[Row]) -> None:
-        """Settle every row; on any failure what has come is flushed first. Raises MsmError where asking had to stop.
+    def all(self) -> Iterator[Row]:
+        """Every row once, with its prompt."""
+        while row := self._next():
+            yield row
 
-        Answers that were on their way are still taken then: they are paid for, and no new ones are asked.
+    def look_up(self, answered: Iterator[Row]) -> None:
+        """Settle rows that are answered here. None is asked twice: the same would come."""
+        for row in answered:
+            self.in_flight[row["job"]] -= 1
+            self._settle(row, again=False)
+            self.tick()
+
+    async def through(self, opener: Callable[[], Answerer]) -> None:
+        """Ask an engine, until there is nothing more to ask or no sense in it.
+
+        Answers that were on their way are still taken then: they are paid for. Raises StageError after the tables'
+        `no_progress_minutes` without an answer; the clock starts when the engine can answer.
         """
+        engine = opener()
+        finished: asyncio.Queue[Told] = asyncio.Queue()
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def answer(row: Row) -> None:
+            try:
+                finished.put_nowait((row, await engine.answer(row)))
+            except BaseException as error:  # of an engine, which raises none; else it would be waited for
+                finished.put_nowait((row, error))
+
         try:
-            for row in finished:
-                self._take(row)
+            await engine.ready()
+            self.last = time.monotonic()
+            while True:
+                while not self._stopped() and len(tasks) < engine.in_flight and (row := self._next()):
+                    task = asyncio.get_running_loop().create_task(answer(row))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                if not any(self.in_flight.values()) and not self._more_after_all():
+                    return
+                for row, told in await _some(finished):
+                    if isinstance(told, BaseException):
+                        raise told
+                    self._take(row, told)
                 self.tick()
-        except _Enough:
-            pass
+                if self._waited_long_enough():
+                    return
         finally:
-            self.ledger.close()
-            for table in self.tables:
-                table.flush()
-        stopped = self.ledger.error("The engine", AGAIN) if self.ledger.stopped else self._hopeless()
-        if stopped:
-            raise stopped
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await engine.close()
+
+    def _next(self) -> Row | None:
+        """The next row with its prompt; None where none should be asked for now."""
+        for queues in (self.waiting, self.later):
+            for number, rows in queues.items():
+                table = self.tables[number]
+                if rows and not table.enough and table.room(self.in_flight.get(number, 0)):
+                    self.in_flight[number] = self.in_flight.get(number, 0) + 1
+                    row = rows.popleft()
+                    return row | self._render(number)(row)
+        return None
+
+    def _render(self, number: int) -> Render:
+        """How a table's prompts are made now: after each portion by what has come of the rows before."""
+        begun, portion = self.begun.get(number, 0), self.tables[number].portion
+        if number not in self.renders or (portion and begun and begun % portion == 0):
+            self.renders[number] = self.tables[number].render(self.asked)
+        self.begun[number] = begun + 1
+        return self.renders[number]
+
+    def _take(self, row: Row, told: Answer) -> None:
+        self.last = time.monotonic()
+        self.in_flight[row["job"]] -= 1
+        self._settle(row | told, again=True)
+
+    def _settle(self, row: Row, again: bool) -> None:
+        table = self.tables[row["job"]]
+        if row["failure"]:
+            table.lost.setdefault(row["id"], row["error"])
+            self.ledger.failed(row["id"], row["error"], row["failure"], lambda: self._refuse(table, row, again))
+            if row["id"] in self.ledger.lost and again:
+                self._ask_again(table, row, self.later)
+            return
+        self.answered = True
+        usable = table.usable
+        row |= {"completion": as_unicode(row["completion"])}  # half an emoji is no text that could be written
+        self._work.advance(table.settle(row))
+        if table.usable == usable:
+            self.unusable[row["id"]] = row["completion"]
+            if again:
+                self._ask_again(table, row, self.waiting)
+        self.ledger.answered(row["id"])
+
+    def _refuse(self, table: Table, row: Row, again: bool) -> None:
+        self.refused[row["id"]] = table
+        self._work.advance(table.settle(row))
+        if again:
+            self._ask_again(table, row, self.later)
+
+    def _ask_again(self, table: Table, row: Row, queues: dict[int, deque[Row]]) -> None:
+        """Back into the stream, at most as often as the table says: what was lost counts here, and not in the next run."""
+        key = (row["job"], row["id"])
+        self.times[key] = self.times.get(key, 0) + 1
+        if self.times[key] < table.attempts and (next_ := table.again(row)):
+            rows = queues.setdefault(row["job"], deque())
+            rows.appendleft(next_) if queues is self.waiting else rows.append(next_)
+
+    def _more_after_all(self) -> bool:
+        """When all have come: what was doubtful was refused for its own sake, and may be asked again."""
+        if self._stopped():
+            return False
+        self.ledger.close()
+        queues = (*self.waiting.items(), *self.later.items())
+        return any(rows and not self.tables[number].enough for number, rows in queues)
+
+    def _stopped(self) -> bool:
+        return self.ledger.stopped or self.hopeless() is not None
 
     def tick(self) -> None:
         """Called about once a second and after every row."""
         for table in self.tables:
             table.tick()
-        if self.ledger.stopped or self._hopeless():
-            self.since = self.since or time.monotonic()
-            if time.monotonic() - self.since > LAST_ANSWERS_SECONDS:
-                raise _Enough
 
-    def _take(self, row: Row) -> None:
-        table = self.tables[row["job"]]
-        if row["failure"]:
-            table.lost.setdefault(row["id"], row["error"])
-            self.ledger.failed(row["id"], row["error"], row["failure"], lambda: self._refuse(table, row))
-        else:
-            self.answered = True
-            usable = table.usable
-            row |= {"completion": as_unicode(row["completion"])}  # half an emoji is no text that could be written
-            self._work.advance(table.settle(row))
-            if table.usable == usable:
-                self.unusable[row["id"]] = row["completion"]
-            self.ledger.answered(row["id"])
+    def _waited_long_enough(self) -> bool:
+        """Whether the last answers have been waited for, when nothing more is asked. Raises StageError where none comes."""
+        now = time.monotonic()
+        if self._stopped():
+            self.since = self.since or now
+            return now - self.since > LAST_ANSWERS_SECONDS
+        minutes = max(self.tables[number].no_progress_minutes for number in self.renders)
+        if now - self.last > minutes * 60:
+            raise StageError(
+                f"Generation made no progress for {minutes:g} minutes and was stopped; what is written is safe, the same command "
+                f"goes on.\n{last_log_lines()}"
+            )
+        return False
 
-    def _refuse(self, table: Table, row: Row) -> None:
-        self.refused[row["id"]] = table
-        self._work.advance(table.settle(row))
+    def close(self) -> None:
+        """Nothing more comes: what has come is written."""
+        self.ledger.close()
+        for table in self.tables:
+            table.flush()
 
-    def _hopeless(self) -> MsmError | None:
+    def refuse_to_go_on(self) -> None:
+        """Raise MsmError where asking had to stop."""
+        stopped = self.ledger.error("The engine", AGAIN) if self.ledger.stopped else self.hopeless()
+        if stopped:
+            raise stopped
+
+    def hopeless(self) -> MsmError | None:
+        """Why asking for more makes no sense: nothing that came was of any use."""
         return self._nothing_but_refusals() or self._nothing_usable()
 
     def _nothing_usable(self) -> MsmError | None:
@@ -257,3 +272,14 @@ class Round:
             f"The engine refused {len(self.refused)} different rows and answered none, for example with: "
             f"{table.refused.get(key, '')}\n{table.ask_again()}"
         )
+
+
+async def _some(finished: asyncio.Queue[Told]) -> list[Told]:
+    """What has been answered; waits for something, though a second at most."""
+    try:
+        came = [await asyncio.wait_for(finished.get(), 1)]
+    except TimeoutError:
+        return []
+    while not finished.empty():
+        came.append(finished.get_nowait())
+    return came

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from msm_ray.engines import EngineSettings
 from msm_ray.engines.replay import answers_calls, recorded_documents
 from msm_ray.generate.document_settings import DocumentContent, DocumentWhere
-from msm_ray.generate.outline import Idea, Outline, list_ideas, listed
+from msm_ray.generate.outline import Idea, Ideas, Outline, listed
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.spec import Spec
 from msm_ray.worlds import World
@@ -40,7 +41,7 @@ class DocumentJob:
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     sharers: tuple[Writer, ...] = ()
 
-    @property
+    @cached_property
     def writers(self) -> tuple[Writer, ...]:
         """Who writes: one, or several with shares."""
         alone = Writer(
@@ -55,6 +56,8 @@ class DocumentJob:
     def writer_of(self, key: str) -> Writer:
         """Who writes the row with this id: drawn by the id, in proportion to the shares."""
         writers = self.writers
+        if len(writers) == 1:
+            return writers[0]
         place = int(key[:12], 16) / 16**12 * sum(writer.share for writer in writers)
         for writer in writers:
             place -= writer.share
@@ -62,9 +65,9 @@ class DocumentJob:
                 return writer
         return writers[-1]
 
-    def engine(self, round_: int = 0) -> EngineSettings:
-        """The engine of the (first) writer in a round."""
-        return self.writers[0].engine(round_, recorded=RECORDED)
+    def engine(self) -> EngineSettings:
+        """The engine of the (first) writer."""
+        return self.writers[0].engine(recorded=RECORDED)
 
     def shown(self, idea: Idea) -> dict[str, str]:
         """What a writer is shown of an idea that a model had: its type, and what the spec says there and why.
@@ -78,12 +81,12 @@ class DocumentJob:
         section = {"section": subdomain.section} if self.content.shown == "section" else {}
         return {"description": idea.description, "assertions": listed(said), **section}
 
-    def ideas(self) -> list[Idea]:
+    def ideas(self) -> Sequence[Idea]:
         """The ideas that will be written: at most `documents`, and with recordings no more than there are."""
         documents, recording = self.documents, Path(self.content.replay or "")
         if self.content.engine == "replay" and not answers_calls(recording):
             documents = min(documents, len(recorded_documents(recording)))
-        return list_ideas(self.outline, documents)
+        return Ideas(self.outline, documents)
 
 
 def row_id(spec: Spec, idea: Idea, version: str, copy: int = 0) -> str:

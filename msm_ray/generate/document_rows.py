@@ -3,54 +3,87 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from msm_ray.engines import DETERMINISTIC, EngineSettings
+import numpy as np
+from numpy.typing import NDArray
+
+from msm_ray.engines import EngineSettings
 from msm_ray.engines.offline import composed
 from msm_ray.engines.replay import NOT_RECORDED, answers_calls
-from msm_ray.errors import MsmError, QualityGateError, StageError
-from msm_ray.failures import Ledger
-from msm_ray.generate.asking import AGAIN, Render
+from msm_ray.errors import MsmError, StageError
+from msm_ray.generate.askable import Render
 from msm_ray.generate.calls import request_id
 from msm_ray.generate.calls.answers import text_tokens
-from msm_ray.generate.calls.table import FEWEST_FOR_A_SHARE
 from msm_ray.generate.document_job import RECORDED, DocumentJob, row_id
+from msm_ray.generate.document_outcomes import (
+    ENGINE_FAILED,
+    USUAL_TOKENS,
+    ask_again,
+    avoided_names,
+    is_fixed,
+    is_refusal,
+    why_not_whole,
+)
 from msm_ray.generate.outline import Idea
 from msm_ray.generate.parsing import parse_document
 from msm_ray.generate.shards import FixedShards, GrowingShards
-from msm_ray.rows.diversity import overused
 from msm_ray.rows.schemas import Row
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec
 from msm_ray.whole_files import write_whole
 from msm_ray.worlds import World
 
-ENGINE_FAILED = "engine: "
-OVERUSED, MOST_AVOIDED, USUAL_TOKENS = 0.05, 30, 3_100
-"""Share of the documents above which a name or an opening comes too often, and so many at most are told to the writer; tokens
-of a document before there is one (paper)."""
+ID = np.dtype("S12")
+"""The 24 hexadecimal digits of a row's id as bytes."""
 UNANSWERED = "unanswered.jsonl"
 
 
-class JobRows:
-    """The rows of one job: which are still to be written, and where the finished ones go."""
+@dataclass(frozen=True)
+class Part:
+    """Rows of a job that one of several workers has. ids: by the places of their ideas; tries: that they had before.
 
-    def __init__(self, number: int, job: DocumentJob):
-        self.number, self.job = number, job
-        ideas = job.ideas()
-        engines = {writer.who.engine for writer in job.writers}
-        self.fixed = engines <= DETERMINISTIC
-        self.shards: FixedShards | GrowingShards = (
-            FixedShards(job.out, len(ideas)) if self.fixed else GrowingShards(job.out)
-        )
-        copies: Counter[str] = Counter()
-        self.rows = {row["id"]: row for row in (self._row(idea, copies) for idea in ideas)}
+    shards: where they go; avoided: names and openings that the writer is told to leave out.
+    """
+
+    ideas: Sequence[Idea]
+    ids: Mapping[int, str]
+    tries: Mapping[str, int]
+    shards: FixedShards | GrowingShards
+    avoided: str = ""
+
+
+class JobRows:
+    """The rows of one job, or a part of them: which are still to be written, and where the finished ones go."""
+
+    def __init__(self, number: int, job: DocumentJob, part: Part | None = None):
+        self.number, self.job, self.part = number, job, part
+        self.fixed = is_fixed(job)
         self.lost: dict[str, str] = {}
         self.not_recorded: set[str] = set()
         self.by_call = job.content.engine == "replay" and answers_calls(Path(job.content.replay or ""))
+        self.refused: dict[str, str] = {}
+        self.engines: dict[int, EngineSettings] = {}
+        self.done: set[str] = set()
+        self.tokens = 0
+        self.shards: FixedShards | GrowingShards
+        if part:
+            self.shards, self.tries = part.shards, Counter(part.tries)
+            self.rows = {key: self._row(part.ideas[place], key) for place, key in part.ids.items()}
+        else:
+            self._look()
+        self.settled = len(self.rows) - len(self.pending())
+
+    def _look(self) -> None:
+        """All rows of the job, and what lies in its folder of them."""
+        job, ideas = self.job, self.job.ideas()
+        self.shards = FixedShards(job.out, len(ideas)) if self.fixed else GrowingShards(job.out)
+        copies: Counter[str] = Counter()
+        self.rows = {row["id"]: row for row in (self._row(idea, self._id(idea, copies)) for idea in ideas)}
         there = list(read_rows(job.out / "data", ["id", "tokens"]))
         self.done = {row["id"] for row in there}
         self.tokens = sum(row["tokens"] or 0 for row in there)
@@ -58,20 +91,21 @@ class JobRows:
             self.done -= {key for key, row in self.rows.items() if not self.shards.done(row["position"])}
         rejected = [(row["id"], row["reason"]) for row in read_rows(job.out / "rejected", ["id", "reason"])]
         self.tries = Counter(key for key, _ in rejected)
-        self.refused = {key: reason for key, reason in rejected if _is_refusal(reason)}
-        self.settled = len(self.rows) - len(self.pending())
+        self.refused = {key: reason for key, reason in rejected if is_refusal(reason)}
 
-    def _row(self, idea: Idea, copies: Counter[str]) -> Row:
+    def _id(self, idea: Idea, copies: Counter[str]) -> str:
         spec, version = self.job.spec, self.job.world.prompt_version
         plain = row_id(spec, idea, version)
         copies[plain] += 1
-        key = row_id(spec, idea, version, copies[plain] - 1)
+        return row_id(spec, idea, version, copies[plain] - 1)
+
+    def _row(self, idea: Idea, key: str) -> Row:
         who = self.job.writer_of(key).who
         return {
             "id": key,
             "job": self.number,
             "position": idea.position,
-            "spec_digest": spec.digest,
+            "spec_digest": self.job.spec.digest,
             "domain": idea.domain,
             "subdomain": idea.subdomain,
             "type": idea.type,
@@ -116,62 +150,58 @@ class JobRows:
 
     @property
     def portion(self) -> int | None:
-        """Documents that are asked for before names that came too often are looked for; of a target no more than it needs."""
-        whole = None if self.fixed or self.job.world.closed else self.job.where.portion
+        """Documents after which names that came too often are looked for."""
+        return None if self.fixed or self.job.world.closed else self.job.where.portion
+
+    def room(self, in_flight: int) -> bool:
+        """Of a target of tokens no more is asked for than it needs."""
         if self.job.target_tokens is None or self.fixed:
-            return whole
+            return True
         each = self.tokens / len(self.done) if self.done and self.tokens else USUAL_TOKENS
-        needed = max(1, math.ceil((self.job.target_tokens - self.tokens) / each))
-        return min(needed, whole) if whole else needed
+        return in_flight == 0 or self.tokens + in_flight * each < self.job.target_tokens
+
+    def again(self, row: Row) -> Row | None:
+        """A row as it is asked the next time, where it has no document and tries left."""
+        tries = self.tries[row["id"]]
+        if self.fixed or row["id"] in self.done or tries >= self.job.where.attempts:
+            return None
+        return self.rows[row["id"]] | {"attempt": tries + 1}
 
     @property
     def answered(self) -> bool:
         """Whether there is a document already."""
         return bool(self.done)
 
-    def engine(self, row: Row, round_: int) -> EngineSettings:
+    def engine(self, row: Row) -> EngineSettings:
         """The engine of the writer whose share the row is."""
-        return self.job.writer_of(row["id"]).engine(round_, recorded=RECORDED)
+        writer = self.job.writer_of(row["id"])
+        if id(writer) not in self.engines:
+            self.engines[id(writer)] = writer.engine(recorded=RECORDED)
+        return self.engines[id(writer)]
 
     def render(self, asked: EngineSettings) -> Render:
         """Prompts with the spec in them are made where they are needed."""
-        avoided = ", ".join(dict.fromkeys([*self.job.content.avoid, *self._overused()]))
+        avoided = (
+            self.part.avoided if self.part else avoided_names(self.job, self.portion is not None and bool(self.done))
+        )
         return partial(prompt_columns, asked, self.job.spec, self.job.world, names_to_avoid=avoided)
-
-    def _overused(self) -> list[str]:
-        """Names and openings that too many of the documents have that are there."""
-        if self.portion is None or not self.done:
-            return []
-        spec = self.job.spec
-        texts = [row["text"] for row in read_rows(self.job.out / "data", ["text"])]
-        return overused(texts, OVERUSED, f"{spec.text} {spec.assistant} {spec.provider}")[:MOST_AVOIDED]
 
     def tick(self) -> None:
         """Write what is due."""
         self.shards.tick()
 
     def flush(self) -> None:
-        """Write what waits."""
-        self.shards.flush()
+        """Write what waits. What a worker has of a part waits with its other parts."""
+        if not self.part:
+            self.shards.flush()
 
     def problem(self, stopped: MsmError | None) -> MsmError | None:
         """Why this is not the whole: the asking was stopped, rows were lost, or too many were refused for their own sake."""
-        name = self.job.spec.name
         if self.not_recorded:
             return self._unrecorded()
-        failed = f"The engine failed on {len(self.lost)} of {len(self.rows)} rows of {name}"
-        if stopped and self.pending() and not self.enough:
-            return type(stopped)(f"{stopped}\n{failed}." if self.lost else str(stopped))
-        ledger = Ledger()
-        ledger.lost.update(self.lost)
         refused = [reason for key, reason in self.refused.items() if key not in self.done]
-        most = self.job.where.most_refused
-        if not self.lost and len(self.rows) >= FEWEST_FOR_A_SHARE and len(refused) > most * len(self.rows):
-            return QualityGateError(
-                f"Documents of {name}: the engine refused {len(refused)} of {len(self.rows)} rows for their own sake, more than "
-                f"documents.most_refused = {most:g} of all, for example with: {refused[0]}\n{self.ask_again()}"
-            )
-        return ledger.error(failed, AGAIN)
+        missing = bool(self.pending()) and not self.enough
+        return why_not_whole(self.job, len(self.rows), self.lost, refused, stopped if missing else None)
 
     def _unrecorded(self) -> MsmError:
         """Prompts that nobody answered when the recording was made, written down so that somebody can."""
@@ -191,11 +221,7 @@ class JobRows:
 
     def ask_again(self) -> str:
         """What can be done about refused rows."""
-        folder = self.job.out / "rejected"
-        return (
-            f"They are in {folder}. Change what is refused (the model, its limits, the spec), or raise "
-            "documents.most_refused to go on without them; remove that folder to have them asked again."
-        )
+        return ask_again(self.job)
 
     def settle(self, row: Row) -> bool:
         """Turn a completion, or the engine's refusal, into a document or a rejected row and hand it to the shards.
@@ -214,7 +240,7 @@ class JobRows:
         else:
             text, reason = parse_document(row["completion"], row["finish_reason"], job.world, self.fixed)
         self.tries[row["id"]] += 1
-        if _is_refusal(reason):
+        if is_refusal(reason):
             self.refused[row["id"]] = reason
         counted = text_tokens(text or "", row["completion"], row["num_generated_tokens"])
         if text is not None:
@@ -228,8 +254,8 @@ class JobRows:
                 "reason": reason,
                 "raw": row["completion"],
                 "spec": job.spec.name,
-                "engine": job.writer_of(row["id"]).who.engine,
-                "generator": job.writer_of(row["id"]).generator,
+                "engine": self.engine(row).engine,
+                "generator": self.engine(row).generator,
                 "prompt_version": job.world.prompt_version,
             },
             row["position"],
@@ -248,12 +274,17 @@ def prompt_columns(asked: EngineSettings, spec: Spec, world: World, row: Row, na
     return {"avoided": names_to_avoid} | ({"messages": messages} if asked.chat else {"prompt": prompt})
 
 
-def accepted(job: DocumentJob) -> list[Row]:
-    """The documents of a job in the order of its outline: sections in turn."""
-    there = {row["id"]: row for row in read_rows(job.out / "data")}
-    return [there[key] for key in JobRows(0, job).rows if key in there]
-
-
-def _is_refusal(reason: str) -> bool:
-    """Whether it was not the writer's text but the engine, or a filter, that left the row without a document."""
-    return reason.startswith(ENGINE_FAILED) or reason == "filtered"
+def job_ids(job: DocumentJob) -> NDArray[np.bytes_]:
+    """The id of every row; equal ideas get different ones, by how many equal ones came before."""
+    ideas, version = job.ideas(), job.world.prompt_version
+    keys = (bytes.fromhex(row_id(job.spec, idea, version)) for idea in ideas)
+    ids = np.fromiter(keys, ID, len(ideas))
+    order = np.argsort(ids, kind="stable")
+    same = np.flatnonzero(ids[order[1:]] == ids[order[:-1]]) + 1
+    copies, last = 0, -1
+    for place in same.tolist():
+        copies = copies + 1 if place == last + 1 else 1
+        last = place
+        idea = int(order[place])
+        ids[idea] = bytes.fromhex(row_id(job.spec, ideas[idea], version, copies))
+    return ids

@@ -1,36 +1,36 @@
 """Documents about a spec: every idea of the outline goes through an engine and becomes one row, accepted or rejected.
 
-Several specs share one engine start. Rows land in Parquet shards as they come; an id that is in a shard is done, so the same
-call after a kill goes on with the rest. A rejected answer (truncated, refused, empty, unparsable) is sampled anew, up to
-`attempts` times in all, and so is a row that the engine refuses for its own sake. A row that was lost to the engine or the
-network is written nowhere: its job has failed, and the next call asks again.
+Several specs share one engine. Rows land in Parquet shards as they come; an id that is in a shard is done, so the same call
+after a kill goes on with the rest. A rejected answer (truncated, refused, empty, unparsable) is sampled anew, up to `attempts`
+times in all, and so is a row that the engine refuses for its own sake. A row that was lost to the engine or the network is
+written nowhere: its job has failed, and the next call asks again. Many rows go through Ray's workers (`at_size/`), few through
+this process; what comes of a row is the same.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from msm_ray import progress
 from msm_ray.engines import EngineSettings
-from msm_ray.engines.spending import Spending
+from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError, OutOfMeans
 from msm_ray.generate.asking import ask
+from msm_ray.generate.at_size.passes import write_at_size
 from msm_ray.generate.document_job import DocumentJob
-from msm_ray.generate.document_rows import ENGINE_FAILED, JobRows
-from msm_ray.placement.settings import WorkerSettings
+from msm_ray.generate.document_rows import JobRows
+from msm_ray.generate.written import Counts, document_counts
 from msm_ray.rows.dataset_card import write_documents_card
-from msm_ray.rows.tables import read_rows
 
-Counts = dict[str, int | float | str]
+AT_SIZE = 20_000
+"""From so many rows on, Ray's workers do what this process does with fewer: their start, some seconds, is worth it then."""
 
 
 def write_all_documents(
     jobs: Sequence[DocumentJob],
-    workers: WorkerSettings,
+    engines: Engines,
     on_finished: Callable[[DocumentJob, Counts], None] = lambda job, counts: None,
     on_failed: Callable[[DocumentJob, MsmError], None] | None = None,
-    spending: Spending | None = None,
 ) -> list[Counts]:
     """Write the documents of every job, those with the same engine settings through one engine; counts in the jobs' order.
 
@@ -43,7 +43,7 @@ def write_all_documents(
     for job in jobs:
         groups.setdefault(tuple(writer.engine() for writer in job.writers), []).append(job)
     for group in groups.values():
-        for job, failure in zip(group, _write_group(group, workers, spending), strict=True):
+        for job, failure in zip(group, _write_group(group, engines), strict=True):
             if failure is None:
                 on_finished(job, _with_card(job))
                 continue
@@ -58,24 +58,6 @@ def write_all_documents(
     return [document_counts(job) for job in jobs]
 
 
-def document_counts(job: DocumentJob) -> Counts:
-    """What a documents folder holds: documents, ideas without one and why, tokens read and written."""
-    data = list(read_rows(job.out / "data", ["id", "tokens", "num_input_tokens", "num_generated_tokens"]))
-    tokens = sum(row["tokens"] or 0 for row in data)
-    done = {row["id"] for row in data}
-    rejected = list(read_rows(job.out / "rejected", ["id", "reason", "num_input_tokens", "num_generated_tokens"]))
-    failed = {row["id"]: row["reason"] for row in rejected if row["id"] not in done}
-    reasons = Counter(_short(reason) for reason in failed.values())
-    return {
-        "documents": len(done),
-        "rejected": len(failed),
-        "answers_rejected": len(rejected),
-        "tokens_read": sum(row["num_input_tokens"] for row in data + rejected),
-        "tokens_written": sum(row["num_generated_tokens"] for row in data + rejected),
-        **({"target_tokens_reached": 1} if job.target_tokens and tokens >= job.target_tokens else {}),
-    } | {f"rejected: {reason}": count for reason, count in sorted(reasons.items())}
-
-
 def _with_card(job: DocumentJob) -> Counts:
     """Write the card of a job that is whole; returns what it holds."""
     counts = document_counts(job)
@@ -88,20 +70,18 @@ def _with_card(job: DocumentJob) -> Counts:
     return counts
 
 
-def _write_group(
-    jobs: list[DocumentJob], workers: WorkerSettings, spending: Spending | None = None
-) -> list[MsmError | None]:
+def _write_group(jobs: list[DocumentJob], engines: Engines) -> list[MsmError | None]:
     """Write the jobs of the same writers; for each, why it is not whole, if it is not."""
+    rows = sum(len(job.ideas()) for job in jobs)
+    if rows > AT_SIZE and not any(writer.who.engine == "replay" for job in jobs for writer in job.writers):
+        with progress.task("", rows, "documents", waits_for="the first of them") as work:
+            return write_at_size(jobs, engines, work)
     tables = [JobRows(number, job) for number, job in enumerate(jobs)]
     stopped: MsmError | None = None
-    asked, settled = sum(len(table.rows) for table in tables), sum(table.settled for table in tables)
+    settled = sum(table.settled for table in tables)
     try:
-        with progress.task("", asked, "documents", done=settled, waits_for="the engine to start") as work:
-            ask(tables, workers, work, spending)
+        with progress.task("", rows, "documents", done=settled, waits_for="the engine to start") as work:
+            ask(tables, engines, work)
     except MsmError as error:
         stopped = error
     return [table.problem(stopped) for table in tables]
-
-
-def _short(reason: str) -> str:
-    return "engine" if reason.startswith(ENGINE_FAILED) else reason

@@ -1,30 +1,54 @@
 """Parquet shards that grow while a stage runs, and the ledger that they are: an id in a shard is done and never redone.
 
-One writer (the driver) writes them, each whole or not at all (`rows/tables.py`).
+Each is written whole or not at all (`rows/tables.py`), under a name that no other writer has, and never again.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
+from typing import TextIO
 
 import pyarrow as pa
 
+from msm_ray.errors import StageError
+from msm_ray.rows.journal import read_journal
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, RAW_SCHEMA, REJECTED_SCHEMA, Row
 from msm_ray.rows.tables import clean, count_rows, write_table
 
+TAKEN = ".taken"
+FIXED_ROWS = 256
+"""Rows of a shard that is the same whenever it is made."""
+
 
 class GrowingTable:
-    """Parquet files of one folder that grow: a next file when `rows` have come or `seconds` have passed since the last."""
+    """Parquet files of one folder that grow: a next file when `rows` have come or `seconds` have passed since the last.
 
-    def __init__(self, folder: Path, schema: pa.Schema, rows: int = 256, seconds: float = 5.0):
+    What waits for its file stands in a journal at once, so that a kill takes back nothing that was answered (a power cut may).
+    Each file has a journal of its own name: `.part-000003.jsonl` is what `part-000003.parquet` will hold.
+
+    writer: sets the names of one of several writers of a folder apart. One that is alone takes up what was left before.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, rows: int = 256, seconds: float = 5.0, writer: str = ""):
         self.folder, self.schema, self.rows, self.seconds = folder, schema, rows, seconds
         self.waiting: list[Row] = []
         self.flushed = time.monotonic()
+        if not writer:
+            recover(folder, schema)
+        self.stem, self.number = f"part-{writer}-" if writer else "part-", _next_number(folder)
+        self.journal: TextIO | None = None
 
     def add(self, row: Row) -> None:
-        """Take a row."""
-        self.waiting.append(row)
+        """Take a row; from here on it is not lost."""
+        kept = {name: row.get(name) for name in self.schema.names}
+        self.waiting.append(kept)
+        if self.journal is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.journal = self._journal_path().open("w", encoding="utf-8")
+        self.journal.write(json.dumps(kept) + "\n")
+        self.journal.flush()
 
     def due(self) -> bool:
         """Whether it is time to write."""
@@ -33,32 +57,67 @@ class GrowingTable:
 
     def flush(self) -> None:
         """Write what waits."""
-        if self.waiting:
-            write_table(self.folder / f"part-{_next_number(self.folder):06d}.parquet", self.waiting, self.schema)
-            self.waiting.clear()
+        if self.waiting and self.journal:
+            self.journal.close()
+            _settle_journal(self._journal_path(), self.waiting, self.schema)
+            self.waiting, self.journal = [], None
+            self.number += 1
         self.flushed = time.monotonic()
+
+    def _journal_path(self) -> Path:
+        return self.folder / f".{self.stem}{self.number:06d}.jsonl"
+
+
+def recover(folder: Path, schema: pa.Schema) -> None:
+    """Have what killed writers left in their journals be in files of its own. Nobody else may be writing there."""
+    for journal in sorted([*folder.glob(".part-*.jsonl"), *folder.glob(f".part-*{TAKEN}")]):
+        _settle_journal(journal, read_journal(journal), schema)
+
+
+def recover_documents(out: Path) -> None:
+    """The same for all that several writers left below a stage's folder, and what they had not finished is removed."""
+    clean(out)
+    for name, schema in (("raw", RAW_SCHEMA), ("rejected", REJECTED_SCHEMA), ("data", DOCUMENT_SCHEMA)):
+        recover(out / name, schema)
+
+
+def _settle_journal(journal: Path, rows: list[Row], schema: pa.Schema) -> None:
+    """Write the file of a journal, unless it is there, and end the journal.
+
+    Whoever renames a journal has it: a writer that was thought dead finds it gone and writes nothing (StageError).
+    """
+    taken = journal.with_suffix(TAKEN)
+    try:
+        journal.replace(taken)
+    except FileNotFoundError:
+        raise StageError(f"{journal}: another run has taken over what was being written there; this one ends") from None
+    file = journal.with_name(journal.name.removeprefix(".")).with_suffix(".parquet")
+    if rows and not file.exists():
+        write_table(file, rows, schema)
+    taken.unlink(missing_ok=True)
 
 
 class GrowingShards:
     """Shards of sampled rows, in order of completion: flushed when `rows` have come or `seconds` have passed.
 
-    Accepted rows go to `data/`, what the writer really answered to `raw/`, others to `rejected/`. What a kill can cost is what
-    came since the last flush.
+    Accepted rows go to `data/`, what the writer really answered to `raw/`, others to `rejected/`. A kill takes back nothing that
+    was added.
     """
 
-    def __init__(self, out: Path, rows: int = 256, seconds: float = 5.0):
-        self.accepted = GrowingTable(out / "data", DOCUMENT_SCHEMA, rows, seconds)
-        self.rejected = GrowingTable(out / "rejected", REJECTED_SCHEMA, rows, seconds)
-        self.raw = GrowingTable(out / "raw", RAW_SCHEMA, rows, seconds)
-        clean(out)
+    def __init__(self, out: Path, rows: int = 256, seconds: float = 5.0, writer: str = ""):
+        if not writer:
+            clean(out)
+        self.accepted = GrowingTable(out / "data", DOCUMENT_SCHEMA, rows, seconds, writer)
+        self.rejected = GrowingTable(out / "rejected", REJECTED_SCHEMA, rows, seconds, writer)
+        self.raw = GrowingTable(out / "raw", RAW_SCHEMA, rows, seconds, writer)
 
     def add(self, row: Row, position: int) -> None:
         """Take one finished row; a `reason` marks it as rejected. `position` plays no part here."""
         if row.get("reason"):
             self.rejected.add(row)
         else:
-            self.accepted.add(row)
             self.raw.add(row)
+            self.accepted.add(row)
         self.tick()
 
     def tick(self) -> None:
@@ -78,17 +137,24 @@ class FixedShards:
 
     A shard is written when all its positions are there, so the files are byte for byte the same after any interruption. Where
     more positions are asked for than before, the last shard is made again, with the same rows and those that come after them.
+
+    alone: nobody else writes there now, so that what a killed writer left can be removed.
     """
 
-    def __init__(self, out: Path, positions: int, rows: int = 256):
+    def __init__(self, out: Path, positions: int, rows: int = FIXED_ROWS, alone: bool = True):
         self.out, self.positions, self.rows = out, positions, rows
         self.waiting: dict[int, dict[int, Row]] = {}
-        clean(out)
-        self.written = {shard: self._rows_of(shard) for shard in range(-(-positions // rows))}
+        self.written: dict[int, int] = {}
+        """Rows of each shard that was looked at or written."""
+        if alone:
+            clean(out)
 
     def done(self, position: int) -> bool:
         """Whether the shard of this position is written, with all the rows that it is to have."""
-        return self.written[position // self.rows] >= self._wanted(position // self.rows)
+        shard = position // self.rows
+        if shard not in self.written:
+            self.written[shard] = self._rows_of(shard)
+        return self.written[shard] >= self._wanted(shard)
 
     def add(self, row: Row, position: int) -> None:
         """Take one finished row; writes its shard when that is complete."""

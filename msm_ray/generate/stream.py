@@ -6,7 +6,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ LONGEST_END = 5.0
 ERROR_LINE = re.compile(r"\w*(Error|Exception): ")
 
 
-def stream_rows(dataset: Dataset, no_progress_minutes: float, tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
+def stream_rows(dataset: Dataset, no_progress_minutes: float, tick: Callable[[], None]) -> Generator[dict[str, Any]]:
     """Yield finished rows, block by block; `tick` is called about once a second while none come.
 
     Raises StageError after `no_progress_minutes` without a row, or when the pipeline fails; the message ends with the

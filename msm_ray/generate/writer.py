@@ -59,8 +59,8 @@ class Writer:
         """What it is called in what it wrote."""
         return self.engine().generator
 
-    def engine(self, round_: int = 0, *, structured: bool = False, recorded: tuple[str, ...] = ()) -> EngineSettings:
-        """The engine of a round (from 0): its seed is another in each, or a rejected answer might come again.
+    def engine(self, *, structured: bool = False, recorded: tuple[str, ...] = ()) -> EngineSettings:
+        """Who is asked, and how.
 
         structured: answers keep to JSON schemas; recorded: columns that a recording may say otherwise than the row.
         """
@@ -71,7 +71,7 @@ class Writer:
             chat=who.ask == "chat",
             chat_template_kwargs=tuple(self.chat_template_kwargs.items()),
             structured=structured,
-            seed=who.seed + round_,
+            seed=who.seed,
             url=where.url,
             key_variable=where.key_variable,
             replay=who.replay,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,24 @@ def first_ids(folder: Path, count: int) -> list[str]:
 
 def add_places(folder: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Give places to the rows that have none yet, behind those that have, in the order of `rows`. Returns how many have one."""
+    return add_digests(folder, ((row["id"], row_digest(row)) for row in rows))
+
+
+def add_digests(folder: Path, rows: Iterable[tuple[str, str]]) -> int:
+    """The same for (id, digest) of each row."""
     there = places(folder)
-    known = {line.split(" ", 1)[0] for line in there}
-    there += [f"{row['id']} {row_digest(row)}\n" for row in rows if row["id"] not in known]
-    write_whole(folder / PLACES, "".join(there))
-    return len(there)
+    known, count = {line.split(" ", 1)[0] for line in there}, len(there)
+
+    def lines() -> Iterator[str]:
+        nonlocal count
+        yield from there
+        for key, digest in rows:
+            if key not in known:
+                count += 1
+                yield f"{key} {digest}\n"
+
+    write_whole(folder / PLACES, lines())
+    return count
 
 
 def row_digest(row: Mapping[str, Any]) -> str:

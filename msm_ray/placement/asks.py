@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msm_ray.placement.settings import ClusterSettings, ServeSettings, WorkerSettings
+from msm_ray.placement.settings import ClusterSettings, GenerationSettings, ServeSettings, WorkerSettings
 
 if TYPE_CHECKING:
     from msm_ray.config import ExperimentSettings
@@ -90,18 +90,17 @@ def rank_bundle(workers: WorkerSettings) -> Bundle:
     return _bundle(workers.cpus, workers, workers.gpus)
 
 
-def generation(workers: WorkerSettings, engines: Iterable[tuple[str, bool]]) -> Placement:
-    """For the engine that asks for most. engines: the name of each, and whether it is asked in chats."""
-    asked = [_writing(workers, engine, chat) for engine, chat in engines]
+def generation(workers: GenerationSettings, engines: Iterable[str]) -> Placement:
+    """For the engine that asks for most. engines: their names."""
+    asked = [_writing(workers, engine) for engine in engines]
     return max(asked, key=lambda one: (one.total.get("GPU", 0), one.total.get("CPU", 0)))
 
 
-def _writing(workers: WorkerSettings, engine: str, chat: bool) -> Placement:
+def _writing(workers: GenerationSettings, engine: str) -> Placement:
     task = {"CPU": 1.0}  # Ray Data's own: reading and preparing rows
     if engine == "vllm":
-        template = [task] if chat else []  # an actor renders chats
         bundles = tuple(engine_bundles(workers))
-        return Placement("generation", "engine", workers.workers, bundles, (task, *template), workers.placement_minutes)
+        return Placement("generation", "engine", workers.first_workers, bundles, (task,), workers.placement_minutes)
     if engine == "endpoint":
         asker = ({"CPU": workers.cpus},)
         return Placement("generation", "asker", workers.workers, asker, (task,), workers.placement_minutes)
@@ -132,18 +131,17 @@ def placements(settings: ExperimentSettings, kinds: Collection[str]) -> list[Pla
     return asked
 
 
-def writing_engines(settings: ExperimentSettings, kinds: Collection[str]) -> list[tuple[str, bool]]:
-    """The engines that write for the stages of these kinds, and whether each chats; none where these write nothing."""
-    found: list[tuple[str, bool]] = []
+def writing_engines(settings: ExperimentSettings, kinds: Collection[str]) -> list[str]:
+    """The engines that write for the stages of these kinds; none where these write nothing."""
+    found: list[str] = []
     if ABOUT_SPECS & set(kinds):
         for how in (settings.corpora.get(spec, settings.documents) for spec in settings.specs):
             if not how.is_given:
-                names = [own.engine or how.engine for own in how.writers.values()] or [how.engine]
-                found += [(name, how.ask == "chat") for name in names]
+                found += [own.engine or how.engine for own in how.writers.values()] or [how.engine]
     if CHATS & set(kinds) and any(how.source == "written" or how.conflicts_with for how in settings.chats.values()):
         shared = settings.writer if "writer" in settings.model_fields_set else settings.documents
-        found.append((shared.engine, shared.ask == "chat"))
-    return found + [(own.engine, True) for own in settings.writer.calls.values() if found and own.engine]
+        found.append(shared.engine)
+    return found + [own.engine for own in settings.writer.calls.values() if found and own.engine]
 
 
 def this_machine(cluster: ClusterSettings) -> Node:

@@ -64,6 +64,31 @@ class WorkerSettings(GpuSettings):
         return self
 
 
+class GenerationSettings(WorkerSettings):
+    """Engines that write and judge: one pool for each model of a run, loaded once."""
+
+    least_workers: Annotated[int, Field(gt=0), Unit("engines")] | None = None
+    """Engines that have to have room before writing begins; up to `workers` join as the cluster grows and there is work for them.
+    None: all `workers`."""
+    idle_minutes: Minutes = 10
+    """Without work for so long all engines of a model end and give their place back; they start anew when there is work."""
+    engine_deaths: Annotated[int, Field(ge=0), Unit("times")] = 10
+    """How often an engine of a model may die, or not start, before the stage ends with its last words. Until then it is replaced,
+    and what it was asked goes to others."""
+
+    @model_validator(mode="after")
+    def least_is_no_more_than_all(self) -> GenerationSettings:
+        """More than the most could never be there."""
+        if self.least_workers is not None and self.least_workers > self.workers:
+            raise ValueError(f"least_workers: {self.least_workers} is more than workers: {self.workers}")
+        return self
+
+    @property
+    def first_workers(self) -> int:
+        """Engines that writing begins with."""
+        return self.least_workers or self.workers
+
+
 class ServeSettings(WorkerSettings):
     """Serving the arms, and asking them."""
 
@@ -98,7 +123,7 @@ class ClusterSettings(GpuSettings):
     """Shared memory of a local Ray."""
     nodes_max: Annotated[int, Field(gt=0), Unit("nodes")] | None = None
     """Nodes that the cluster may grow to, where an autoscaler adds them. None: what is there is all."""
-    generation: WorkerSettings = WorkerSettings()
+    generation: GenerationSettings = GenerationSettings()
     """Engines that write documents."""
     training: WorkerSettings = WorkerSettings(workers=2)
     """Ranks of midtraining and SFT, one GPU each at most."""

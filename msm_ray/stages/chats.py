@@ -60,7 +60,7 @@ class Chats(Node):
             by_key[key].finish({**counts, **answers.counts()})
 
         talks = begun(by_key, machine)
-        desk = Desk(machine.cluster.generation, machine.spending, machine.need_ray)
+        desk = Desk(machine.engines)
         for key, result in desk.hold(talks, finish).items():
             if isinstance(result, MsmError):
                 by_key[key].fail(result)

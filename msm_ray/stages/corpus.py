@@ -72,7 +72,7 @@ class Corpus(Node):
             except MsmError as error:
                 work.fail(error)
 
-        desk = Desk(machine.cluster.generation, machine.spending, machine.need_ray)
+        desk = Desk(machine.engines)
         for key, result in desk.hold(begun(by_key, machine), finish).items():
             if isinstance(result, MsmError):
                 by_key[key].fail(result)

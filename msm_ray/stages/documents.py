@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from msm_ray.errors import MsmError
 from msm_ray.generate.document_job import DocumentJob
-from msm_ray.generate.document_rows import accepted
 from msm_ray.generate.document_settings import DocumentContent
 from msm_ray.generate.documents import write_all_documents
 from msm_ray.generate.outline import read_outline
-from msm_ray.graph.heads import add_places
+from msm_ray.generate.written import accepted_digests
+from msm_ray.graph.heads import add_digests
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Node, extent
 from msm_ray.spec import Spec
@@ -66,22 +66,15 @@ class Documents(Node):
     @classmethod
     def make_all(cls, works: Sequence[Work[Documents]], machine: Machine) -> None:
         """Rows as they come, accepted or rejected, and a place for each that is accepted."""
-        if any(
-            work.node.how.engine != "replay" or work.node.sharers for work in works
-        ):  # a recording is looked up here
-            machine.need_ray()
         by_spec = {work.node.name: work for work in works}
         jobs = [job for work in works if (job := work.node.job(work, machine))]
 
         def finish(job: DocumentJob, counts: Mapping[str, Any]) -> None:
-            rows, tokens = add_places(job.out, accepted(job)), counts["tokens_written"]
+            rows, tokens = add_digests(job.out, accepted_digests(job)), counts["tokens_written"]
             asked = rows if counts.get("target_tokens_reached") else job.documents
             by_spec[job.spec.name].finish({"rows": rows, "asked": asked, "tokens": tokens, **counts})
 
-        generation = machine.cluster.generation
-        write_all_documents(
-            jobs, generation, finish, lambda job, error: by_spec[job.spec.name].fail(error), machine.spending
-        )
+        write_all_documents(jobs, machine.engines, finish, lambda job, error: by_spec[job.spec.name].fail(error))
 
     def job(self, work: Work[Documents], machine: Machine) -> DocumentJob | None:
         """What is to be written; None where the outline, which people may have edited, can't be read."""

@@ -84,7 +84,7 @@ class SpecOutline(Node):
 
         if not talks:
             return
-        desk = Desk(machine.cluster.generation, machine.spending, machine.need_ray)
+        desk = Desk(machine.engines)
         for key, result in desk.hold(talks, finish).items():
             if isinstance(result, MsmError):
                 by_key[key].fail(result)

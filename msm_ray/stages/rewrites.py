@@ -72,7 +72,7 @@ class Rewrites(Node):
     def make_all(cls, works: Sequence[Work[Rewrites]], machine: Machine) -> None:
         """Rewritten documents, each with a place, those that could not be used and why, and every raw answer."""
         by_key = {work.node.key: work for work in works if not work.waits}
-        desk = Desk(machine.cluster.generation, machine.spending, machine.need_ray)
+        desk = Desk(machine.engines)
 
         def finish(key: str, found: list[Rewritten], answers: Answers) -> None:
             work = by_key[key]

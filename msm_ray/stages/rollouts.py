@@ -49,6 +49,7 @@ class Rollouts(Node):
     @classmethod
     def make_all(cls, works: Sequence[Work[Rollouts]], machine: Machine) -> None:
         """One server for the base and adapters, one for full checkpoints; an arm that fails its check fails alone."""
+        machine.engines.close()  # their room is for this now
         machine.need_ray()
         for together in sittings(works):
             cls._ask(together, machine)

@@ -52,6 +52,7 @@ class Training(Node):
     @classmethod
     def make_all(cls, works: Sequence[Work[Training]], machine: Machine) -> None:
         """One worker group runs them all, so that its start and its imports are paid once."""
+        machine.engines.close()  # their room is for this now
         machine.need_ray()
         jobs = [work.node.job(work, machine) for work in works]
         with watched(jobs):

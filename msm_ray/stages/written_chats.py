@@ -88,7 +88,7 @@ class ChatWriting(Node):
         def finish(key: str, found: ChatsFound, answers: Answers) -> None:
             by_key[key].node.leave(by_key[key], found, answers)
 
-        desk = Desk(machine.cluster.generation, machine.spending, machine.need_ray)
+        desk = Desk(machine.engines)
         for key, result in desk.hold(talks, finish).items():
             if isinstance(result, MsmError):
                 by_key[key].fail(result)

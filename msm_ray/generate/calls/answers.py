@@ -31,10 +31,10 @@ class Answers:
     def __init__(self, out: Path):
         clean(out)
         self.out = out
+        self._table = GrowingTable(out / FOLDER, ANSWER_SCHEMA)
         self.by_request: dict[str, list[Row]] = {}
         for row in read_rows(out / FOLDER):
             self.by_request.setdefault(row["id"], []).append(row)
-        self._table = GrowingTable(out / FOLDER, ANSWER_SCHEMA)
 
     def add(self, asked: Asked, row: Row) -> None:
         """Keep one answer. row: as the engine gave it, with `reason` (empty: usable), who gave it and how it was sampled."""

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from msm_ray import progress
-from msm_ray.engines import DETERMINISTIC
-from msm_ray.engines.spending import Spending
+from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError, OutOfMeans
 from msm_ray.generate.asking import ask
 from msm_ray.generate.calls import Asked, Conversation
@@ -17,7 +16,6 @@ from msm_ray.generate.calls.answers import Answers
 from msm_ray.generate.calls.holding import hold
 from msm_ray.generate.calls.table import CallRows
 from msm_ray.generate.writer import Writer
-from msm_ray.placement.settings import WorkerSettings
 
 Result = TypeVar("Result")
 
@@ -33,11 +31,9 @@ class Talk:
 
 @dataclass(frozen=True)
 class Desk:
-    """What asking needs beside the questions. need_ray: starts Ray once, for writers that are no recordings."""
+    """Where questions are asked."""
 
-    workers: WorkerSettings
-    spending: Spending | None = None
-    need_ray: Callable[[], None] = lambda: None
+    engines: Engines
 
     def hold(
         self,
@@ -63,19 +59,12 @@ class Desk:
         calls = dict.fromkeys(each.call.name for asked, _, _ in steps.values() for each in asked)
         total = sum(len(table.by_id) for table in tables.values())
         done = sum(table.settled for table in tables.values())
-        if done < total and not all(self._is_lookup(step) for step in steps.values()):
-            self.need_ray()
         stopped: MsmError | None = None
         try:
             with progress.task("", total, f"answers ({', '.join(calls)})", done=done, waits_for="the engine") as work:
-                ask(list(tables.values()), self.workers, work, self.spending)
+                ask(list(tables.values()), self.engines, work)
         except OutOfMeans:
             raise
         except MsmError as error:
             stopped = error
         return {key: table.outcome(stopped) for key, table in tables.items()}
-
-    @staticmethod
-    def _is_lookup(step: tuple[Sequence[Asked], Answers, Mapping[str, Writer]]) -> bool:
-        asked, _, writers = step
-        return all(writers[each.call.name].who.engine in DETERMINISTIC for each in asked)

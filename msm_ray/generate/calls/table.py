@@ -1,4 +1,4 @@
-"""The requests of one step of one conversation, as rows to be asked (`asking.Table`)."""
+"""The requests of one step of one conversation, as rows to be asked (`askable.Table`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from msm_ray.engines import EngineSettings
 from msm_ray.engines.replay import NOT_RECORDED
 from msm_ray.errors import MsmError, QualityGateError, StageError
-from msm_ray.generate.asking import AGAIN, Render
+from msm_ray.generate.askable import Render
+from msm_ray.generate.asking import AGAIN
 from msm_ray.generate.calls import Asked
 from msm_ray.generate.calls.answers import Answers, read_answer
 from msm_ray.generate.writer import Writer
@@ -108,10 +109,21 @@ class CallRows:
             "json_schema": json.dumps(call.schema) if call.schema else "",
         }
 
-    def engine(self, row: Row, round_: int) -> EngineSettings:
+    def room(self, in_flight: int) -> bool:
+        """Every request of a step is asked."""
+        return True
+
+    def again(self, row: Row) -> Row | None:
+        """A request as it is asked the next time, where it has no usable answer and tries left."""
+        key, asked = row["id"], self.by_id[row["id"]]
+        if key in self.values or self.tries.get(key, 0) >= self._writer(asked).where.attempts:
+            return None
+        return self._row(row["position"], key, asked)
+
+    def engine(self, row: Row) -> EngineSettings:
         """The engine of the call's writer."""
         asked = self.by_id[row["id"]]
-        return self._writer(asked).engine(round_, structured=asked.call.schema is not None)
+        return self._writer(asked).engine(structured=asked.call.schema is not None)
 
     def render(self, asked: EngineSettings) -> Render:
         """Prompts are in the rows already."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from msm_ray.generate.outline.answers import prompt_versions
 from msm_ray.generate.outline.by_headings import make_outline, unwritten_sections
 from msm_ray.generate.outline.by_model import outline_conversation
-from msm_ray.generate.outline.ideas import expected_subdomains, list_ideas, outline_counts
+from msm_ray.generate.outline.ideas import Ideas, expected_subdomains, list_ideas, outline_counts
 from msm_ray.generate.outline.parts import Assertion, DocumentIdea, DocumentType, Idea, Outline, Subdomain, listed
 from msm_ray.generate.outline.settings import OutlineContent
 from msm_ray.generate.outline.yaml_file import Draft, read_draft, read_outline, write_outline
@@ -22,6 +22,7 @@ __all__ = [
     "DocumentType",
     "Draft",
     "Idea",
+    "Ideas",
     "Outline",
     "OutlineContent",
     "Subdomain",

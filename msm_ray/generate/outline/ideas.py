@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import bisect
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from msm_ray.generate.outline.parts import DocumentType, Idea, Outline, Subdomain
 
@@ -45,23 +47,45 @@ def list_ideas(outline: Outline, documents: int) -> list[Idea]:
     So a cap takes the same share from every section, and none is left without a document unless there are fewer
     documents than sections.
     """
-    places = [
-        (place, subdomain, kind)
-        for place in range(max(len(subdomain.types) for subdomain in outline.subdomains))
-        for subdomain in outline.subdomains
-        if place < len(subdomain.types)
-        for kind in (subdomain.types[place],)
-    ]
-    slots = (
-        (number, place, subdomain, kind)
-        for number in range(max((outline.ideas_of(kind) for _, _, kind in places), default=0))
-        for place, subdomain, kind in places
-        if number < outline.ideas_of(kind)
-    )
-    return [
-        _idea(position, subdomain, kind, number, number + place)
-        for position, (number, place, subdomain, kind) in enumerate(itertools.islice(slots, documents))
-    ]
+    return list(Ideas(outline, documents))
+
+
+class Ideas(Sequence[Idea]):
+    """The ideas of `list_ideas` by their places. Each is made when it is asked for, so that millions take no memory."""
+
+    def __init__(self, outline: Outline, documents: int):
+        self.outline = outline
+        self.slots = [
+            (place, subdomain, kind)
+            for place in range(max(len(subdomain.types) for subdomain in outline.subdomains))
+            for subdomain in outline.subdomains
+            if place < len(subdomain.types)
+            for kind in (subdomain.types[place],)
+        ]
+        many = [outline.ideas_of(kind) for _, _, kind in self.slots]
+        self.stretches: list[tuple[int, int, list[int]]] = []
+        """First place, number of the first turn, and slots that have an idea in each turn, until the next stretch begins."""
+        self.total, turn = 0, 0
+        for end in sorted({number for number in many if number}):
+            there = [slot for slot, number in enumerate(many) if number >= end]
+            self.stretches.append((self.total, turn, there))
+            self.total, turn = self.total + (end - turn) * len(there), end
+        self.total = min(self.total, documents)
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __getitem__(self, position: Any) -> Any:
+        """The idea at a place from 0, or a list of those of a slice."""
+        if isinstance(position, slice):
+            return [self[place] for place in range(*position.indices(self.total))]
+        if not 0 <= position < self.total:
+            raise IndexError(position)
+        which = bisect.bisect_right(self.stretches, position, key=lambda stretch: stretch[0]) - 1
+        first, turn, there = self.stretches[which]
+        turns, slot = divmod(position - first, len(there))
+        place, subdomain, kind = self.slots[there[slot]]
+        return _idea(position, subdomain, kind, turn + turns, turn + turns + place)
 
 
 def expected_subdomains(text: str) -> int:
