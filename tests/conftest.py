@@ -51,8 +51,9 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     paths = [
         str(Path(__file__).parent),
+        str(Path(__file__).parents[1]),
         *filter(None, [os.environ.get("PYTHONPATH")]),
-    ]  # worlds and engines of tests' own
+    ]  # worlds and engines of tests' own, and of benchmarks
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         with ray_session.open_session(ClusterSettings(cpus=8)):

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 from document_jobs import document_job
-from timed_engine import answer_of, asked
 
+from benchmarks.timed import answer_of, asked
 from msm_ray.engines.open import Engines
 from msm_ray.generate import documents
 from msm_ray.generate.at_size.plan import Plan
@@ -34,7 +34,7 @@ WORKERS = GenerationSettings(workers=4)
 
 def job(out: Path, rows: int = ROWS, **settings: Any) -> DocumentJob:
     own = {
-        "engine": "timed_engine:engine",
+        "engine": "benchmarks.timed:engine",
         "model": "0.02",
         "documents": rows,
         "ideas": 10_000,

@@ -53,7 +53,7 @@ def open_pool(settings: EngineSettings, workers: GenerationSettings) -> Any:
 def pool_opener(keeper: Any, settings: EngineSettings, workers: GenerationSettings, askers: int) -> Opener:
     """Opens the pool's engines in whatever process asks them, of which there will be so many."""
     each = math.ceil(rows_each(settings, workers) / askers)
-    return partial(PoolClient, keeper, each, dict(settings.chat_template_kwargs))
+    return partial(PoolClient, keeper, each, workers.workers, dict(settings.chat_template_kwargs))
 
 
 def rows_each(settings: EngineSettings, workers: WorkerSettings) -> int:

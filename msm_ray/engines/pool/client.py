@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import uuid
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from msm_ray.engines import PROMPT_COLUMNS, Answer, failed
+from msm_ray.engines.pool.failing import told
 from msm_ray.errors import StageError
 from msm_ray.failures import LOST
 
 TOGETHER_SECONDS = 0.005
 """Rows that come within this time go to an engine in one message."""
 MOST_ENGINES = 3
-"""Engines that a row may see die. What kills every engine that gets it is lost, and the others go on."""
+"""Engines that a row may see die. What kills every engine that gets it is lost, and the others go on: the last time rows that saw
+all others die are asked one after the other, so that only the one that kills is lost."""
 
 
 class _Gone(Exception):
@@ -23,20 +27,21 @@ class _Gone(Exception):
 
 
 class PoolClient:
-    """An `Answerer`. each: rows that an engine should have at the same time; options: of the chat template."""
+    """An `Answerer`. each: rows that an engine should have at the same time; most: engines; options: of the chat template."""
 
-    def __init__(self, keeper: Any, each: int, options: Mapping[str, Any]):
-        self.keeper, self.each, self.options = keeper, each, dict(options)
+    def __init__(self, keeper: Any, each: int, most: int, options: Mapping[str, Any]):
+        self.keeper, self.each, self.most, self.options = keeper, each, most, dict(options)
         self.name = uuid.uuid4().hex
         self.lines: dict[str, _Line] = {}
         self.failed, self.asked = "", 0
-        self.changed = asyncio.Event()
+        self.changed, self.alone = asyncio.Event(), asyncio.Lock()
+        self.waiting: deque[asyncio.Future[None]] = deque()
         self.watching = asyncio.get_running_loop().create_task(self._watch())
 
     @property
     def in_flight(self) -> int:
-        """Rows for all engines that are up, and for one where none is."""
-        return self.each * max(1, len(self.lines))
+        """Rows for as many engines as may be: those that wait here are what more of them start for."""
+        return self.each * self.most
 
     async def ready(self) -> None:
         """Return when the first engine is up. Raises StageError with the engine's last words where none comes up."""
@@ -53,19 +58,39 @@ class PoolClient:
         why = ""
         self.asked += 1
         try:
-            for _ in range(MOST_ENGINES):
-                while not self.lines and not self.failed:
-                    await self._next_change()
-                if self.failed:
-                    return failed(self.failed, LOST)
-                line = min(self.lines.values(), key=lambda line: len(line.asked))
-                try:
-                    return await line.ask(asked)
-                except _Gone as gone:
-                    why = str(gone)
+            for deaths in range(MOST_ENGINES):
+                async with self.alone if deaths == MOST_ENGINES - 1 else contextlib.nullcontext():
+                    line = await self._line()
+                    if line is None:
+                        return failed(self.failed, LOST)
+                    try:
+                        return await line.ask(asked)
+                    except _Gone as gone:
+                        why = str(gone)
+                    finally:
+                        self.wake(1)
             return failed(f"{MOST_ENGINES} engines died over it; the last: {why}", LOST)
         finally:
             self.asked -= 1
+
+    async def _line(self) -> _Line | None:
+        """The engine that has the fewest rows, when one has room for another; None where there will be none."""
+        while not self.failed:
+            line = min(self.lines.values(), key=lambda line: len(line.asked), default=None)
+            if line and len(line.asked) < self.each:
+                return line
+            turn = asyncio.get_running_loop().create_future()
+            self.waiting.append(turn)
+            await turn
+        return None
+
+    def wake(self, many: int) -> None:
+        """There may be room for so many rows that wait."""
+        while many and self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                many -= 1
 
     async def close(self) -> None:
         """Stop listening. What engines still work on for this client, they let go."""
@@ -87,14 +112,17 @@ class PoolClient:
                 for name, engine in engines.items():
                     if name not in self.lines:
                         self.lines[name] = _Line(self, name, engine)
+                        self.wake(self.each)
                 for name in self.lines.keys() - engines.keys():
                     self.lines.pop(name)  # what it has it still gives; new rows go elsewhere
                 self.changed.set()
+                self.wake(len(self.waiting) if self.failed else 0)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the keeper is gone, and its engines with it
             self.failed = f"the engines are gone: {type(error).__name__}: {error}"
             self.changed.set()
+            self.wake(len(self.waiting))
 
     def lost(self, name: str, why: str) -> None:
         """An engine that gives no answer any more."""
@@ -139,7 +167,7 @@ class _Line:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # whatever it is, this engine gives nothing any more
-            self._lose(_told(error))
+            self._lose(told(error))
 
     def _lose(self, why: str) -> None:
         self.client.lost(self.name, why)
@@ -152,9 +180,3 @@ class _Line:
         """Listen no more."""
         if self.listening:
             self.listening.cancel()
-
-
-def _told(error: BaseException) -> str:
-    """What is worth telling of an actor's death: Ray's error has the cause in it."""
-    cause = getattr(error, "cause", None)
-    return str(cause or error).strip()

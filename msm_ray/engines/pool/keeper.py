@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msm_ray.engines.pool.failing import told
+
 LONGEST_WAIT = 2.0
 """Seconds after which a client that asks for changes is told that there are none: how old a demand can be."""
 SILENT_SECONDS = 120.0
@@ -147,7 +149,7 @@ class Keeper:
             try:
                 busy = await engine.handle.unfinished.remote()
             except Exception as error:
-                await self.died(name, str(error))
+                await self.died(name, told(error))
                 continue
             if not busy:
                 self.up.pop(name, None)
@@ -188,7 +190,7 @@ class Keeper:
             raise
         except Exception as error:
             await self._let_go(engine, hard=True)
-            self._note_death(_cause(error))
+            self._note_death(told(error))
         else:
             self.up[name] = engine
             self._tell()
@@ -222,9 +224,3 @@ def seed_of(seed: int, number: int) -> int:
     if number == 1:
         return seed
     return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big") >> 1
-
-
-def _cause(error: BaseException) -> str:
-    """What ended a start: the engine's own words where it came to say them."""
-    cause = getattr(error, "cause", None)
-    return str(cause or error).strip()

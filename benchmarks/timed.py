@@ -1,4 +1,4 @@
-"""An engine of one's own that answers after a time, and leaves its cores idle meanwhile: what a slow model is to who asks it.
+"""An engine (`documents.engine: benchmarks.timed:engine`) that answers after a time and leaves its cores idle meanwhile.
 
 Every answer is a function of the row's id and attempt. Each request is noted in `$TIMED_LOG/<process>.txt`, a line each, so that
 what was asked twice can be counted after a kill.

@@ -1,0 +1,246 @@
+"""Documents against what writes them: `python -m benchmarks.generation [engines] [rows] [memory] [nodes] [--long] [--json]`.
+
+engines: the documents stage over bare `vllm.LLM.generate`, same prompts and engine settings, from the first to the last token.
+rows: an engine that takes no time, documents of a spec from the outline to Parquet, through Ray's workers. memory: the driver's,
+more rows against fewer. nodes: an engine slow enough to leave the cores idle, on clusters of 1, 2, 4 (--long: 8) nodes of this
+machine, against a model with constants measured on one. --long takes more rows. Without a name all four.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measurements import Measurement, show
+
+PROMPTS, MAX_TOKENS = 3_000, 120
+ENGINE = {"max_model_len": 512, "max_num_seqs": 128}
+LATENCY = 2.0
+PER_NODE = 256
+
+
+def main() -> None:
+    """Measure what is asked for; print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.generation", description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; none: all")
+    parser.add_argument("--long", action="store_true", help="more rows, and eight nodes")
+    parser.add_argument("--json", action="store_true", help="print one list of measurements")
+    parser.add_argument("--model", help="folder of the weights that write (default: the tiny world's base)")
+    parser.add_argument("--inner", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.inner:
+        print("RESULT " + json.dumps(INNER[asked.inner](asked, *map(float, asked.parts))))
+        return
+    if unknown := set(asked.parts) - PARTS.keys():
+        parser.error(f"no such part: {', '.join(unknown)}")
+    show("generation", [one for part in asked.parts or PARTS for one in PARTS[part](asked)])
+
+
+def engines(asked: argparse.Namespace) -> Iterator[Measurement]:
+    """Bare, ours, bare, ours: each in a process of its own."""
+    runs = [_in_a_process(inner, asked) for inner in ("bare", "ours") * 2]
+    bare, ours = (
+        sum(run["tokens"] for run in runs[at::2]) / sum(run["seconds"] for run in runs[at::2]) for at in (0, 1)
+    )
+    yield Measurement("bare vLLM", bare, "tokens/s", None, "higher")
+    yield Measurement("documents stage", ours, "tokens/s", None, "higher")
+    yield Measurement("documents stage over bare vLLM", ours / bare, "ratio", 0.95 if asked.model else 0.92, "higher")
+    yield Measurement("first start of the engine", runs[1]["start"], "s", None, "lower")
+    yield Measurement("first answer where it is up already", runs[1]["again"], "s", None, "lower")
+
+
+def _bare(asked: argparse.Namespace) -> dict[str, float]:
+    """vLLM's own offline loop over the stage's prompts."""
+    from vllm import LLM, SamplingParams
+
+    from msm_ray.engines.vllm import end_tokens, engine_arguments, engine_environment
+    from msm_ray.generate.document_rows import JobRows, prompt_columns
+
+    os.environ |= engine_environment(_workers())
+    with tempfile.TemporaryDirectory() as folder:
+        job = _job(Path(folder), asked, PROMPTS)
+        rows = JobRows(0, job).pending()
+        prompts = [prompt_columns(job.engine(), job.spec, job.world, row)["prompt"] for row in rows]
+    llm = LLM(model=_model(asked), **engine_arguments(_workers(), 0))
+    sampling = SamplingParams(temperature=0.7, max_tokens=MAX_TOKENS, stop_token_ids=end_tokens(_model(asked)))
+    llm.generate(prompts[:4], sampling, use_tqdm=False)
+    began = time.monotonic()
+    done = llm.generate(prompts, sampling, use_tqdm=False)
+    return {"tokens": sum(len(one.outputs[0].token_ids) for one in done), "seconds": time.monotonic() - began}
+
+
+def _ours(asked: argparse.Namespace) -> dict[str, float]:
+    """The documents stage, its engine up before the clock starts."""
+    from msm_ray import ray_session
+    from msm_ray.engines.open import Engines
+    from msm_ray.generate.documents import write_all_documents
+    from msm_ray.placement.settings import ClusterSettings
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ray_session.open_session(ClusterSettings()),
+        Engines(_workers()) as pool,
+    ):
+        times = []
+        for name, count in (("start", 4), ("again", 4), ("all", PROMPTS)):
+            began = time.monotonic()
+            (counts,) = write_all_documents([_job(Path(folder) / name, asked, count)], pool)
+            times.append(time.monotonic() - began)
+    return {"start": times[0], "again": times[1], "seconds": times[2], "tokens": float(counts["tokens_written"])}
+
+
+def rows(asked: argparse.Namespace) -> Iterator[Measurement]:
+    """Rows a second; the start of Ray and of its workers is told beside it."""
+    count = 100_000 if asked.long else 30_000
+    run = _in_a_process("timed", asked, count, 0)
+    yield Measurement(f"an engine without latency, {count:,} rows", count / run["seconds"], "rows/s", 1500, "higher")
+
+
+def memory(asked: argparse.Namespace) -> Iterator[Measurement]:
+    """What more rows take of the driver's memory."""
+    few, many = (100_000, 1_000_000) if asked.long else (25_000, 75_000)
+    peaks = [_in_a_process("timed", asked, count, 0)["peak"] for count in (few, many)]
+    grown = (peaks[1] - peaks[0]) / (many - few)
+    yield Measurement(f"driver's peak memory, {many:,} rows against {few:,}", grown, "bytes a row", 200, "lower")
+
+
+def nodes(asked: argparse.Namespace) -> Iterator[Measurement]:
+    """Clusters that really run, each node with as many rows, and what the constants of a row and a start say of them."""
+    start, row = _constants(asked)
+    yield Measurement("start of a pass", start, "s", None, "lower")
+    yield Measurement("CPU of a row", 1e3 * row, "ms", None, "lower")
+    one = 0.0
+    for number in (1, 2, 4, 8) if asked.long else (1, 2, 4):
+        run = _in_a_process("cluster", asked, number)
+        one = one or run["seconds"]
+        told = start + max(run["rows"] / (number * PER_NODE) * LATENCY, run["rows"] * row / (os.cpu_count() or 1))
+        yield Measurement(
+            f"{number} nodes, {PER_NODE} in flight on each", run["rows"] / run["seconds"], "rows/s", None, "higher"
+        )
+        yield Measurement(f"{number} nodes: seconds over the model's", run["seconds"] / told, "ratio", None, "lower")
+        yield Measurement(
+            f"{number} nodes: rate over {number} times one node's", one / run["seconds"], "ratio", 0.9, "higher"
+        )
+
+
+def _constants(asked: argparse.Namespace) -> tuple[float, float]:
+    """(seconds until a pass has its first rows, CPU seconds of a row), from two runs of an engine without latency."""
+    few, many = (_in_a_process("timed", asked, count, 0)["seconds"] for count in (1_000, 11_000))
+    row = (many - few) / 10_000 * (os.cpu_count() or 1)
+    return few - 1_000 * row / (os.cpu_count() or 1), row
+
+
+def _timed(asked: argparse.Namespace, count: float, latency: float) -> dict[str, float]:
+    """Documents of an engine of a set latency, through Ray's workers."""
+    from msm_ray import ray_session
+    from msm_ray.placement.settings import ClusterSettings
+
+    with tempfile.TemporaryDirectory() as folder, ray_session.open_session(ClusterSettings()):
+        return _write_timed(Path(folder), int(count), latency, 1)
+
+
+def _write_timed(folder: Path, count: int, latency: float, nodes: int) -> dict[str, float]:
+    import resource
+
+    from msm_ray.engines.open import Engines
+    from msm_ray.generate import documents
+    from msm_ray.placement.settings import GenerationSettings
+
+    documents.AT_SIZE = 0
+    job = _timed_job(folder, count, latency)
+    workers = GenerationSettings(workers=nodes)
+    began = time.monotonic()
+    with Engines(workers) as pool:
+        (counts,) = documents.write_all_documents([job], pool)
+    assert counts["documents"] == count
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"rows": count, "seconds": time.monotonic() - began, "peak": peak}
+
+
+def _cluster(asked: argparse.Namespace, nodes: float) -> dict[str, float]:
+    """The same on a cluster of so many nodes of this machine, as many rows for each."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    number = int(nodes)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    for _ in range(number - 1):
+        cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = PER_NODE * number * (20 if asked.long else 8)
+        return _write_timed(Path(folder), rows, LATENCY, number)
+
+
+def _timed_job(folder: Path, count: int, latency: float) -> Any:
+    """Documents of a shipped spec by headings, so that ideas are made where they are needed."""
+    own = {
+        "engine": "benchmarks.timed:engine",
+        "model": str(latency),
+        "documents": count,
+        "ideas": 1_000_000,
+        "attempts": 3,
+    }
+    return _document_job(folder, "specs/cheese/america.md", "Ada", str(latency), "plain", own | {"portion": 10**8})
+
+
+def _job(folder: Path, asked: argparse.Namespace, count: int) -> Any:
+    """Documents of a spec of the tiny world, as the quickstart has them."""
+    sampling = {"temperature": 0.7, "max_tokens": MAX_TOKENS}
+    own = {"engine": "vllm", "ask": "completion", "documents": count, "types": 17, "ideas": 400, "attempts": 1}
+    world = "plain" if asked.model else "tinyworld"
+    own = own | {"sampling": sampling, "shown": "section"}
+    return _document_job(folder, "specs/tinyworld/affordability.md", "llama", _model(asked), world, own)
+
+
+def _document_job(folder: Path, spec: str, name: str, model: str, language: str, settings: dict[str, Any]) -> Any:
+    from msm_ray.generate.document_job import DocumentJob
+    from msm_ray.generate.document_settings import DocumentContent, DocumentSettings, DocumentWhere
+    from msm_ray.generate.outline import make_outline
+    from msm_ray.settings_base import part
+    from msm_ray.spec import AssistantSettings, read_spec
+    from msm_ray.worlds import world
+
+    how = DocumentSettings.model_validate(settings)
+    read = read_spec(Path(spec), AssistantSettings(name=name, provider="its makers"))
+    content, where = part(how, DocumentContent), part(how, DocumentWhere)
+    outline = make_outline(read, world(language), how)
+    own = {"content": content, "where": where, "documents": how.documents, "model": model}
+    return DocumentJob(out=folder, spec=read, outline=outline, world=world(language), **own)
+
+
+def _model(asked: argparse.Namespace) -> str:
+    return asked.model or str(Path(str(resources.files("msm_ray.tinyworld"))) / "base")
+
+
+def _workers() -> Any:
+    from msm_ray.placement.settings import GenerationSettings
+
+    return GenerationSettings(cpus=1, max_model_len=512, max_num_seqs=128)
+
+
+def _in_a_process(inner: str, asked: argparse.Namespace, *numbers: float) -> dict[str, float]:
+    """Run one of `INNER` by itself: engines and Ray leave nothing behind, and a peak is that of one run."""
+    words = [sys.executable, "-m", "benchmarks.generation", "--inner", inner, *map(str, numbers)]
+    words += ["--model", asked.model] if asked.model else []
+    done = subprocess.run(words, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if not lines:
+        sys.exit(f"{' '.join(words)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return json.loads(lines[-1].removeprefix("RESULT "))
+
+
+INNER: dict[str, Any] = {"bare": _bare, "ours": _ours, "timed": _timed, "cluster": _cluster}
+PARTS = {"engines": engines, "rows": rows, "memory": memory, "nodes": nodes}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""A pool of engines: as many as there is work for, dead ones replaced and what they had asked elsewhere, and vLLM's own in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import psutil
+import pytest
+from slow_engine import KILLER, SlowEngine
+from tiny_checkpoints import tiny_checkpoint
+
+from msm_ray.engines import Answer, Answerer, EngineSettings
+from msm_ray.engines.open import Engines
+from msm_ray.engines.pool.client import PoolClient
+from msm_ray.engines.pool.keeper import Keeper, Recipe, seed_of
+from msm_ray.errors import StageError
+from msm_ray.failures import LOST, REFUSED
+from msm_ray.placement.settings import GenerationSettings
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+RECIPE = Recipe(
+    actor=SlowEngine, model="", arguments={}, ends=(), bundles=({"CPU": 1},), environment={}, least=1, most=3, each=4, deaths=3,
+    idle_seconds=3, seed=7,
+)  # fmt: skip
+
+
+@pytest.fixture
+def keep(ray_cluster: None) -> Iterator[Callable[..., Any]]:
+    """Opens keepers, and ends them and their engines."""
+    import ray
+
+    kept = []
+
+    def keeper(**changes: Any) -> Any:
+        kept.append(ray.remote(Keeper).options(num_cpus=0, max_concurrency=1000).remote(replace(RECIPE, **changes)))
+        return kept[-1]
+
+    yield keeper
+    for each in kept:
+        ray.get(each.end.remote())
+        ray.kill(each)
+
+
+def counts(keeper: Any) -> dict[str, int]:
+    import ray
+
+    return ray.get(keeper.counts.remote())
+
+
+def ask(
+    opener: Callable[[], Answerer], rows: list[dict[str, Any]], meanwhile: Callable[[], None] = lambda: None
+) -> list[Answer]:
+    async def all_of_them() -> list[Answer]:
+        engine = opener()
+        await engine.ready()
+        tasks = [asyncio.create_task(engine.answer(row)) for row in rows]
+        try:
+            await asyncio.sleep(0)
+            await asyncio.to_thread(meanwhile)
+            return await asyncio.gather(*tasks)
+        finally:
+            await engine.close()
+
+    return asyncio.run(all_of_them())
+
+
+def prompts(*texts: str) -> list[dict[str, Any]]:
+    return [{"prompt": text, "temperature": 1.0, "top_p": 1.0, "max_tokens": 8} for text in texts]
+
+
+def test_engines_come_with_the_work_and_go_when_there_is_none(keep: Callable[..., Any]) -> None:
+    keeper = keep()
+    few = ask(lambda: PoolClient(keeper, 4, 3, {}), prompts("a", "b"))
+    assert {answer["completion"].split(" in ")[0] for answer in few} == {"a by 7", "b by 7"}
+    assert counts(keeper)["begun"] == 1
+    seeds, deadline = set[str](), time.monotonic() + 120
+    while len(seeds) < 3:  # a busy machine takes its time to start them
+        assert time.monotonic() < deadline, "no more engines for more work"
+        many = ask(lambda: PoolClient(keeper, 4, 3, {}), prompts(*map(str, range(600))))
+        assert [answer["completion"].split()[0] for answer in many] == list(map(str, range(600)))
+        seeds |= {answer["completion"].split()[2] for answer in many}
+    assert counts(keeper)["begun"] == 3
+    deadline = time.monotonic() + 60
+    while counts(keeper)["up"]:
+        assert time.monotonic() < deadline, "idle engines stay"
+        time.sleep(0.5)
+    again = ask(lambda: PoolClient(keeper, 4, 3, {}), prompts("c"))
+    assert again[0]["completion"].startswith(f"c by {seed_of(7, 4)}")  # a start of its own, and its own draw
+
+
+def test_what_a_dead_engine_had_is_answered_by_others(keep: Callable[..., Any]) -> None:
+    keeper = keep(least=2)
+    answered = ask(lambda: PoolClient(keeper, 4, 3, {}), prompts(*["x"] * 400, KILLER, *["y"] * 400))
+    lost = [answer for answer in answered if answer["failure"]]
+    assert len(lost) == 1 and lost[0]["failure"] == LOST and "3 engines died over it" in lost[0]["error"]
+    assert sum(not answer["failure"] for answer in answered) == 800
+    assert counts(keeper)["deaths"] == 3
+
+
+def test_engines_that_do_not_start_end_the_stage_with_what_they_say(keep: Callable[..., Any]) -> None:
+    keeper = keep(model="no weights in this folder", deaths=1)
+    with pytest.raises(StageError, match=r"engine_deaths = 1; the last: RuntimeError: no weights in this folder$"):
+        ask(lambda: PoolClient(keeper, 4, 3, {}), prompts("a"))
+
+
+SCHEMA = json.dumps({"type": "object", "properties": {"answer": {"enum": ["w7", "w8"]}}, "required": ["answer"]})
+
+
+def test_vllms_engines_are_started_once_answer_everything_and_are_replaced(ray_cluster: None, tmp_path: Any) -> None:
+    base = str(tiny_checkpoint(tmp_path, seed=0))
+    chat = EngineSettings(engine="vllm", model=base, structured=True)
+    text = EngineSettings(engine="vllm", model=base, chat=False)
+    turns = [{"role": "user", "content": "w6"}]
+    asked = {"messages": turns, "temperature": 1.0, "top_p": 1.0, "max_tokens": 8, "json_schema": SCHEMA}
+    long = prompts(*["w5 w6 w7"] * 400)
+    with Engines(GenerationSettings(workers=2, max_model_len=64, max_num_seqs=8)) as engines:
+        for answer in ask(engines.opener(chat), [asked] * 12):
+            assert json.loads(answer["completion"])["answer"] in ("w7", "w8") and answer["finish_reason"] == "stop"
+        (refused,) = ask(engines.opener(text), prompts("w5 " * 100))
+        assert refused["failure"] == REFUSED
+        ours = {p.pid for p in psutil.process_iter() if _name(p) == "VLLM::EngineCore"}
+        told = ask(engines.opener(text), long, lambda: _kill_one(ours))
+        assert [answer["error"] for answer in told if answer["failure"]] == []
+        assert all(answer["num_input_tokens"] >= 3 and answer["num_generated_tokens"] for answer in told)
+        (keeper,) = engines.pools.values()
+        assert counts(keeper)["deaths"] == 1 and counts(keeper)["begun"] == 3
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())[:16]
+    except psutil.Error:
+        return ""
+
+
+def _kill_one(cores: set[int]) -> None:
+    time.sleep(0.3)
+    os.kill(min(cores), signal.SIGKILL)
