@@ -20,6 +20,7 @@ from msm_ray.engines.replay import answered_here
 from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
 from msm_ray.failures import Ledger
 from msm_ray.generate.askable import Render, Table
+from msm_ray.generate.pulse import Pulse
 from msm_ray.generate.stream import last_log_lines
 from msm_ray.progress import Task
 from msm_ray.rows.files import as_unicode
@@ -94,6 +95,9 @@ class Asking:
         self.in_flight: dict[int, int] = {}
         self.times: dict[tuple[int, str], int] = {}
         self.ledger = Ledger()
+        self.pulse = Pulse(work, asked)
+        self.settled: Callable[[], None] = lambda: None
+        """Called after each answer that is settled, and so safe."""
         self.since, self.last = 0.0, time.monotonic()
         self.refused: dict[str, Table] = {}
         self.unusable: dict[str, str] = {}
@@ -130,12 +134,13 @@ class Asking:
         try:
             await engine.ready()
             self.last = time.monotonic()
+            self.pulse.engines = lambda: str(getattr(engine, "told", ""))
             while True:
-                while not self._stopped() and len(tasks) < engine.in_flight and (row := self._next()):
+                while not self._stopped() and self._unsettled() < engine.in_flight and (row := self._next()):
                     task = asyncio.get_running_loop().create_task(answer(row))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
-                if not any(self.in_flight.values()) and not self._more_after_all():
+                if not self._unsettled() and not self._more_after_all():
                     return
                 for row, told in await _some(finished):
                     if isinstance(told, BaseException):
@@ -171,8 +176,10 @@ class Asking:
 
     def _take(self, row: Row, told: Answer) -> None:
         self.last = time.monotonic()
-        self.in_flight[row["job"]] -= 1
+        self.pulse.note(told["num_input_tokens"], told["num_generated_tokens"])
         self._settle(row | told, again=True)
+        self.in_flight[row["job"]] -= 1
+        self.settled()
 
     def _settle(self, row: Row, again: bool) -> None:
         table = self.tables[row["job"]]
@@ -214,11 +221,15 @@ class Asking:
         queues = (*self.waiting.items(), *self.later.items())
         return any(rows and not self.tables[number].enough for number, rows in queues)
 
+    def _unsettled(self) -> int:
+        return sum(self.in_flight.values())
+
     def _stopped(self) -> bool:
         return self.ledger.stopped or self.hopeless() is not None
 
     def tick(self) -> None:
-        """Called about once a second and after every row."""
+        """Called about once a second and after every few rows."""
+        self.pulse.tick()
         for table in self.tables:
             table.tick()
 

@@ -73,7 +73,7 @@ class SpecOutline(Node):
     def make_all(cls, works: Sequence[Work[SpecOutline]], machine: Machine) -> None:
         """`outline.yaml`, for people too: what is edited there is what documents are written from.
 
-        Those that a model makes are made side by side, a level at a time, through one start of the engine each.
+        Those that a model makes are made side by side, a level at a time, through one start of the engine.
         """
         super().make_all([work for work in works if work.node.asking is None], machine)
         by_key = {work.node.key: work for work in works if work.node.asking}

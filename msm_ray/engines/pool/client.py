@@ -43,6 +43,11 @@ class PoolClient:
         """Rows for as many engines as may be: those that wait here are what more of them start for."""
         return self.each * self.most
 
+    @property
+    def told(self) -> str:
+        """What there is to answer, in words."""
+        return f"{len(self.lines)} of {self.most} engines up" if self.most > 1 else ""
+
     async def ready(self) -> None:
         """Return when the first engine is up. Raises StageError with the engine's last words where none comes up."""
         self.asked += 1  # an engine is wanted, though no row is there yet

@@ -24,6 +24,7 @@ from msm_ray.generate.at_size.plan import Plan
 from msm_ray.generate.at_size.worker import NO_USE, REFUSED, WRITTEN, Brief, DocumentWorker
 from msm_ray.generate.document_job import RECORDED, DocumentJob
 from msm_ray.generate.document_outcomes import avoided_names
+from msm_ray.generate.pulse import Pulse
 from msm_ray.generate.shards import FIXED_ROWS, recover_documents
 from msm_ray.generate.stream import stream_rows
 from msm_ray.progress import Task
@@ -32,13 +33,15 @@ from msm_ray.rows.schemas import Row
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-BLOCK = FIXED_ROWS
+BLOCK = 64
+"""Rows that go to a worker together; of what is always the same as many as a file has."""
+NO_LIMIT = float("inf")
+"""Minutes without a row: workers watch their engines themselves, from when these can answer."""
 SAMPLE = 5_000
 """Documents that are looked at for names that come too often."""
 DEATHS = 5
 """Passes in a row that may end by a worker's death without a row that was written."""
 ASKER_CPUS = 0.5
-NO_WATCHDOG = 60 * 24 * 365.0
 
 
 def write_at_size(jobs: Sequence[DocumentJob], engines: Engines, work: Task) -> list[MsmError | None]:
@@ -92,10 +95,12 @@ def _one_pass(plans: Sequence[Plan], most: int, engines: Engines, work: Task) ->
     """Give every job's next rows to workers. Returns why nothing more should be asked. Raises _WorkerDied, MsmError."""
     watch = _Watch(plans, work)
     given = [block for plan in plans for block in _blocks(plan, plan.next(most))]
-    rows = stream_rows(_dataset(given, plans, engines), NO_WATCHDOG, lambda: None)
+    pulse = watch.pulse = Pulse(work, None, lambda: f"{up} engines up" if (up := engines.up()) else "")
+    rows = stream_rows(_dataset(given, plans, engines), NO_LIMIT, pulse.tick)
     try:
         for row in rows:
             watch.note(row)
+            pulse.tick()
             if watch.stopped:
                 break
     except StageError as error:
@@ -110,7 +115,8 @@ def _one_pass(plans: Sequence[Plan], most: int, engines: Engines, work: Task) ->
 
 def _blocks(plan: Plan, places: np.ndarray) -> Iterator[pa.Table]:
     """Rows by `BLOCK`; of what is always the same, a block is a file."""
-    edges = np.flatnonzero(np.diff(places // BLOCK)) + 1 if plan.fixed else np.arange(BLOCK, len(places), BLOCK)
+    shards = np.flatnonzero(np.diff(places // FIXED_ROWS)) + 1
+    edges = shards if plan.fixed else np.arange(BLOCK, len(places), BLOCK)
     for part in np.split(places, edges):
         if len(part):
             yield pa.table(
@@ -172,6 +178,7 @@ class _Watch:
         self.plans, self.work = plans, work
         self.ledger = Ledger()
         self.stopped: MsmError | None = None
+        self.pulse: Pulse = Pulse(work, None)
 
     def note(self, row: Row) -> None:
         """One row's end."""
@@ -180,6 +187,7 @@ class _Watch:
         plan.tries[place] = row["tries"]
         plan.lost.pop(place, None)
         plan.tokens += row["tokens"]
+        self.pulse.note(0, row["tokens"])
         if end == WRITTEN:
             plan.done[place] = True
             self.ledger.answered(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,7 @@ class DocumentWorker:
         else:
             if asked not in self.engines:
                 self.engines[asked] = SharedEngine(self.brief.openers[asked])
+            asking.settled = self.engines[asked].free
             await asking.through(lambda: self.engines[asked])
         asking.close()
         if asking.ledger.stopped:
@@ -117,23 +119,35 @@ class SharedEngine:
     def __init__(self, opener: Callable[[], Answerer]):
         self.engine = opener()
         self.asked = 0
-        self.freed: asyncio.Event = asyncio.Event()
+        self.waiting: deque[asyncio.Future[None]] = deque()
 
     async def ready(self) -> None:
         """When the engine is."""
         await self.engine.ready()
 
     async def answer(self, row: Mapping[str, Any]) -> Answer:
-        """The engine's answer, in its turn."""
-        while self.asked >= self.engine.in_flight:
-            self.freed.clear()
-            await self.freed.wait()
-        self.asked += 1
+        """The engine's answer, in its turn. The turn ends when the answer is safe (`free`), not when it has come."""
+        turn = asyncio.get_running_loop().create_future()
+        self.waiting.append(turn)
+        self._let_in()
+        await turn
         try:
             return await self.engine.answer(row)
-        finally:
-            self.asked -= 1
-            self.freed.set()
+        except asyncio.CancelledError:
+            self.free()
+            raise
+
+    def free(self) -> None:
+        """An answer is safe: another row may be asked."""
+        self.asked -= 1
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self.waiting and self.asked < self.engine.in_flight:
+            turn = self.waiting.popleft()
+            if not turn.done():  # else it was cancelled
+                self.asked += 1
+                turn.set_result(None)
 
     async def close(self) -> None:
         """Others still ask."""
