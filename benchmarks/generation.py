@@ -156,7 +156,7 @@ def _write_timed(folder: Path, count: int, latency: float, nodes: int) -> dict[s
     from msm_ray.placement.settings import GenerationSettings
 
     documents.AT_SIZE = 0
-    job = _timed_job(folder, count, latency)
+    job = timed_job(folder, count, latency)
     workers = GenerationSettings(workers=nodes)
     began = time.monotonic()
     with Engines(workers) as pool:
@@ -181,7 +181,7 @@ def _cluster(asked: argparse.Namespace, nodes: float) -> dict[str, float]:
         return _write_timed(Path(folder), rows, LATENCY, number)
 
 
-def _timed_job(folder: Path, count: int, latency: float) -> Any:
+def timed_job(folder: Path, count: int, latency: float) -> Any:
     """Documents of a shipped spec by headings, so that ideas are made where they are needed."""
     own = {
         "engine": "benchmarks.timed:engine",

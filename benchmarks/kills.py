@@ -1,0 +1,151 @@
+"""What a kill costs: `python -m benchmarks.kills [driver] [worker] [node] [--long] [--json]`.
+
+A timed engine writes documents through Ray's workers (6,000; --long: 100,000), and something is killed (SIGKILL) at 10, 50 and
+90% of them: the driver with all below it, which is then begun again; a worker; or a node of three with all that runs on it.
+Counted are documents that are missing or there twice, requests that were made twice beyond those in flight, and the seconds until
+new rows come, from when Ray is up again (driver) or from the kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from benchmarks.generation import timed_job
+from benchmarks.measurements import Measurement, show
+from benchmarks.timed import answer_of, asked
+
+PLACES = (0.1, 0.5, 0.9)
+LATENCY, WORKERS = 0.25, 8
+IN_FLIGHT = WORKERS * 4 * 32
+PATIENCE = 900.0
+
+
+def main() -> None:
+    """Kill, count, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__.splitlines()[0])
+    parser.add_argument("who", nargs="*", metavar="WHO", help="of driver, worker, node; none: all")
+    parser.add_argument("--long", action="store_true", help="100,000 rows")
+    parser.add_argument("--json", action="store_true", help="print one list of measurements")
+    parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.write:
+        folder, rows, nodes = given.write
+        _write(Path(folder), int(rows), int(nodes))
+        return
+    rows = 100_000 if given.long else 6_000
+    show("kills", [one for who in given.who or KILLS for at in PLACES for one in _killed(who, at, rows)])
+
+
+def _killed(who: str, at: float, rows: int) -> Iterator[Measurement]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "log").mkdir()
+        process = _begin(folder, rows, 3 if who == "node" else 1)
+        try:
+            _wait(folder, process, int(at * rows))
+            process = KILLS[who](folder, process, rows)
+            before, since = asked(folder / "log").total(), time.time()
+            while asked(folder / "log").total() <= before + (IN_FLIGHT if who != "driver" else 0):
+                time.sleep(0.05)
+            up = folder / "up"
+            since = max(since, up.stat().st_mtime) if who == "driver" and up.exists() else since
+            resumed = max(0.0, time.time() - since)
+            if code := process.wait(PATIENCE):
+                sys.exit(f"ended with {code}: " + (folder / "writer.log").read_text()[-4000:])
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        label = f"{who} killed at {at:.0%} of {rows:,}"
+        yield Measurement(f"{label}: new rows after", resumed, "s", 20, "lower")
+        yield from _counted(folder, rows, label)
+
+
+def _counted(folder: Path, rows: int, label: str) -> Iterator[Measurement]:
+    """What is on disk against what must be there."""
+    from msm_ray.generate.document_rows import JobRows
+    from msm_ray.rows.tables import read_rows
+
+    job = timed_job(folder / "out", rows, LATENCY)
+    ids = [row["id"] for row in read_rows(job.out / "data", ["id"])]
+    wanted = {key for key in JobRows(0, job).rows if any(answer_of(key, n)[1] == "stop" for n in (1, 2, 3))}
+    twice = sum(many - 1 for many in asked(folder / "log").values())
+    yield Measurement(f"{label}: documents missing", len(wanted - set(ids)), "rows", 0, "lower")
+    yield Measurement(f"{label}: documents twice", len(ids) - len(set(ids)), "rows", 0, "lower")
+    yield Measurement(f"{label}: requests made twice, of {IN_FLIGHT} in flight", twice, "requests", IN_FLIGHT, "lower")
+
+
+def _kill_driver(folder: Path, process: subprocess.Popen[bytes], rows: int) -> subprocess.Popen[bytes]:
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        one.send_signal(signal.SIGKILL)
+    process.wait()
+    (folder / "up").unlink(missing_ok=True)
+    return _begin(folder, rows, 1)
+
+
+def _kill_worker(folder: Path, process: subprocess.Popen[bytes], rows: int) -> subprocess.Popen[bytes]:
+    os.kill(_newest(folder), signal.SIGKILL)
+    return process
+
+
+def _kill_node(folder: Path, process: subprocess.Popen[bytes], rows: int) -> subprocess.Popen[bytes]:
+    """The raylet that the newest worker belongs to, unless it is the head's, and all below it."""
+    raylets = [one for one in psutil.Process(process.pid).children(recursive=True) if one.name() == "raylet"]
+    for one in sorted(raylets, key=lambda one: one.create_time())[-1:]:
+        for each in [*one.children(recursive=True), one]:
+            each.send_signal(signal.SIGKILL)
+    return process
+
+
+def _newest(folder: Path) -> int:
+    return int(max((folder / "log").glob("*.txt"), key=lambda path: path.stat().st_mtime).stem)
+
+
+def _begin(folder: Path, rows: int, nodes: int) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "TIMED_LOG": str(folder / "log"), "RAY_worker_niceness": "0"}
+    words = [sys.executable, "-m", "benchmarks.kills", "--write", str(folder), str(rows), str(nodes)]
+    with (folder / "writer.log").open("a") as log:
+        return subprocess.Popen(words, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+
+def _wait(folder: Path, process: subprocess.Popen[bytes], rows: int) -> None:
+    while asked(folder / "log").total() < rows:
+        if process.poll() is not None:
+            sys.exit((folder / "writer.log").read_text()[-4000:])
+        time.sleep(0.05)
+
+
+def _write(folder: Path, rows: int, nodes: int) -> None:
+    """What is killed: a cluster of its own, and the stage on it."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from msm_ray.engines.open import Engines
+    from msm_ray.generate import documents
+    from msm_ray.placement.settings import GenerationSettings
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    for _ in range(nodes - 1):
+        cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    (folder / "up").touch()
+    documents.AT_SIZE = 0
+    with Engines(GenerationSettings(workers=WORKERS)) as engines:
+        documents.write_all_documents([timed_job(folder / "out", rows, LATENCY)], engines)
+    ray.shutdown()
+    cluster.shutdown()
+
+
+KILLS = {"driver": _kill_driver, "worker": _kill_worker, "node": _kill_node}
+
+if __name__ == "__main__":
+    main()
