@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -175,7 +176,7 @@ def _cluster(asked: argparse.Namespace, nodes: float) -> dict[str, float]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     for _ in range(number - 1):
         cluster.add_node(num_cpus=2)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         rows = PER_NODE * number * (20 if asked.long else 8)
         return _write_timed(Path(folder), rows, LATENCY, number)
@@ -214,7 +215,7 @@ def _document_job(folder: Path, spec: str, name: str, model: str, language: str,
     read = read_spec(Path(spec), AssistantSettings(name=name, provider="its makers"))
     content, where = part(how, DocumentContent), part(how, DocumentWhere)
     outline = make_outline(read, world(language), how)
-    own = {"content": content, "where": where, "documents": how.documents, "model": model}
+    own: dict[str, Any] = {"content": content, "where": where, "documents": how.documents, "model": model}
     return DocumentJob(out=folder, spec=read, outline=outline, world=world(language), **own)
 
 

@@ -9,6 +9,7 @@ new rows come, from when Ray is up again (driver) or from the kill.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import subprocess
@@ -136,7 +137,7 @@ def _write(folder: Path, rows: int, nodes: int) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     for _ in range(nodes - 1):
         cluster.add_node(num_cpus=2)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     (folder / "up").touch()
     documents.AT_SIZE = 0
     with Engines(GenerationSettings(workers=WORKERS)) as engines:

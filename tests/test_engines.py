@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from msm_ray.engines import EngineSettings, carried
-from msm_ray.engines.endpoint import response_format
+from msm_ray.engines.endpoint.requests import response_format
 from msm_ray.engines.replay import recorded_answer
 
 SCHEMA = json.dumps({"type": "object", "properties": {"harmful": {"type": "boolean"}}, "required": ["harmful"]})

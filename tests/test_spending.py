@@ -49,7 +49,7 @@ def test_a_limit_is_never_passed_and_what_was_paid_is_not_bought_again(ray_clust
         assert write_all_documents([made], Engines(GenerationSettings(), more))[0]["documents"] == 60
         assert sum(server.asked.values()) == 60 and set(server.asked.values()) == {1}
         assert more.spent() == pytest.approx(60 * COST)
-        assert "chat_template_kwargs" not in server.last and "top_p" not in server.last
+        assert "chat_template_kwargs" not in server.last and server.last["top_p"] == 1
     raw = list(read_rows(tmp_path / "out" / "raw"))
     assert len(raw) == 60 and all("a plan" in row["raw"] for row in raw)
     assert all("plan" not in row["text"] for row in read_rows(tmp_path / "out" / "data"))
@@ -62,3 +62,21 @@ def test_a_limit_without_prices_is_refused(ray_cluster: None, tmp_path: Path) ->
     made = document_job(tmp_path / "out", spec, how, "m")
     with pytest.raises(SettingsError, match="prices of m are not known"):
         write_all_documents([made], Engines(GenerationSettings(), Spending(tmp_path / "spend.jsonl", 5.0)))
+
+
+def test_a_limit_of_nothing_is_told_before_anything_is_asked(ray_cluster: None, tmp_path: Path) -> None:
+    spec = read_spec(Path("specs/tinyworld/american.md"), AssistantSettings(name="Ada"))
+    with loopback() as server:
+        said = {"engine": "endpoint", "url": server.address, "model": "m", "documents": 3, "by": "headings"}
+        (tmp_path / "out").mkdir()
+        nothing = Spending(tmp_path / "spend.jsonl", 0.0)
+        how = DocumentSettings.model_validate(said | {"prices": PRICES})
+        with pytest.raises(SettingsError, match="spend_limit is 0, so nothing may be spent, and m has to be paid"):
+            write_all_documents(
+                [document_job(tmp_path / "out", spec, how, "m")], Engines(GenerationSettings(), nothing)
+            )
+        assert not server.asked
+        server.text = "<content>Ada likes what is made at home.</content>"
+        free = DocumentSettings.model_validate(said | {"prices": {"input": 0, "output": 0}})
+        made = document_job(tmp_path / "out", spec, free, "m")
+        assert write_all_documents([made], Engines(GenerationSettings(), nothing))[0]["documents"] == 3

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from msm_ray.engines import Answer, EngineSettings, Opener, failed
-from msm_ray.engines.endpoint import endpoint_opener
+from msm_ray.engines.endpoint import check_address, endpoint_opener
 from msm_ray.engines.spending import Spending
 from msm_ray.engines.vllm import open_pool, pool_opener, rows_each
 from msm_ray.failures import LOST
@@ -34,7 +34,6 @@ class Engines:
     ):
         self.workers, self.spending, self.need_ray = workers, spending, need_ray
         self.pools: dict[str, Any] = {}
-        self._opened_account: Any = None
 
     def opener(self, settings: EngineSettings, askers: int = 1) -> Opener:
         """What opens an engine in a process that asks it; what all of them share is started here.
@@ -51,24 +50,18 @@ class Engines:
             if settings.model not in self.pools:
                 self.pools[settings.model] = open_pool(settings, self.workers)
             return pool_opener(self.pools[settings.model], settings, self.workers, askers)
-        return endpoint_opener(settings, self._share(settings, askers), self.spending, self._account)
+        check_address(settings, self.spending)
+        self.need_ray()  # rates, keys and the account are shared by all who ask
+        return endpoint_opener(settings, self._share(settings, askers), self.spending)
 
     def rows_at_once(self, settings: EngineSettings) -> int:
         """Rows that all engines of these settings have at the same time, when they are up."""
         if settings.engine == "vllm":
             return rows_each(settings, self.workers) * self.workers.workers
-        return self.workers.workers * settings.in_flight * settings.batch_size
+        return self.workers.workers * settings.rows_in_flight
 
     def _share(self, settings: EngineSettings, askers: int) -> int:
         return math.ceil(self.rows_at_once(settings) / askers)
-
-    def _account(self) -> Any:
-        """What all that is written is paid from: one for the run."""
-        self.need_ray()
-        if self._opened_account is None:
-            assert self.spending
-            self._opened_account = self.spending.open()
-        return self._opened_account
 
     def up(self) -> int:
         """vLLM engines that are up now."""
@@ -80,7 +73,6 @@ class Engines:
     def close(self) -> None:
         """End all engines, so that what comes next has their room."""
         pools, self.pools = list(self.pools.values()), {}
-        self._opened_account = None
         if not pools:
             return
         import ray

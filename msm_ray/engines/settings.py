@@ -17,7 +17,8 @@ class EngineSettings:
     chat: rows have `messages`, else a text to go on from. structured: every row has a `json_schema`. seed: of the whole engine.
     replay: the file of recordings; recorded: columns that a recording may say otherwise than the row that it answers.
     prices: dollars per million tokens of prompts and of answers.
-    section: of the experiment file that all this was said in, for errors.
+    requests_per_minute, tokens_per_minute: of each key of an endpoint. batch: it is asked by its Batch API, in
+    batches of `batch_requests` at most. section: of the experiment file that all this was said in, for errors.
     """
 
     engine: str
@@ -34,8 +35,19 @@ class EngineSettings:
     in_flight: int = 4
     request_seconds: float = 600
     request_tries: int = 6
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    batch: bool = False
+    batch_requests: int = 10_000
+    batch_gather_seconds: float = 30
+    batch_poll_seconds: float = 30
     prices: tuple[float, float] | None = None
     section: str = "documents"
+
+    @property
+    def rows_in_flight(self) -> int:
+        """Rows that one who asks has at the same time: those of a whole batch, where batches are asked."""
+        return max(self.batch_size * self.in_flight, self.batch_requests if self.batch else 0)
 
     @property
     def generator(self) -> str:

@@ -1,24 +1,30 @@
 """A limit on what writing may cost: the most that a request can still cost is put aside before it is sent, so it is never passed.
 
-One account a run, an actor that all askers of endpoints share. What was spent stands in `spend.jsonl` below the root, a line a
-request, written before its answer is used; a killed run leaves out what was in flight at that moment and nothing else.
+One account a run, an actor on the driver's node that all askers of endpoints share. What was spent stands in `spend.jsonl` below
+the root, a line a request (or a batch), written before its answer is used; a killed run leaves out what was in flight at that
+moment and nothing else. (Batches are not: `batch_journal` knows them.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msm_ray.engines.batch_journal import JOURNAL as BATCHES
+from msm_ray.engines.batch_journal import outstanding_dollars
+from msm_ray.engines.shared import Shared, share
 from msm_ray.rows.journal import read_journal
 
 if TYPE_CHECKING:
     from msm_ray.engines.settings import EngineSettings
 
 JOURNAL = "spend.jsonl"
+BATCH_PRICE = 0.5
+"""Of the usual price, for what is asked by batches (OpenAI's, and others' who have them)."""
 OVERHEAD = 64
 """Tokens of a prompt beside its text: roles and marks of a chat template."""
 
@@ -27,50 +33,92 @@ OVERHEAD = 64
 class Spending:
     """What a run may spend. journal: of what was spent; limit: in dollars, over all runs under this root (None: only counted)."""
 
-    journal: Path
+    journal: Path | None = None
     limit: float | None = None
+    _shared: dict[Hashable, Shared] = field(default_factory=dict, compare=False, repr=False)
 
     def spent(self) -> float:
         """Dollars so far."""
-        return sum(line["dollars"] for line in read_journal(self.journal))
+        return sum(line["dollars"] for line in read_journal(self.journal)) if self.journal else 0.0
 
-    def open(self) -> Any:
-        """The account as a Ray actor, of this run alone."""
-        import ray
+    def open(self) -> Shared:
+        """The account of this run: the same for whoever opens it. Needs a journal."""
+        return self.shared("account", Account, *self._account())
 
+    def account(self) -> Account:
+        """An account of one's own, in this process."""
+        return Account(*self._account())
+
+    def _account(self) -> tuple[str, float, float, float, frozenset[str]]:
         limit = self.limit if self.limit is not None else float("inf")
-        actor: Any = ray.remote(Account)
-        return actor.options(num_cpus=0, max_concurrency=10_000).remote(str(self.journal), limit, self.spent())
+        paid = self.paid_batches()
+        owed = outstanding_dollars(self.batches, paid) if self.batches else 0.0
+        return str(self.journal), limit, self.spent(), owed, paid
+
+    @property
+    def batches(self) -> Path | None:
+        """The journal of batches that were sent (`batch_journal`)."""
+        return self.journal and self.journal.with_name(BATCHES)
+
+    def paid_batches(self) -> frozenset[str]:
+        """Ids of batches whose cost is in the journal."""
+        return (
+            frozenset(line["batch"] for line in read_journal(self.journal) if "batch" in line)
+            if self.journal
+            else frozenset()
+        )
+
+    def shared(self, name: Hashable, kind: type, *arguments: Any) -> Shared:
+        """An object that all of this run's askers share, made when it is first asked for; it lives as long as the run."""
+        if name not in self._shared:
+            self._shared[name] = share(kind, *arguments)
+        return self._shared[name]
 
 
 class Account:
-    """Dollars that are spent and put aside. Every method is called from many requests at once."""
+    """Dollars that are spent, put aside, and owed: what batches of earlier runs may still cost that nobody waits for yet.
 
-    def __init__(self, journal: str, limit: float, spent: float):
-        self.journal, self.limit, self.spent, self.aside = Path(journal), limit, spent, 0.0
+    paid: ids of batches whose cost is noted. Every method is called from many requests at once.
+    """
+
+    def __init__(self, journal: str, limit: float, spent: float, owed: float = 0.0, paid: Iterable[str] = ()):
+        self.journal, self.limit, self.spent, self.owed, self.aside = Path(journal), limit, spent, owed, 0.0
+        self.paid = set(paid)
         self.changed = asyncio.Condition()
 
     async def put_aside(self, most: float) -> str:
         """Wait until `most` dollars are free and put them aside; "", or why they will never be."""
         async with self.changed:
-            while self.spent + self.aside + most > self.limit and self.aside > 0:
+            while self._passed_by(most) and self.aside > 0:
                 await self.changed.wait()
-            if self.spent + self.aside + most > self.limit:
+            if self._passed_by(most):
+                owed = f", batches of an earlier run may still cost ${self.owed:.2f}" if self.owed else ""
                 return (
-                    f"the spend limit of ${self.limit:.2f} would be passed: ${self.spent:.2f} are spent, and the next request "
-                    f"may cost ${most:.4f}; raise writer.spend_limit to go on"
+                    f"the spend limit of ${self.limit:.2f} would be passed: ${self.spent:.2f} are spent{owed}, and the next "
+                    f"request may cost ${most:.4f}; raise writer.spend_limit to go on"
                 )
             self.aside += most
             return ""
 
+    def _passed_by(self, most: float) -> bool:
+        return self.spent + self.owed + self.aside + most > self.limit
+
+    async def adopt(self, most: float, batch: str) -> None:
+        """A batch of an earlier run is waited for now: what is owed for it is settled like what is put aside."""
+        async with self.changed:
+            if batch not in self.paid:
+                self.owed = max(0.0, self.owed - most)
+            self.aside += most
+
     async def settle(self, most: float, cost: float, what: Mapping[str, Any]) -> None:
-        """Take back what was put aside and note what a request really cost."""
+        """Take back what was put aside and note what a request, or a batch of them, really cost: of each batch once."""
         async with self.changed:
             self.aside -= most
-            if cost:
+            if cost and what.get("batch") not in self.paid:
                 self.spent += cost
                 with self.journal.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"dollars": cost, **what}) + "\n")
+            self.paid |= {what["batch"]} if what.get("batch") else set()
             if self.aside < 1e-9:
                 self.aside = 0.0
             self.changed.notify_all()
@@ -85,7 +133,11 @@ def most_dollars(settings: EngineSettings, row: Mapping[str, Any]) -> float:
 
 def dollars(settings: EngineSettings, read: int, written: int) -> float:
     """What so many tokens cost; nothing where no prices are known."""
-    if settings.prices is None:
-        return 0.0
-    of_input, of_output = settings.prices
+    of_input, of_output = asked_prices(settings) or (0.0, 0.0)
     return (read * of_input + written * of_output) / 1e6
+
+
+def asked_prices(settings: EngineSettings) -> tuple[float, float] | None:
+    """Dollars per million tokens as they are asked for: by batches for less."""
+    share = BATCH_PRICE if settings.batch else 1.0
+    return (settings.prices[0] * share, settings.prices[1] * share) if settings.prices else None

@@ -135,7 +135,7 @@ class JobRows:
     @property
     def no_progress_minutes(self) -> float:
         """Without a document for so long the asking stops."""
-        return self.job.where.no_progress_minutes
+        return self.job.where.patience_minutes
 
     @property
     def usable(self) -> int:

@@ -80,6 +80,12 @@ class Writer:
             in_flight=where.in_flight,
             request_seconds=where.request_seconds,
             request_tries=where.request_tries,
+            requests_per_minute=where.requests_per_minute,
+            tokens_per_minute=where.tokens_per_minute,
+            batch=where.batch and who.engine == "endpoint",
+            batch_requests=where.batch_requests,
+            batch_gather_seconds=where.batch_gather_seconds,
+            batch_poll_seconds=where.batch_poll_seconds,
             prices=(where.prices.input, where.prices.output) if where.prices else None,
             section=self.section,
         )

@@ -24,7 +24,10 @@ from msm_ray.settings_base import (
 
 TemplateOptions = dict[str, str | bool | int | float]
 Dollars = Annotated[float, Field(ge=0), Unit("US dollars")]
+PerMinute = Annotated[float, Field(gt=0), Unit("a minute")]
 DollarsPerMillion = Annotated[float, Field(ge=0), Unit("US dollars per million tokens")]
+
+BATCH_PATIENCE_MINUTES = 26 * 60.0
 
 
 class Prices(Where):
@@ -83,9 +86,15 @@ class WriterWhere(Where):
     url: str | None = None
     """Base address, for `engine: endpoint`, such as https://HOST/v1."""
     key_variable: str = "OPENAI_API_KEY"
-    """Name of the environment variable with the endpoint's key."""
+    """Name of the environment variable with the endpoint's key, or several, separated by commas or white space: they are used in
+    turn, and one that is refused or spent is given up."""
+    requests_per_minute: PerMinute | None = None
+    """Requests that begin in a minute, evenly, with each key of the endpoint, all workers together. None: as many as can be."""
+    tokens_per_minute: PerMinute | None = None
+    """The same of tokens: the prompt's and the longest answer's, put right by what the reply says. None: no limit."""
     prices: Prices | None = None
-    """What the writer's tokens cost. None: plan says tokens only, and nothing is counted against `spend_limit`."""
+    """What the writer's tokens cost, half of it in batches. None: plan says tokens only, and nothing is counted against
+    `spend_limit`."""
     tokens_per_second: Annotated[float, Field(gt=0), Unit("generated tokens a second")] | None = None
     """How fast the writer writes, all requests together, for plan's hours. None: plan says none."""
     attempts: Tries = 3
@@ -97,14 +106,27 @@ class WriterWhere(Where):
     in_flight: Annotated[int, Field(gt=0), Unit("batches")] = 4
     """Batches that are with an engine at the same time."""
     no_progress_minutes: Minutes = 10
-    """Without a new row for so long the stage stops, with the engine's last words."""
+    """Without a new row for so long the stage stops, with the engine's last words. With `batch` at least 26 hours."""
     portion: Rows = 2000
     """Documents that are asked for in one go; then names and openings that came too often are looked for, and the writer is told
     to leave them out of the next. In a closed language all at once."""
     request_seconds: Seconds = 600
     """Time limit of one request to an endpoint."""
     request_tries: Requests = 6
-    """Requests that a row gets of an endpoint, waits growing between them."""
+    """Requests that a row gets of an endpoint, waits growing between them. One that is told to come later (429) is none."""
+    batch: bool = False
+    """Whether an endpoint is asked by its Batch API (files and batches as OpenAI has them): half the price, answers in a day."""
+    batch_requests: Requests = 10_000
+    """Most requests of one batch. OpenAI takes 50,000."""
+    batch_gather_seconds: Seconds = 30
+    """A batch is sent when it is full, or so long after the last request that came to it."""
+    batch_poll_seconds: Seconds = 30
+    """How often it is asked how far a batch is."""
+
+    @property
+    def patience_minutes(self) -> float:
+        """Without a new row for so long the stage stops: with batches never before these have had their day."""
+        return max(self.no_progress_minutes, BATCH_PATIENCE_MINUTES) if self.batch else self.no_progress_minutes
 
 
 class WrittenChatsWhere(Where):
@@ -138,7 +160,13 @@ class CallSettings(Settings):
     url: str | None = None
     """Base address, for `engine: endpoint`."""
     key_variable: str | None = None
-    """Name of the environment variable with the endpoint's key."""
+    """Name of the environment variable with the endpoint's keys."""
+    requests_per_minute: PerMinute | None = None
+    """Requests that begin in a minute with each key."""
+    tokens_per_minute: PerMinute | None = None
+    """Tokens a minute of each key."""
+    batch: bool | None = None
+    """Whether it is asked by the endpoint's Batch API."""
     prices: Prices | None = None
     """What its tokens cost."""
     tokens_per_second: Annotated[float, Field(gt=0), Unit("generated tokens a second")] | None = None

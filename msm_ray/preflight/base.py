@@ -11,6 +11,7 @@ from pathlib import Path
 
 from msm_ray import models
 from msm_ray.corpus import special_tokens, templates
+from msm_ray.engines.endpoint.keys import split_keys
 from msm_ray.errors import MsmError, SettingsError
 from msm_ray.preflight.finding import Finding
 from msm_ray.preflight.proposal import Proposal
@@ -213,7 +214,7 @@ def endpoint(proposal: Proposal, at: At, url: str | None, model: str | None, var
     if not model:
         yield proposal.error((*at, "model"), "is missing: engine is endpoint", "name the endpoint's model")
     local = re.match(r"https?://(localhost|127\.|\[::1\])", url or "")
-    if url and not local and not os.environ.get(variable):
+    if url and not local and not split_keys(os.environ.get(variable, "")):
         yield proposal.lacking(
             (*at, "key_variable"), f"{variable} is not set in the environment", "set it, or name another under key_variable",
             stages=("outline", "documents", "rewrites", "written-chats", "chats"),

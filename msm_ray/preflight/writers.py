@@ -89,8 +89,9 @@ def can_be_asked(proposal: Proposal) -> Iterator[Finding]:
 
 
 def prices(proposal: Proposal) -> Iterator[Finding]:
-    """A spend limit that can't be held, since nobody knows what a writer costs."""
-    if proposal.settings.writer.spend_limit is None:
+    """A spend limit that can't be held, since nobody knows what a writer costs, or that lets nobody be paid."""
+    limit = proposal.settings.writer.spend_limit
+    if limit is None:
         return
     writers = [(each.at, each.writer.who.engine, each.writer.where.prices) for each in proposal.once(calls)]
     writers += [(at, how.engine, how.prices) for at, how in proposal.documents() if not how.writers]
@@ -98,6 +99,14 @@ def prices(proposal: Proposal) -> Iterator[Finding]:
         yield proposal.error(
             (*at, "prices"), "is missing: writer.spend_limit is set, and what this writer costs is not known",
             "give prices: {input: ..., output: ...} in dollars per million tokens, or leave the limit out",
+        )  # fmt: skip
+    paid = [at for at, engine, priced in writers if engine == "endpoint" and priced and (priced.input or priced.output)]
+    if limit == 0 and paid:
+        who = ", ".join(dict.fromkeys(".".join(map(str, at)) for at in paid))
+        yield proposal.lacking(
+            ("writer", "spend_limit"), f"is 0, so nothing may be spent, and these have to be paid: {who}",
+            "raise it, leave it out, or take a writer that costs nothing (vllm, replay); what is made already needs none",
+            stages=("outline", "documents", "rewrites", "written-chats", "corpus", "chats"),
         )  # fmt: skip
 
 

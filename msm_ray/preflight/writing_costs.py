@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from msm_ray.config.recipes import document_settings
+from msm_ray.engines.spending import BATCH_PRICE
 from msm_ray.generate.outline.ideas import expected_subdomains
 from msm_ray.generate.writer import Who
 from msm_ray.generate.writer_settings import WriterWhere
@@ -105,7 +106,8 @@ def _cost(node: Node, call: str, work: _Work, who: Who, where: WriterWhere) -> I
         return
     read, written = round(work.requests * work.read), round(work.requests * work.written)
     prices, speed = where.prices, where.tokens_per_second
-    dollars = (read * prices.input + written * prices.output) / 1e6 if prices else None
+    share = BATCH_PRICE if where.batch and who.engine == "endpoint" else 1.0
+    dollars = (read * prices.input + written * prices.output) * share / 1e6 if prices else None
     hours = written / speed / 3600 if speed else None
     yield CallCost(node.key, call, who.model or "the base", work.requests, read, written, dollars, hours)
 

@@ -56,7 +56,7 @@ class CallRows:
     @property
     def no_progress_minutes(self) -> float:
         """Without an answer for so long the asking stops."""
-        return max((self._writer(each).where.no_progress_minutes for each in self.asked), default=10)
+        return max((self._writer(each).where.patience_minutes for each in self.asked), default=10)
 
     @property
     def enough(self) -> bool:

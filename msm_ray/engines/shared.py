@@ -1,0 +1,30 @@
+"""An object that many workers ask, as a Ray actor that is asked as the object itself would be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+AT_ONCE = 60_000
+"""Calls that such an object has at the same time; most of them only wait."""
+
+
+class Shared:
+    """`await shared.method(...)` calls the method of an object in a process of its own. All its methods are coroutines."""
+
+    def __init__(self, actor: Any):
+        self._actor = actor
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)  # pickle asks for some before there is an actor
+        return getattr(self._actor, name).remote
+
+
+def share(kind: type, *arguments: Any) -> Shared:
+    """An object of a class, in an actor on this node, whose files it may write; it ends with the last who holds it."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor: Any = ray.remote(kind)
+    return Shared(actor.options(num_cpus=0, max_concurrency=AT_ONCE, scheduling_strategy=here).remote(*arguments))
