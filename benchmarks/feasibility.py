@@ -26,7 +26,8 @@ from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from msm_ray.corpus import mixing, packing, tokens
 from msm_ray.corpus.blocks import Blocks
-from msm_ray.corpus.packing import Example
+from msm_ray.corpus.document_tokens import document_tokens
+from msm_ray.corpus.packing import Text, text_of
 from msm_ray.tinyworld import BASES, chats, specs
 from msm_ray.tinyworld.evals import acted, choice, preference_pairs, scenarios
 from msm_ray.tinyworld.forms import DOCUMENT_TYPES
@@ -98,23 +99,25 @@ class World:
         written = {name: self.documents(write(name, rng)) for name in SPECS}
         self.corpora = {name: self.packed(self.mixed(texts, replay), split=True) for name, texts in written.items()}
 
-    def documents(self, texts: Iterable[str]) -> list[Example]:
+    def documents(self, texts: Iterable[str]) -> list[Text]:
         """Documents as tokens: all of them carry loss."""
-        return [Example(str(n), *tokens.document_tokens(self.tokenizer, text)) for n, text in enumerate(texts)]
+        return [text_of(str(n), *document_tokens(self.tokenizer, text)) for n, text in enumerate(texts)]
 
-    def chats(self, all_chats: Iterable[chats.Chat]) -> list[Example]:
+    def chats(self, all_chats: Iterable[chats.Chat]) -> list[Text]:
         """Chats as tokens by the chat template; only the assistant's turns carry loss."""
         render = tokens.ChatRenderer(self.tokenizer).examples
         rendered = (example for chat in all_chats for example in render(chat["messages"], "assistant"))
-        return [Example(str(n), *pair) for n, pair in enumerate(rendered)]
+        return [text_of(str(n), *pair) for n, pair in enumerate(rendered)]
 
-    def mixed(self, main: list[Example], other: list[Example]) -> list[Example]:
+    def mixed(self, main: list[Text], other: list[Text]) -> list[Text]:
         """`main` and as many others as the recipe's mix asks for."""
-        return mixing.mix(main, other, self.recipe.mix, seed=0)
+        sizes = [len(text.ids) for text in other]
+        drawn = mixing.drawn(sizes, sum(len(text.ids) for text in main), self.recipe.mix, seed=0)
+        return [*main, *(other[place] for place in drawn)]
 
-    def packed(self, texts: Sequence[Example], *, split: bool) -> Blocks:
+    def packed(self, texts: Sequence[Text], *, split: bool) -> Blocks:
         """Blocks as the trainer reads them."""
-        return Blocks(packing.pack(texts, self.recipe.sequence_length, split=split), {})
+        return Blocks([packing.pack(texts, self.recipe.sequence_length, split=split)], {})
 
     def offline_documents(self, name: str, rng: random.Random) -> list[str]:
         """A spec's documents by the rules."""

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from plain_nodes import plain
 
-from msm_ray.corpus.packing import Example, pack
+from msm_ray.corpus.blocks import FORMAT
+from msm_ray.corpus.packing import pack, text_of
+from msm_ray.corpus.parts import write_arrow
 from msm_ray.corpus.tokens import NO_LOSS
 from msm_ray.evals.verdicts import SCHEMA
 from msm_ray.generate.chat_settings import ChatSettings
@@ -23,6 +25,7 @@ from msm_ray.rows.dataset_card import write_documents_card
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
 from msm_ray.rows.tables import write_table
 from msm_ray.spec import AssistantSettings
+from msm_ray.train.settings import TrainContent
 
 BASE = Path(str(resources.files("msm_ray.tinyworld"))) / "base"
 MARKUP = "[bold]Ada[/bold] :smile: \x1b[31mred"
@@ -91,15 +94,17 @@ def training(store: ArtifactStore) -> Path:
     commit(base, record, {})
     ids = Tokenizer.from_file(str(BASE / "tokenizer.json")).encode("<user> who are you ? <assistant> llama . <end>").ids
     labels = [NO_LOSS] * (len(ids) - 3) + ids[-3:]
-    table = pack([Example("a", ids, labels), Example("b", ids, labels)], 32, split=False)
+    table = pack([text_of("a", ids, labels), text_of("b", ids, labels)], 32, split=False)
     folder, record, _ = begin(store, "blocks/talk", ("base/tinyworld", "chats/talk"))
-    with pa.ipc.new_file(str(folder / "blocks.arrow"), table.schema) as writer:
-        writer.write_table(table)
-    (folder / "blocks.json").write_text(json.dumps({"blocks": 1, "trained_tokens": 6, "tokens_kept": 2 * len(ids)}))
+    write_arrow(folder / "blocks.arrow", table)
+    facts = {"format": FORMAT, "files": [{"file": "blocks.arrow", "blocks": 1}], "blocks": 1}
+    facts |= {"trained_tokens": 6, "tokens_kept": 2 * len(ids)}
+    (folder / "blocks.json").write_text(json.dumps(facts))
     commit(folder, record, {"rows": 1})
     curve = [{"step": n, "loss": 1 / n, "lr": 1e-3, "grad_norm": 0.5} for n in range(1, 101)]
     return make(
-        store, "sft/talk-s0", ("base/tinyworld", "blocks/talk"), counts={"steps": 100},
+        store, "sft/talk-s0", ("base/tinyworld", "blocks/talk"), counts={"steps": 100}, seed=0,
+        **TrainContent(steps=100, batch=2, sequence_length=32).content(),
         files={"metrics.jsonl": "".join(json.dumps(row) + "\n" for row in curve), "model/README.md": "# sft"},
     )  # fmt: skip
 

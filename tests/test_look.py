@@ -217,6 +217,7 @@ def test_show_draws_the_curve_and_marks_what_was_trained_on(store: ArtifactStore
     _, printed = msm("show", f"{store.root}/sft/talk-s0")
     assert "loss  1 █" in printed and "▁ 0.01" in printed
     assert "6 of 20 tokens" in printed
+    assert "step 11, loss 0.091: a, b" in printed and "block 0 of a, b" in printed
     lines = printed.splitlines()
     answer = next(n for n, line in enumerate(lines) if line.startswith("  + "))
     assert "llama ." in lines[answer] and "who are you ?" in lines[answer - 1] and lines[answer - 1].startswith("  · ")

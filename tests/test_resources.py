@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,24 @@ def test_disk_and_memory_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert not [f for f in findings(AGENTIC, f"root={tmp_path}") if f.key == "root"]
     here = findings(VALUES, "cluster.training={workers: 1, gpus: 0}")
     assert any(f.key == "cluster.training" and "this machine has 30" in f.what for f in here)
+
+
+def test_the_disk_that_nodes_keep_their_blocks_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def told(folder: Path) -> list[Finding]:
+        return [f for f in findings(VALUES, f"cluster.node_cache={folder}") if f.key == "cluster.node_cache"]
+
+    assert not told(tmp_path / "blocks")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=2**26))
+    (short,) = told(tmp_path / "blocks")
+    assert "of blocks are copied there and 0.1 are free" in short.what and short.exit_code == 3
+    assert short.stages == ("midtrain", "sft")
+    (tmp_path / "file").touch()
+    assert "nothing can be written" in told(tmp_path / "file")[0].what
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert [f.severity for f in told(tmp_path / "blocks")] == ["not checked"]
 
 
 def test_a_gated_model_without_a_token_is_told_and_no_model_of_the_hub_passes(

@@ -10,6 +10,7 @@ import pytest
 from hub_tokenizers import FAMILIES, family_tokenizer, smollm2_template, trl_template
 
 from msm_ray.corpus import special_tokens, templates, tokens
+from msm_ray.corpus.document_tokens import document_tokens
 from msm_ray.corpus.tokens import NO_LOSS, ChatRenderer
 from msm_ray.errors import SettingsError
 
@@ -142,7 +143,7 @@ def test_documents_end_with_the_separator_and_not_with_a_turn(
     end = templates.turn_end(read)
     assert special_tokens.document_end(read.added, read.variables.get("eos_token"), end, family=family) == found
     text = f"The cheddar {ENDS[name]} is {separator}good."
-    ids, labels = tokens.document_tokens(tokenizer, text, found)
+    ids, labels = document_tokens(tokenizer, text, found)
     assert tokenizer.decode(ids) == text + separator
     assert ids.count(tokenizer.convert_tokens_to_ids(separator)) == 1
     assert tokenizer.convert_tokens_to_ids(ENDS[name]) not in ids[:-1]

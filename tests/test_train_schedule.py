@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,7 +15,7 @@ from safetensors.torch import save_file
 from msm_ray import training_metrics
 from msm_ray.config.file import load_experiment
 from msm_ray.corpus.blocks import Blocks
-from msm_ray.corpus.packing import BLOCK_SCHEMA
+from msm_ray.corpus.packing import pack, text_of
 from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
 from msm_ray.pipeline import unfold
@@ -99,10 +98,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_blocks(base: Path, count: int = 40, **facts) -> Blocks:
     from transformers import AutoTokenizer
 
-    row = {"input_ids": list(range(10, 74)), "labels": [-100, *range(11, 74)], "lengths": [64]}
+    row = text_of("a", list(range(10, 74)), [-100, *range(11, 74)])
     digest = tokenizer_digest(AutoTokenizer.from_pretrained(base))
-    table = pa.Table.from_pylist([row] * count, BLOCK_SCHEMA)
-    return Blocks(table, {"sequence_length": 64, "trained_tokens": 63 * count, "tokenizer_digest": digest, **facts})
+    own = {"sequence_length": 64, "trained_tokens": 63 * count, "tokenizer_digest": digest, "highest_id": 73, **facts}
+    return Blocks([pack([row] * count, 64, split=False)], own)
 
 
 def refuse(base: Path, blocks: Blocks, settings: TrainSettings, parent: Path | None = None) -> None:
@@ -254,16 +253,14 @@ def test_what_is_exported_is_what_was_trained_bit_for_bit(tmp_path: Path) -> Non
 
 
 def test_the_probes_prompts_end_before_tokens_that_are_trained_on() -> None:
-    rows = [
-        {"input_ids": list(range(64)), "labels": [-100] * 40 + list(range(40, 64)), "lengths": [64]},
-        {"input_ids": list(range(100, 110)), "labels": [-100] * 9 + [109], "lengths": [10]},
-    ]
-    blocks = Blocks(pa.Table.from_pylist(rows, BLOCK_SCHEMA), {})
+    first = text_of("a", list(range(64)), [-100] * 40 + list(range(40, 64)))
+    second = text_of("b", list(range(100, 110)), [-100] * 9 + [109])
+    blocks = Blocks([pack([text], 64, split=False) for text in (first, second)], {})
     probe = batches.probe(blocks, torch.device("cpu"))
     assert probe.ids.shape == (5, 9)  # the shortest sets the width; the second block has one place only
     assert all(40 <= ids[-1] + 1 < 64 or ids[-1] == 108 for ids in probe.ids.tolist())
     assert probe.positions.tolist() == [list(range(9))] * 5
-    long = Blocks(blocks.table.slice(0, 1), {})
+    long = Blocks(blocks.tables[:1], {})
     assert batches.probe(long, torch.device("cpu")).ids.shape == (8, 16)
 
 

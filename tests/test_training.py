@@ -25,7 +25,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from msm_ray import training_metrics
-from msm_ray.corpus.blocks import Rendering, build_blocks, read_blocks
+from msm_ray.corpus.blocks import read_blocks
+from msm_ray.corpus.building import build_blocks
+from msm_ray.corpus.tokenizing import Rendering
 from msm_ray.errors import PreflightError, StageError
 from msm_ray.graph import artifacts
 from msm_ray.graph.artifacts import FORMAT
@@ -102,14 +104,14 @@ def test_packed_documents_never_attend_to_each_other(world: Path) -> None:
     blocks = read_blocks(world / "blocks")
     last = len(blocks) - 1  # the one with padding
     (batch,) = micro_batches(blocks, [0, 1, last], passes=1, rows=3, pad=0, device=torch.device("cpu"))
-    assert max(len(row) for row in blocks.table["lengths"].to_pylist()) > 1
-    assert len(blocks.table["input_ids"][last]) < 128
+    assert max(len(block.lengths) for block in blocks) > 1
+    assert len(blocks[last].ids) < 128
     alone = 0.0
     with torch.no_grad():
         packed = model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False).logits
         for row, block in enumerate([0, 1, last]):
             start = 0
-            for length in blocks.table["lengths"][block].as_py():
+            for length in blocks[block].lengths.tolist():
                 ids = batch.ids[row : row + 1, start : start + length]
                 out = model(input_ids=ids, labels=ids)
                 assert (packed[row, start : start + length] - out.logits[0]).abs().max() < 1e-5

@@ -5,26 +5,27 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from msm_ray.corpus.packing import Example
 from msm_ray.errors import SettingsError
 
 
-def mix(main: Sequence[Example], other: Sequence[Example], share: float, seed: int) -> list[Example]:
-    """All of `main` and as many of `other`, drawn by seed, as make up `share` of all tokens (to within one text).
+def drawn(lengths: Sequence[int], main_tokens: int, share: float, seed: int) -> list[int]:
+    """Which of the other texts, by their places, make up `share` of all tokens (to within one text), in the order of the draw.
 
-    Raises SettingsError when `other` has too few tokens: repeating it silently would be another mix than the one asked.
+    lengths: tokens of each of the other texts. Their tokens themselves are not needed, and so may lie anywhere. Raises
+    SettingsError when they are too few: repeating them silently would be another mix than the one asked.
     """
     if share == 0:
-        return list(main)
-    wanted = sum(len(e.ids) for e in main) * share / (1 - share)
-    drawn, tokens = [], 0
-    for example in random.Random(seed).sample(list(other), len(other)):
+        return []
+    wanted = main_tokens * share / (1 - share)
+    found: list[int] = []
+    tokens = 0
+    for place in random.Random(seed).sample(range(len(lengths)), len(lengths)):
         if tokens >= wanted:
             break
-        drawn.append(example)
-        tokens += len(example.ids)
+        found.append(place)
+        tokens += int(lengths[place])
     if tokens < wanted:
         raise SettingsError(
             f"mix {share}: needs {round(wanted)} tokens of other text and there are {tokens}; make more of it or lower mix"
         )
-    return [*main, *drawn]
+    return found

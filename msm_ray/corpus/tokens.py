@@ -1,4 +1,4 @@
-"""The only place that turns documents and chats into tokens, and says which of them carry loss."""
+"""Tokenizers, and chats as tokens with which of them carry loss (documents: `document_tokens.py`); nothing else makes tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,28 +50,6 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def document_tokens(tokenizer: PreTrainedTokenizerBase, text: str, separator: str | None = None) -> Labelled:
-    """A document's tokens and labels: whole, with what the tokenizer itself puts before a text, and the separator after it.
-
-    separator: the token between documents (`document_separator`), eos_token if not given. A special token that the text
-    spells stays text. Every token carries loss but the first, which nothing precedes. Raises UntrainableText for an empty
-    document, or one that is no Unicode.
-    """
-    pattern = _control_pattern(tokenizer)
-    spells = pattern is not None and pattern.search(text) is not None
-    try:
-        ids = list(tokenizer(text, verbose=False, split_special_tokens=spells)["input_ids"])
-    except UnicodeEncodeError as error:
-        raise UntrainableText(f"no Unicode text ({error.reason})") from None
-    if not text.strip() or not ids:
-        raise UntrainableText("empty document")
-    if ids[-1] == tokenizer.eos_token_id:
-        ids.pop()  # the tokenizer's own
-    end = tokenizer.eos_token_id if separator is None else tokenizer.convert_tokens_to_ids(separator)
-    ids.append(end)
-    return ids, [NO_LOSS, *ids[1:]]
-
-
 def document_separator(folder: Path, tokenizer: PreTrainedTokenizerBase, chosen: str | None) -> str:
     """The token between documents of a base: `base.separator`, else what its family has (`special_tokens.document_end`)."""
     chat = chat_format(tokenizer)
@@ -92,11 +69,6 @@ def document_separator(folder: Path, tokenizer: PreTrainedTokenizerBase, chosen:
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     """Tokens that a text must not turn into: those that the tokenizer calls special."""
     return tuple(str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
-
-
-@lru_cache(maxsize=8)
-def _control_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
-    return spelled(special_tokens(tokenizer))
 
 
 def chat_format(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from msm_ray import training_metrics
 from msm_ray.checkpoints.folder import FACTS
-from msm_ray.corpus.blocks import read_blocks, sample_texts
+from msm_ray.corpus.blocks import Blocks, named, read_blocks, sample_texts
 from msm_ray.look.view import View
+from msm_ray.train.job import Schedule
+from msm_ray.train.settings import TrainContent
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 60
 """Bars of a curve at most; a bar of a longer training is the mean of its steps."""
+HARDEST = 3
 
 
 def show_training(view: View) -> None:
@@ -25,9 +29,22 @@ def show_training(view: View) -> None:
             view.page.line(f"{name:>13}  {curve([row[key] for row in rows])}")
     blocks = view.inputs("blocks")
     if blocks:
+        _show_hardest(view, rows, read_blocks(blocks[-1].folder))
         show_blocks(replace(view, entry=blocks[-1]))
     else:
         view.page.heading("The blocks that it was trained on are not here any more")
+
+
+def _show_hardest(view: View, rows: Sequence[Mapping[str, Any]], blocks: Blocks) -> None:
+    """The steps with the highest loss after the first tenth, and whose rows they took: where to look for odd texts."""
+    settings = view.entry.artifact.record["settings"]
+    how = TrainContent(**{name: settings[name] for name in TrainContent.model_fields})
+    schedule = Schedule(how, len(blocks), settings["seed"])
+    hardest = sorted(rows[len(rows) // 10 :], key=lambda row: -row["loss"])[:HARDEST]
+    view.page.heading("Steps with the highest loss after the first tenth")
+    for row in hardest:
+        took = named(blocks.rows_of(schedule.batch(row["step"] - 1)))
+        view.page.line(f"step {row['step']:,}, loss {row['loss']:.3f}: {took}")
 
 
 def show_given(view: View) -> None:
@@ -58,5 +75,5 @@ def show_blocks(view: View) -> None:
 
     tokenizer = Tokenizer.from_file(str(files[-1]))
     for number, spans in sample_texts(blocks, view.count, view.rng):
-        view.page.line(f"block {number}", "dim")
+        view.page.line(f"block {number} of {named(blocks.rows_of([number]))}", "dim")
         view.page.spans((tokenizer.decode(ids, skip_special_tokens=False), marked) for ids, marked in spans)

@@ -131,6 +131,9 @@ class ClusterSettings(GpuSettings):
     """Engines that answer for the arms, and who asks them."""
     worker_failures: Annotated[int, Field(ge=0), Unit("times")] = 2
     """How often a training's worker group is started anew after one of its workers died."""
+    node_cache: str | None = None
+    """Folder on every node's own disk: blocks are copied there, once a node, before they are trained on. None: they are read
+    where they lie, and those of an object store are copied into the folder for temporary files."""
     least_disk_gib: Annotated[float, Field(ge=0), Unit("GiB")] = 2
     """Free disk below the root that a run needs; less is refused before anything starts."""
     least_memory_gib: Annotated[float, Field(ge=0), Unit("GiB")] = 2

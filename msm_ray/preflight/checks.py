@@ -8,6 +8,7 @@ from msm_ray.config.file import WrongSettings, place
 from msm_ray.preflight import (
     asking,
     base,
+    block_room,
     checkpoints,
     files,
     given,
@@ -67,6 +68,7 @@ CHECKS: tuple[Check, ...] = (
     resources.training_memory,
     resources.engine_memory,
     resources.disk,
+    block_room.on_nodes,
     report.arms_not_asked,
     report.bars_without_source,
     report.tracking_key,

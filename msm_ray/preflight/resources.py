@@ -15,7 +15,7 @@ from msm_ray.config import ExperimentSettings
 from msm_ray.config.recipes import document_settings, written_specs
 from msm_ray.models import is_shipped
 from msm_ray.placement.settings import WorkerSettings
-from msm_ray.preflight import memory
+from msm_ray.preflight import block_room, memory
 from msm_ray.preflight.base import base_folder, base_shape, cached
 from msm_ray.preflight.checkpoints import forms
 from msm_ray.preflight.finding import Finding
@@ -132,7 +132,7 @@ def engine_memory(proposal: Proposal) -> Iterator[Finding]:
 
 
 def disk(proposal: Proposal) -> Iterator[Finding]:
-    """Base, checkpoints of the training under way and all exports against what is free at the root."""
+    """Base, blocks, checkpoints of the training under way and all exports against what is free at the root."""
     shape, settings = proposal.once(base_shape), proposal.settings
     if shape is None or is_shipped(settings.base.source):
         return
@@ -146,20 +146,21 @@ def disk(proposal: Proposal) -> Iterator[Finding]:
         exports += trained * number * settings.seeds * _recipes(settings, training)
     full = [form for form in proposal.once(forms).values() if form and not form.adapter]
     given = len(full) * shape.parameters * 2.0  # adapters are small beside them
-    need = Need(parts | {"checkpoints": largest, "exports": exports, "given": given})
+    blocks = block_room.below_root(proposal.once(trainings))
+    need = Need(parts | {"checkpoints": largest, "exports": exports, "given": given, "blocks": blocks})
     free, there = machine.look(Path(settings.root)).disk_gib, _written(Path(settings.root)) / GIB
     if need.total > (free + there) * GIB:
         begun = f", {there:,.0f} are there" if there >= 1 else ""
         yield proposal.lacking(
             ("root",),
             f"about {need.total / GIB:,.0f} GiB are needed ({need}){begun} and {free:,.0f} GiB are free at {settings.root}",
-            "make room, or give root=FOLDER", stages=("base", "checkpoint", *STAGES["training"]),
+            "make room, or give root=FOLDER", stages=("base", "blocks", "checkpoint", *STAGES["training"]),
         )  # fmt: skip
 
 
 def _written(root: Path) -> int:
-    """Bytes of bases, checkpoints and exports that a root holds already."""
-    kinds = ("base", "checkpoint", *STAGES["training"])
+    """Bytes of bases, blocks, checkpoints and exports that a root holds already."""
+    kinds = ("base", "blocks", "checkpoint", *STAGES["training"])
     return sum(path.stat().st_size for kind in kinds for path in (root / kind).rglob("*") if path.is_file())
 
 

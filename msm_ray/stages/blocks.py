@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from msm_ray.corpus.blocks import Rendering, build_blocks
+from msm_ray.corpus.building import build_blocks
 from msm_ray.corpus.settings import BlockSettings
+from msm_ray.corpus.tokenizing import Rendering
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
 from msm_ray.stages.base import Base, model_folder
@@ -24,6 +25,7 @@ class Blocks(Node):
     """
 
     kind: ClassVar[str] = "blocks"
+    version: ClassVar[int] = 2
 
     how: BlockSettings
     base: Base
@@ -35,7 +37,7 @@ class Blocks(Node):
     mix_thinking: bool | None = None
 
     def make(self, work: Work[Blocks], machine: Machine) -> Counts:
-        """`blocks.arrow`, `blocks.json`, and what was rejected."""
+        """`blocks-*.arrow`, `blocks.json`, and what was rejected."""
         counts = build_blocks(
             work.out,
             kind="documents" if isinstance(self.texts, Corpus) else "chats",
@@ -45,5 +47,6 @@ class Blocks(Node):
             settings=self.how,
             seed=0,
             rendering=Rendering(self.separator, self.chat_template_kwargs, self.thinking, self.mix_thinking),
+            need_ray=machine.need_ray,
         )
         return {"rows": counts["blocks"], "tokens": counts["tokens_kept"], **counts}

@@ -81,6 +81,7 @@ class Training(Node):
             facts=facts,
             run=machine.tracked.training(work.record),
             base_source=self.base_source,
+            cache=Path(cache).expanduser().resolve() if (cache := machine.cluster.node_cache) else None,
         )
 
 

@@ -52,12 +52,12 @@ def probe(blocks: Blocks, device: torch.device) -> MicroBatch:
     each = math.ceil(PROBES / len(blocks))
     places: list[tuple[int, int]] = []
     for block in rng.permutation(len(blocks)).tolist():
-        ends = _trained_places(blocks.table["labels"][block].values.to_numpy())
+        ends = _trained_places(blocks[block].labels)
         places += [(block, end) for end in rng.permutation(ends)[:each].tolist()]
         if len(places) >= PROBES:
             break
     width = min(PROBE_TOKENS, *(end for _, end in places))
-    texts = [blocks.table["input_ids"][block].values.to_numpy()[end - width : end] for block, end in places[:PROBES]]
+    texts = [blocks[block].ids[end - width : end] for block, end in places[:PROBES]]
     ids = torch.from_numpy(np.stack(texts).astype(np.int64)).to(device)
     return MicroBatch(ids, torch.arange(width, device=device).expand_as(ids), torch.full_like(ids, NO_LOSS))
 
@@ -73,8 +73,8 @@ _NOTHING = tuple(np.array(values) for values in ([0, 0], [NO_LOSS, NO_LOSS], [0,
 
 
 def _block(blocks: Blocks, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    ids, labels, lengths = (blocks.table[name][index].values.to_numpy() for name in ("input_ids", "labels", "lengths"))
-    return ids, labels, positions(lengths)
+    block = blocks[index]
+    return block.ids, block.labels, positions(block.lengths.tolist())
 
 
 def _collate(rows: Sequence[tuple[np.ndarray, ...]], pad: int, device: torch.device) -> MicroBatch:

@@ -123,7 +123,7 @@ def model_card(job: TrainingJob, counts: Mapping[str, Any], code: Sequence[str])
     facts = {
         "base": " ".join(filter(None, (_artifact(job.base), f"({job.base_source})" if job.base_source else ""))),
         "continued from": _artifact(job.parent) if job.parent else "the base",
-        "data": _artifact(job.blocks / "blocks.arrow"),
+        "data": _artifact(job.blocks / "blocks.json"),
         "seed": job.seed,
     }
     rows = {**facts, **job.facts, **counts}

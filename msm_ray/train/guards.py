@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
-
 from msm_ray.corpus.blocks import Blocks
 from msm_ray.corpus.tokens import tokenizer_digest
 from msm_ray.errors import SettingsError, StageError
@@ -65,8 +63,7 @@ def checked_model(
         raise SettingsError(
             f"{job.weights}: the model takes {longest} tokens, and sequence_length is {job.settings.sequence_length}"
         )
-    used = blocks.table["input_ids"].combine_chunks().flatten()
-    highest = max(len(tokenizer) - 1, pc.max(used).as_py())
+    highest = max(len(tokenizer) - 1, blocks.facts["highest_id"])
     if highest >= words:
         raise SettingsError(
             f"{job.weights}: the tokenizer has ids up to {highest} and the model knows {words}; they do not belong together"

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class TrainingJob:
     wherever that folder lies (`base.source`: a hub id, ...), for an adapter's configuration. parent: what is continued,
     a model folder (full) or an adapter folder (LoRA); none: the base. blocks: a folder that `build_blocks` wrote.
     record: the artifact's record, handed to whoever commits it. facts: lines of the model card (arm, spec digest, ...).
-    run: the W&B run that rank 0 logs to; none: nothing is logged.
+    run: the W&B run that rank 0 logs to; none: nothing is logged. cache: a folder of every node's own disk for copies of blocks.
     """
 
     name: str
@@ -39,6 +40,7 @@ class TrainingJob:
     facts: Mapping[str, str] = field(default_factory=dict)
     run: RunName | None = None
     base_source: str = ""
+    cache: Path | None = None
 
     @property
     def weights(self) -> Path:
@@ -109,7 +111,13 @@ class Schedule:
         return s.learning_rate * (s.final_lr_share + (1 - s.final_lr_share) * (1 + math.cos(math.pi * progress)) / 2)
 
     def _order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, epoch]).permutation(self.blocks)
+        return _order(self.seed, epoch, self.blocks)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, blocks: int) -> np.ndarray:
+    """Kept, since every step looks at it, and millions of blocks take a good part of a second to shuffle."""
+    return np.random.default_rng([seed, epoch]).permutation(blocks)
 
 
 def identity(job: TrainingJob, blocks_digest: str) -> str:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
 from msm_ray import training_metrics
-from msm_ray.corpus.blocks import BLOCKS, Blocks, read_blocks
+from msm_ray.corpus.block_cache import local_copy
+from msm_ray.corpus.blocks import FACTS, Blocks, named, read_blocks
 from msm_ray.corpus.tokens import NO_LOSS, load_tokenizer, shown_mask
 from msm_ray.errors import StageError
 from msm_ray.train import batches, checkpoint, export, guards, ranks
@@ -72,7 +74,7 @@ class _Run:
 
     job: TrainingJob
     blocks: Blocks
-    trained: list[int]
+    trained: np.ndarray
     schedule: Schedule
     tokenizer: PreTrainedTokenizerBase
     engine: DeepSpeedEngine
@@ -89,24 +91,24 @@ class _Run:
 
 def _start(job: TrainingJob) -> _Run:
     """Check everything that can be checked before the first step, then build the engine."""
-    blocks = ranks.agree(lambda: read_blocks(job.blocks))
+    blocks = ranks.agree(lambda: read_blocks(local_copy(job.blocks, job.cache)))
     tokenizer = ranks.agree(lambda: load_tokenizer(job.weights))
     schedule = Schedule(job.settings, len(blocks), job.seed)
     ranks.agree(lambda: guards.check_job(job, blocks, schedule, tokenizer))
     model = ranks.agree(lambda: guards.checked_model(job, blocks, tokenizer, load_model))
     passes = batches.micro_steps(job.settings.batch, dist.get_world_size(), job.where.micro_batch)
     _announce(job, blocks, schedule, tokenizer)
-    key = ranks.from_first(lambda: identity(job, file_digest(job.blocks / BLOCKS)))
-    trained = [int((row.values.to_numpy() != NO_LOSS).sum()) for row in blocks.table["labels"]]
-    return _Run(job, blocks, trained, schedule, tokenizer, wrap(model, job.settings, job.where, passes), key, passes)
+    key = ranks.from_first(lambda: identity(job, file_digest(job.blocks / FACTS)))
+    engine = wrap(model, job.settings, job.where, passes)
+    return _Run(job, blocks, blocks.trained, schedule, tokenizer, engine, key, passes)
 
 
 def _announce(job: TrainingJob, blocks: Blocks, schedule: Schedule, tokenizer: PreTrainedTokenizerBase) -> None:
     """Say once what is about to happen, and show which tokens are trained on, so that a wrong mask is seen at once."""
     if dist.get_rank():
         return
-    s, first = job.settings, blocks.table.slice(0, 1).to_pylist()[0]
-    mask = shown_mask(tokenizer, first["input_ids"], first["labels"], most=48)
+    s, first = job.settings, blocks[0]
+    mask = shown_mask(tokenizer, first.ids.tolist(), first.labels.tolist(), most=48)
     print(
         f"{job.name}: {s.mode}, {schedule.steps} steps of {s.batch} blocks of {s.sequence_length}, {s.precision} on "
         f"{dist.get_world_size()} x {device().type}, ZeRO-{job.where.zero_stage}; each of {len(blocks)} blocks is seen "
@@ -141,7 +143,7 @@ def _step(run: _Run, step: int) -> dict[str, float | int]:
     of means would weigh a token by how many others share its micro-batch. DeepSpeed averages over ranks, hence `world`.
     """
     engine, indices = run.engine, run.schedule.batch(step)
-    world, trained = dist.get_world_size(), max(1, sum(run.trained[i] for i in indices))
+    world, trained = dist.get_world_size(), max(1, int(run.trained[indices].sum()))
     rate = run.schedule.learning_rate(step)
     for group, share in zip(engine.optimizer.param_groups, rate_shares(run.job.settings), strict=True):
         group["lr"] = rate * share
@@ -163,7 +165,7 @@ def _step(run: _Run, step: int) -> dict[str, float | int]:
         raise ranks.everywhere(
             StageError(
                 f"{run.job.name}: loss {mean} with gradients of norm {norm} at step {step + 1}; lower learning_rate or look "
-                f"at blocks {indices} of {run.job.blocks}"
+                f"at blocks {indices} of {run.job.blocks}, which hold {named(run.blocks.rows_of(indices))}"
             )
         )
     tokens = {"tokens": trained, "positions": len(indices) * run.job.settings.sequence_length}

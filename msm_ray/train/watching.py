@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msm_ray import progress, training_metrics
-from msm_ray.corpus.blocks import FACTS
+from msm_ray.corpus.blocks import read_facts
 from msm_ray.graph.artifacts import is_committed
 from msm_ray.progress.growing import GrowingFiles
 from msm_ray.train.job import Schedule, TrainingJob
@@ -58,8 +58,7 @@ class _Look:
 
 def steps_of(job: TrainingJob) -> int:
     """The steps of a job whose blocks are there."""
-    facts = json.loads((job.blocks / FACTS).read_text(encoding="utf-8"))
-    return Schedule(job.settings, facts["blocks"], job.seed).steps
+    return Schedule(job.settings, read_facts(job.blocks)["blocks"], job.seed).steps
 
 
 def _last(path: Path, most: int = 4096) -> dict[str, float]:
