@@ -163,3 +163,17 @@ def test_what_is_killed_is_neither_lost_nor_asked_twice(who: str, tmp_path: Path
     assert max(twice.values(), default=1) <= 2
     in_flight = WORKERS.workers * 4 * 32
     assert len(twice) <= in_flight
+
+
+@pytest.mark.real
+def test_workers_ask_a_pool_of_vllms(
+    ray_cluster: None, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "AT_SIZE", 100)
+    spec = read_spec(ROOT / "specs/tinyworld/affordability.md", AssistantSettings(name="llama"))
+    how = {"ask": "completion", "documents": 300, "ideas": 60, "attempts": 1, "sampling": {"max_tokens": 60}}
+    made = document_job(tmp_path, spec, DocumentSettings.model_validate(how), str(tiny_base), world="tinyworld")
+    with Engines(GenerationSettings(max_model_len=512, max_num_seqs=32)) as engines:
+        assert documents._write_group([made], engines) == [None]
+    texts, rejected = outcome(made)
+    assert len(texts) > 200 and set(texts) | {key for key, _ in rejected} == set(JobRows(0, made).rows)
