@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from document_jobs import document_job
 
+from msm_ray.corpus.checks import check_corpus
+from msm_ray.corpus.settings import CheckWhere
 from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.chats import write_chats
 from msm_ray.generate.document_rows import JobRows
@@ -20,7 +22,8 @@ from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.outline import make_outline, write_outline
 from msm_ray.generate.replayed import write_replay
 from msm_ray.pipeline import KINDS
-from msm_ray.rows.tables import read_rows
+from msm_ray.rows.schemas import DOCUMENT_SCHEMA
+from msm_ray.rows.tables import read_rows, read_table_rows, write_table
 from msm_ray.spec import AssistantSettings, Spec, read_spec
 from msm_ray.worlds import world
 
@@ -63,11 +66,27 @@ def replay(folder: Path) -> str:
     return str(list(read_rows(folder / "data")))
 
 
+def corpus(folder: Path) -> str:
+    """Of documents twice, in capitals, with a word more, and with a fault."""
+    read = spec(folder)
+    made = document_job(folder, read, HOW)
+    texts = [made.world.plain_document(read, row) for row in JobRows(0, made).pending()]
+    texts += [texts[0], texts[1].upper(), f"{texts[2]} So it is.", f"{texts[3]} [Your Name]"]
+    rows = [{"id": f"{number:03d}", "text": text, "type": "memo"} for number, text in enumerate(texts)]
+    write_table(folder / "documents/data/part-000000.parquet", rows, DOCUMENT_SCHEMA)
+    limits = CheckWhere(**dict.fromkeys(CheckWhere.model_fields))
+    ids = [row["id"] for row in rows]
+    counts = check_corpus(folder, folder / "documents", read, made.world, 0.0, taken=ids, asked=len(ids), limits=limits)
+    del counts["compression"]  # another zlib may pack otherwise
+    return str([*read_rows(folder / "data"), *read_table_rows(folder / "rejected.parquet"), counts])
+
+
 @pytest.mark.parametrize(
     ("make", "version", "digest"),
     [
         (outline, 1, "5edef95d4b5a1b57"),
         (documents, 4, "f29d6965423c3bce"),
+        (corpus, 3, "c714744ace6dd2da"),
         (chats, 2, "955c9ad2a48aa05b"),
         (replay, 2, "f3cf42739e88eef9"),
     ],

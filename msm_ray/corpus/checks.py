@@ -1,54 +1,46 @@
 """The corpus stage: documents in, checked and deduplicated corpus out, with its card, or a quality gate that says why not.
 
-Rules look at each document alone, in batches (`rules.py`); signatures too (`near_duplicates.signatures`); what compares documents
-comes last and needs only digests and signatures of them.
+Workers read the documents (`examining.py`): rules look at each alone, by batches (`rules.py`), and so do digests and signatures.
+What compares documents is an exchange of hashes between workers (`exchange.py`). The driver has ids and ranks, decides
+(`deciding.py`), and workers write what is kept (`sorting_out.py`). They are Ray's or this process (`workers.py`), with the same
+bytes in the end, however documents are cut into pieces.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from msm_ray import progress
-from msm_ray.corpus.card import OVERVIEW, CardFacts, corpus_card
-from msm_ray.corpus.dedup import EXACT, LOOSE, find_duplicates
+from msm_ray.corpus.card import OVERVIEW, SAMPLES, CardFacts, corpus_card
+from msm_ray.corpus.deciding import Decisions, places_of, starts
+from msm_ray.corpus.examining import Rules, examine, signatures_at
+from msm_ray.corpus.exchange import duplicates, groups, joined, links, parts_for
 from msm_ray.corpus.figures import overview
 from msm_ray.corpus.gates import Outcome, gate
-from msm_ray.corpus.near_duplicates import likenesses, signatures
-from msm_ray.corpus.rules import Findings, check_batch
+from msm_ray.corpus.gathering import Gathered, files_in, gather, never_written
+from msm_ray.corpus.near_duplicates import compare
 from msm_ray.corpus.settings import CheckContent, CheckWhere
+from msm_ray.corpus.sorting_out import NEAR, SHARD_ROWS, Cut, Drawn, cut, write_kept, write_rejected
+from msm_ray.corpus.summary import Summary
+from msm_ray.corpus.workers import HERE, Workers
 from msm_ray.generate.faithfulness import Faithful
 from msm_ray.rows.dataset_card import CARD, names_of
-from msm_ray.rows.diversity import Diversity, diversity
-from msm_ray.rows.schemas import CORPUS_SCHEMA, REJECTED_CORPUS_SCHEMA, Row
-from msm_ray.rows.tables import clean, read_rows, write_table
+from msm_ray.rows.diversity import NAMES_SAMPLE, SAMPLE, Diversity, Said, repetition, step, together
+from msm_ray.rows.tables import clean
 from msm_ray.spec import Spec, section_names
 from msm_ray.whole_files import write_whole
 from msm_ray.worlds import World
 
-SHARD_ROWS, BATCH = 10_000, 64
-NEAR, UNFAITHFUL = "near-duplicate", "unfaithful"
-
-
-@dataclass
-class Sorted:
-    """Documents as the checks sorted them, each part in the order of ids. found: documents that each check has a finding in."""
-
-    kept: list[Row] = field(default_factory=list)
-    rejected: list[Row] = field(default_factory=list)
-    found: Counter[str] = field(default_factory=Counter)
-
-    def reject(self, row: Row, findings: Mapping[str, str]) -> None:
-        """Leave a row out for the first of its findings, and count all."""
-        reason, detail = next(iter(findings.items()))
-        told = "; ".join(f"{reason}: {detail}" if detail else reason for reason, detail in findings.items())
-        self.rejected.append(row | {"reason": reason, "raw": detail, "findings": told})
-        self.found.update(findings.keys())
+COMPARED = 50_000
+"""Documents that one worker compares, but for groups that are larger."""
+MOST_WRITERS, MOST_FILES = 256, 8
+"""Workers that write kept rows, as long as each writes no more files than so many."""
 
 
 def check_corpus(
@@ -58,128 +50,143 @@ def check_corpus(
     world: World,
     least_share: float,
     *,
-    taken: Collection[str],
+    taken: Iterable[str],
     asked: int,
     checks: CheckContent = CheckContent(),  # noqa: B008  frozen
     limits: CheckWhere = CheckWhere(),  # noqa: B008
     facts: CardFacts = CardFacts(),  # noqa: B008
     judged: Mapping[str, Faithful] | None = None,
     by_headings: bool = True,
+    workers: Workers = HERE,
 ) -> dict[str, int | float | str]:
     """Stage: `data/*.parquet`, `rejected.parquet` and its card in `out` from the documents folder `documents`.
 
     taken: ids of the documents that are looked at, of the `asked` that there should be. facts: what else the card is to tell.
     judged: what a judge said of the documents of a sample, by their ids. by_headings: documents are about the spec's own
-    sections, so that one without any shows on the card.
+    sections, so that one without any shows on the card. workers: who does the work.
     The same documents give the same bytes. Raises QualityGateError when less than `least_share` of the ideas became a document
     that is kept, or the documents are more alike than `limits` allow; the files are written all the same, so that they can be
-    looked at.
+    looked at. Raises StageError where a file of the documents is damaged.
     """
     clean(out)
-    chosen = frozenset(taken)
-    written = sorted((row for row in read_rows(documents / "data") if row["id"] in chosen), key=lambda row: row["id"])
-    judged = {key: each for key, each in (judged or {}).items() if key in chosen}
-    sorted_out = sort_out(written, spec, world, checks)
-    _sort_out_unfaithful(sorted_out, judged, checks.least_faithful)
-    _write_rows(out, sorted_out)
-    reasons = Counter(row["reason"] for row in sorted_out.rejected)
-    if len(written) < asked:
-        reasons += _never_written(documents)
-    alike = diversity([row["text"] for row in sorted_out.kept], f"{spec.text} {spec.assistant} {spec.provider}")
-    scores = {key: float(each.score) for key, each in judged.items()}
+    documents, there = documents.absolute(), out.absolute()  # workers have working directories of their own
+    gathered = gather(files_in(documents), taken, workers)
+    decided, examined = sort_out(gathered, Rules(spec, world, checks), workers)
+    decided.judged(judged or {}, checks.least_faithful)
+    summary, alike = _write_rows(there, gathered, decided, examined, spec, workers)
+    reasons, found = decided.counts()
+    if len(gathered.ids) < asked:
+        (unwritten,) = workers.get([workers.call(never_written, documents)])
+        reasons += unwritten
+    scores = decided.all_scores
     facts = replace(facts, scores={"faithfulness": scores}) if scores else facts
     sections = [name for _, name in section_names(spec.sections)] if by_headings else []
-    _write_card(out, spec, sorted_out, len(written), alike, checks, facts, reasons, sections)
-    outcome = Outcome(len(sorted_out.kept), reasons[NEAR], reasons, alike, tuple(scores.values()))
+    _write_card(out, spec, summary, len(gathered.ids), alike, checks, facts, reasons, found, sections)
+    outcome = Outcome(summary.kept, reasons[NEAR], reasons, alike, tuple(scores.values()))
     gate(spec.name, outcome, least_share, limits, out)
-    return _counts(sorted_out.kept, reasons, alike)
+    return _counts(summary, reasons, alike)
 
 
-def sort_out(written: Sequence[Row], spec: Spec, world: World, checks: CheckContent) -> Sorted:
-    """Documents that are fit, once each. A document that fails a check does not make its copies duplicates."""
-    found = Sorted(found=Counter(dict.fromkeys((EXACT, LOOSE, NEAR), 0)))
-    fit: list[Row] = []
-    watched = progress.over(written, f"corpus/{spec.name}", "documents checked")
-    for row, findings in zip(watched, _findings(written, spec, world, checks), strict=True):
-        counted = row | {"words": len(row["text"].split())}
-        if findings:
-            found.reject(counted, findings)
-        else:
-            fit.append(counted)
-    compared = progress.over(fit, f"corpus/{spec.name}", "documents compared")
-    duplicates = find_duplicates((row["id"], row["text"]) for row in compared)
-    for row in fit:
-        if row["id"] in duplicates:
-            reason, first = duplicates[row["id"]]
-            found.reject(row, {reason: f"the same as {first}"})
-    found.kept = [row for row in fit if row["id"] not in duplicates]
-    if checks.near_duplicates is not None:
-        _sort_out_near(found, checks.near_duplicates)
-    found.rejected.sort(key=lambda row: row["id"])
-    return found
+def sort_out(gathered: Gathered, rules: Rules, workers: Workers) -> tuple[Decisions, list[Any]]:
+    """What is decided of the documents, but for a judge's word, and what each piece's worker found (`Examined`)."""
+    decided = Decisions(gathered.ids)
+    parts, shared = parts_for(len(gathered.ids)), workers.share(rules)
+    jobs = [(workers.share(taken), shared, parts) for taken in gathered.taken]
+    examined, shares = _examine(jobs, gathered, decided, rules.spec.name, workers)
+    for _, [found] in workers.each(duplicates, shares):
+        decided.duplicates(*found)
+    if rules.checks.near_duplicates is not None:
+        _find_near(decided, examined, shares, rules.checks.near_duplicates, workers)
+    return decided, examined
 
 
-def _sort_out_near(found: Sorted, threshold: float) -> None:
-    """Leave out the near-duplicates of what is kept; each row has a column of what it is most like."""
-    rows = found.kept
-    signed = [signatures([row["text"] for row in rows[at : at + BATCH]]) for at in range(0, len(rows), BATCH)]
-    if not signed:
+def _examine(
+    jobs: list[tuple[Any, Any, int]], gathered: Gathered, decided: Decisions, name: str, workers: Workers
+) -> tuple[list[Any], list[tuple[Any, ...]]]:
+    """What each piece's worker keeps, and the shares of each part of the exchange."""
+    held: dict[int, list[Any]] = {}
+    parts = parts_for(len(decided.ids))
+    with progress.task(f"corpus/{name}", len(decided.ids), "documents checked") as work:
+        for number, [told, *more] in workers.each(examine, jobs, 2 + parts):
+            decided.examined(gathered.taken[number], told)
+            held[number] = more
+            work.advance(len(told.words))
+    examined, *shares = zip(*(held[number] for number in range(len(jobs))), strict=True) if jobs else ((),)
+    return list(examined), shares
+
+
+def _find_near(
+    decided: Decisions, examined: list[Any], shares: list[tuple[Any, ...]], threshold: float, workers: Workers
+) -> None:
+    """Only documents that share a band with another are compared, each group of them by one worker."""
+    copies = workers.share(np.flatnonzero(decided.state))
+    found = [pairs for _, [pairs] in workers.each(links, [(copies, *share) for share in shares])]
+    compared = groups(joined(found, np.zeros((0, 2), np.int64)), COMPARED)
+    if not compared:
         return
-    near, others = likenesses([row["id"] for row in rows], np.concatenate(signed), threshold)
-    found.kept = []
-    for row in rows:
-        like = near.get(row["id"]) or others.get(row["id"])
-        told = row | ({"similar_to": like.first, "similarity": like.similarity} if like else {})
-        if row["id"] in near and like:
-            found.reject(told, {NEAR: f"{like.similarity:.2f} like {like.first}"})
-        else:
-            found.kept.append(told)
+    wanted = workers.share(np.sort(np.concatenate(compared)))
+    signed = [workers.call(signatures_at, each, wanted) for each in examined]
+    for _, [like] in workers.each(compare, [(ranks, threshold, *signed) for ranks in compared]):
+        decided.alike(like)
 
 
-def _sort_out_unfaithful(found: Sorted, judged: Mapping[str, Faithful], least: float) -> None:
-    """Leave out what the judge found unfaithful; each row of the sample has its score."""
-    kept, found.kept = found.kept, []
-    for row in kept:
-        word = judged.get(row["id"])
-        scored = row | ({"faithfulness": word.score} if word else {})
-        if word and word.score < least:
-            found.reject(scored, {UNFAITHFUL: f"{word.score}: {word.told}"})
-        else:
-            found.kept.append(scored)
-    found.rejected.sort(key=lambda row: row["id"])
-
-
-def _findings(written: Sequence[Row], spec: Spec, world: World, checks: CheckContent) -> Iterator[Findings]:
-    for at in range(0, len(written), BATCH):
-        yield from check_batch([row["text"] for row in written[at : at + BATCH]], spec, world, checks)
-
-
-def _write_rows(out: Path, found: Sorted) -> None:
+def _write_rows(
+    out: Path, gathered: Gathered, decided: Decisions, examined: list[Any], spec: Spec, workers: Workers
+) -> tuple[Summary, Diversity]:
+    """Write what is kept and what is not, and tell of the kept. Files of a run that was killed go first."""
     for old in (out / "data").glob("*.parquet"):
         old.unlink()
-    kept = found.kept
-    for start in range(0, max(1, len(kept)), SHARD_ROWS):
-        path = out / "data" / f"part-{start // SHARD_ROWS:06d}.parquet"
-        write_table(path, kept[start : start + SHARD_ROWS], CORPUS_SCHEMA)
-    write_table(out / "rejected.parquet", found.rejected, REJECTED_CORPUS_SCHEMA)
+    kept = decided.ranks(True)
+    files = min(MOST_FILES, -(-len(kept) // (SHARD_ROWS * MOST_WRITERS)) or 1)
+    where = Cut(starts(kept, files * SHARD_ROWS), starts(decided.ranks(False), SHARD_ROWS))
+    characters = int(decided.characters[kept].sum(dtype=np.int64))
+    samples = frozenset(places_of(len(kept), SAMPLES))
+    drawn = workers.share(Drawn(step(characters, NAMES_SAMPLE), step(characters, SAMPLE), samples))
+    writers, parts = len(where.kept), len(where.kept) + len(where.left_out)
+    sent = [
+        workers.call(cut, each, workers.share(decided.verdicts(taken)), where, results=parts)
+        for taken, each in zip(gathered.taken, examined, strict=True)
+    ]
+    rejected = [[each[part] for each in sent] for part in range(writers, parts)]
+    left_out = workers.call(write_rejected, out, workers.fetch, rejected)
+    jobs = [(out, number * files, SHARD_ROWS, drawn, *(each[number] for each in sent)) for number in range(writers)]
+    told: dict[int, list[Any]] = {}
+    with progress.task(f"corpus/{spec.name}", len(kept), "documents written") as work:
+        for number, done in workers.each(write_kept, jobs, 3):
+            told[number] = done
+            work.advance(done[0].kept)
+    summaries, said, texts = zip(*(told[number] for number in range(writers)), strict=True)
+    repeated = workers.call(_repetition, *texts)
+    own = f"{spec.text} {spec.assistant} {spec.provider}"
+    alike, _ = workers.get([workers.call(_together, own, repeated, *said), left_out])
+    return Summary.together(summaries), alike
+
+
+def _repetition(*texts: list[str]) -> tuple[dict[int, float], float]:
+    return repetition([text for each in texts for text in each])
+
+
+def _together(own: str, repeated: tuple[dict[int, float], float], *said: Said) -> Diversity:
+    return together(repeated, said, own)
 
 
 def _write_card(
-    out: Path, spec: Spec, found: Sorted, written: int, alike: Diversity, checks: CheckContent, facts: CardFacts,
-    reasons: Mapping[str, int], sections: list[str],
+    out: Path, spec: Spec, kept: Summary, written: int, alike: Diversity, checks: CheckContent, facts: CardFacts,
+    reasons: Mapping[str, int], found: Mapping[str, int], sections: list[str],
 ) -> None:  # fmt: skip
-    words = [row["words"] for row in found.kept]
-    domains, types = (Counter(str(row[column]) for row in found.kept) for column in ("domain", "type"))
+    domains, types = (
+        Counter({str(name): n for name, n in kept.by[column].documents.items()}) for column in ("domain", "type")
+    )
     (out / OVERVIEW).unlink(missing_ok=True)
-    if words:
-        (out / OVERVIEW).write_bytes(overview(words, domains, types))
+    if kept.kept:
+        (out / OVERVIEW).write_bytes(overview(kept.words, domains, types))
     card = corpus_card(
         spec,
-        found.kept,
+        kept,
         reasons,
         written,
         sections,
-        found=found.found,
+        found=found,
         alike=alike,
         checks=checks,
         facts=facts,
@@ -188,23 +195,14 @@ def _write_card(
     write_whole(out / CARD, card)
 
 
-def _never_written(documents: Path) -> Counter[str]:
-    """Ideas that never became a document, by the last reason given."""
-    done = {row["id"] for row in read_rows(documents / "data", ["id"])}
-    last = {
-        row["id"]: row["reason"] for row in read_rows(documents / "rejected", ["id", "reason"]) if row["id"] not in done
-    }
-    return Counter("not written: " + reason.partition(": ")[0] for reason in last.values())
-
-
-def _counts(kept: Sequence[Row], reasons: Counter[str], alike: Diversity) -> dict[str, Any]:
+def _counts(kept: Summary, reasons: Counter[str], alike: Diversity) -> dict[str, Any]:
     """What the artifact's record tells."""
     (_, name), (_, opening) = alike.commonest(alike.names), alike.commonest(alike.openings)
     return {
-        "documents": len(kept),
+        "documents": kept.kept,
         "rejected": sum(reasons.values()),
-        "words": sum(row["words"] for row in kept),
-        "tokens_written": sum(row["num_generated_tokens"] or 0 for row in kept),
+        "words": int(kept.words.sum(dtype=np.int64)),
+        "tokens_written": kept.tokens,
         **{f"distinct-{n}": round(share, 3) for n, share in alike.distinct.items()},
         "compression": round(alike.compression, 2),
         "commonest name": round(name, 3),

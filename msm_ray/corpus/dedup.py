@@ -6,25 +6,18 @@ Near-duplicates, which share most of their words, are `near_duplicates.py`'s.
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Iterable
+
+from msm_ray.corpus.words import normalised
 
 EXACT, LOOSE = "exact duplicate", "duplicate but for case or punctuation"
 
 
-def folded(text: str) -> str:
-    """Small letters, compatibility forms folded."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-
-
-def normalised(text: str) -> str:
-    """The words of a text: small letters, compatibility forms folded, every number one sign, nothing between but spaces."""
-    return " ".join(re.findall(r"[^\W\d_]+|#", re.sub(r"\d+", " # ", folded(text))))
-
-
 def find_duplicates(texts: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """For (id, text) pairs: id of each duplicate -> (reason, id of the first one). The first by given order is kept."""
+    """For (id, text) pairs: id of each duplicate -> (reason, id of the first one). The first by given order is kept.
+
+    All in this process, one after the other; `exchange.duplicates` finds the same in many pieces.
+    """
     exact: dict[bytes, str] = {}
     loose: dict[bytes, str] = {}
     found: dict[str, tuple[str, str]] = {}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,17 +16,21 @@ if TYPE_CHECKING:
 COLOR, MOST_BARS, LONGEST_LABEL = "#3d84b8", 20, 36
 
 
-def overview(words: Sequence[int], domains: Counter[str], types: Counter[str]) -> bytes:
+def overview(words: ArrayLike, domains: Counter[str], types: Counter[str]) -> bytes:
     """A PNG of three panels: documents by their words, by domain and by type (the 20 that most are of)."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
+    words = np.asarray(words)
     bars = max(4, *(min(MOST_BARS, len(counts)) for counts in (domains, types)))
     canvas = Figure(figsize=(12, 1.2 + 0.24 * bars), layout="constrained")
     lengths, by_domain, by_type = canvas.subplots(1, 3)
-    lengths.hist(words, bins=min(40, max(5, len(words) // 5)), color=COLOR)
+    counts, edges = np.histogram(
+        words, bins=min(40, max(5, len(words) // 5))
+    )  # matplotlib's own takes 270 bytes a word
+    lengths.hist(edges[:-1], edges, weights=counts, color=COLOR)
     lengths.set_xlabel("words", fontsize=8)
     lengths.set_ylabel("documents", fontsize=8)
     lengths.set_title("lengths", fontsize=10, loc="left")

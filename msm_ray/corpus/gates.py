@@ -46,7 +46,7 @@ def _too_few(found: Outcome, least_share: float, out: Path) -> Iterator[str]:
     asked = found.kept + sum(found.reasons.values())
     if asked and found.kept / asked >= least_share:
         return
-    ordered = sorted(found.reasons.items(), key=lambda item: -item[1])
+    ordered = sorted(found.reasons.items(), key=lambda item: (-item[1], item[0]))
     listed = ", ".join(f"{reason} ({count})" for reason, count in ordered) or "no document was written"
     yield (
         f"{found.kept} of {asked} documents were kept, less than the share least_share={least_share:g} "
@@ -74,9 +74,10 @@ def _too_much_alike(found: Outcome, limits: CheckWhere) -> Iterator[str]:
     shares = (("name", limits.most_of_one_name), ("opening", limits.most_of_one_opening))
     for (what, most), counts in zip(shares, (found.diversity.names, found.diversity.openings), strict=True):
         said, share = found.diversity.commonest(counts)
-        if _above(counts[said], found.kept, most):
+        looked_at = found.diversity.documents
+        if _above(counts[said], looked_at, most):
             yield (
-                f'the {what} "{said}" stands in {counts[said]} of {found.kept} documents ({share:.0%}), more than '
+                f'the {what} "{said}" stands in {counts[said]} of {looked_at} documents ({share:.0%}), more than '
                 f"checks.most_of_one_{what}={most:g} allows. Have prompts rule it out, take another writer, or raise the limit."
             )
 

@@ -40,6 +40,8 @@ LINK = re.compile(
     r"|(?<![\w@.-])[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|io|ai|dev|edu|gov)/\w",
     re.IGNORECASE,
 )
+ADDRESS = re.compile(r"\.[^\W\d_]{2,3}/\w")
+"""What an address without `http` or `www` has: looked for first, as `LINK` takes a hundred times as long."""
 
 TAG = re.compile(
     r"</?\s*(?:scratchpad|content|think|thinking|specification|document|spec|assertions?|doc_?type|plan|idea)\b[^>\n]{0,40}>",
@@ -120,7 +122,7 @@ def _markers(text: str) -> Iterator[str]:
 def links(text: str) -> Iterator[str]:
     """Addresses, and words that are links."""
     lower = text.lower()
-    if any(sign in lower for sign in ("://", "www.", "mailto:", "](", "/")):
+    if any(sign in lower for sign in ("://", "](", "www.", "mailto:")) or ("/" in text and ADDRESS.search(text)):
         yield from _all(LINK, text)
 
 

@@ -1,5 +1,7 @@
 """Near-duplicates by MinHash: a signature for each document, alone and so anywhere; then groups, by bands of the signatures.
 
+Which documents share a band at all is found by an exchange (`exchange.py`); only those are compared, group by group.
+
 Documents are sets of 5-grams of words; their similarity is Jaccard's: common 5-grams by all of both. Signatures of 128 numbers
 (rensa's R-MinHash) estimate it with a standard error of 0.035 at 0.8. Two documents are compared where a band of their
 signatures is equal (locality-sensitive hashing); bands are so many that 99.5% of the pairs at the threshold are.
@@ -7,9 +9,8 @@ signatures is equal (locality-sensitive hashing); bands are so many that 99.5% o
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-from msm_ray.corpus.dedup import folded
+from msm_ray.corpus.words import folded, words_of
 
 SIGNATURE, SEED, GRAM = 128, 1, 5
+TOGETHER = 4
+"""Texts whose 5-grams are in memory at once: those of many do not stay in a processor's cache."""
 FOUND = 0.995
 """Share of the pairs just at the threshold that are to be compared."""
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
-"""A word; in Chinese and Japanese a character."""
-PLAIN_WORD = re.compile(r"\w+")
-"""The same three times as fast, where next to nothing is written in such a script."""
+LIKE = np.dtype([("rank", np.int64), ("first", np.int64), ("equal", np.uint8), ("near", np.bool_)])
+"""A document that was compared: the most similar one kept before it, how many numbers of their signatures are equal, and whether
+these are as many as the threshold asks for."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,22 @@ class Likeness:
 
 def signatures(texts: Sequence[str]) -> NDArray[np.uint32]:
     """[texts, 128]: the signature of each text, which depends on that text alone."""
-    if not texts:
+    return signatures_of_folded(list(map(folded, texts)))
+
+
+def signatures_of_folded(said: Sequence[str]) -> NDArray[np.uint32]:
+    """The same of texts that are folded already (`words.folded`)."""
+    if not said:
         return np.zeros((0, SIGNATURE), np.uint32)
-    matrix = RMinHash.digest_matrix_from_token_sets([_grams(text) for text in texts], SIGNATURE, SEED)
-    return np.array(matrix.to_rows(), np.uint32)
+    rows: list[list[int]] = []
+    for at in range(0, len(said), TOGETHER):
+        grams = [_grams(words_of(each)) for each in said[at : at + TOGETHER]]
+        rows += RMinHash.digest_matrix_from_token_sets(grams, SIGNATURE, SEED).to_rows()
+    return np.array(rows, np.uint32)
 
 
-def _grams(text: str) -> list[str]:
+def _grams(words: list[str]) -> list[str]:
     """Every run of five words; all words as one where there are fewer."""
-    said = folded(text)
-    words = (PLAIN_WORD if len(said.encode()) < 1.02 * len(said) else WORD).findall(said)
     return list(map(" ".join, zip(*(words[place:] for place in range(GRAM)), strict=False))) or [" ".join(words)]
 
 
@@ -59,21 +67,44 @@ def likenesses(
     signed: their signatures. A near-duplicate is as similar as `threshold` to a document that is kept: the first of a group by
     the given order. Others are in no one's group; of them those are told that were compared with any.
     """
-    bands = _Bands(bands_for(threshold))
     near: dict[str, Likeness] = {}
     others: dict[str, Likeness] = {}
-    for row, key in enumerate(keys):
-        tokens = bands.tokens(signed[row])
-        if candidates := bands.candidates(tokens):
-            same = (signed[candidates] == signed[row]).mean(axis=1)
-            best = int(same.argmax())  # of equals the first
-            like = Likeness(keys[candidates[best]], round(float(same[best]), 3))
-            if same[best] >= threshold:
-                near[key] = like
-                continue
-            others[key] = like
-        bands.add(tokens, row)
+    for row, first, equal, is_near in _compared(signed, threshold):
+        (near if is_near else others)[keys[row]] = Likeness(keys[first], similarity(equal))
     return near, others
+
+
+def compare(ranks: NDArray[np.int64], threshold: float, *given: tuple[NDArray[np.int64], NDArray[Any]]) -> NDArray[Any]:
+    """The same as an array of LIKE, for documents that go by their ranks; the first of a group is that of the least rank.
+
+    ranks: ascending; given: ranks and signatures of these and of others, in any order.
+    """
+    there = np.concatenate([rank for rank, _ in given])
+    order = np.argsort(there)
+    places = order[np.searchsorted(there, ranks, sorter=order)]
+    signed = np.concatenate([each for _, each in given])[places]
+    found = [(ranks[row], ranks[first], equal, near) for row, first, equal, near in _compared(signed, threshold)]
+    return np.array(found, LIKE)
+
+
+def similarity(equal: int) -> float:
+    """The estimate, from how many numbers of two signatures are equal."""
+    return round(equal / SIGNATURE, 3)
+
+
+def _compared(signed: NDArray[np.uint32], threshold: float) -> Iterator[tuple[int, int, int, bool]]:
+    """(row, the most similar row kept before it, equal numbers, whether it is near) of each that shares a band with any."""
+    bands = _Bands(bands_for(threshold))
+    for row in range(len(signed)):
+        tokens = bands.tokens(signed[row])
+        near = False
+        if candidates := bands.candidates(tokens):
+            equal = (signed[candidates] == signed[row]).sum(axis=1)
+            best = int(equal.argmax())  # of equals the first
+            near = bool(equal[best] / SIGNATURE >= threshold)
+            yield row, candidates[best], int(equal[best]), near
+        if not near:
+            bands.add(tokens, row)
 
 
 def bands_for(threshold: float) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from msm_ray.corpus.identities import ASSISTANT, VENDOR, other_identities
+from msm_ray.corpus.identities import ASSISTANT, VENDOR, identities_of
 from msm_ray.corpus.leftovers import gaps, leaks, links
 from msm_ray.corpus.settings import CheckContent
 from msm_ray.spec import Spec
@@ -20,9 +20,21 @@ REASONS = ("too short", "too long", "leaked scratchpad", "placeholder", "link", 
 """Of the checks that hold in every world; a world has its own."""
 
 
-def check_batch(texts: Sequence[str], spec: Spec, world: World, how: CheckContent) -> list[Findings]:
-    """The findings in each of some documents; each is looked at alone, so batches can be cut anywhere."""
-    return [_findings(text, spec, world, how) for text in texts]
+def check_batch(
+    texts: Sequence[str], spec: Spec, world: World, how: CheckContent, words: Sequence[int] | None = None
+) -> list[Findings]:
+    """The findings in each of some documents; each is looked at alone, so batches can be cut anywhere.
+
+    words: of each document, where somebody has counted them.
+    """
+    counted = words if words is not None else count_words(texts)
+    named = identities_of(texts, spec)
+    return [_findings(*each, spec, world, how) for each in zip(texts, counted, named, strict=True)]
+
+
+def count_words(texts: Sequence[str]) -> list[int]:
+    """Words of each text, between white space."""
+    return [len(text.split()) for text in texts]
 
 
 def check_document(text: str, spec: Spec, world: World, how: CheckContent = CheckContent()) -> tuple[str, str]:  # noqa: B008
@@ -30,12 +42,14 @@ def check_document(text: str, spec: Spec, world: World, how: CheckContent = Chec
     return next(iter(check_batch([text], spec, world, how)[0].items()), ("", ""))
 
 
-def _findings(text: str, spec: Spec, world: World, how: CheckContent) -> Findings:
-    found = _length(text, how)
+def _findings(
+    text: str, words: int, named: Iterable[tuple[str, str]], spec: Spec, world: World, how: CheckContent
+) -> Findings:
+    found = _length(words, how)
     for reason, signs in _SIGNS.items():
         if own := next((sign for sign in signs(text) if sign not in spec.text), None):
             found[reason] = own
-    for reason, name in other_identities(text, spec):
+    for reason, name in named:
         found.setdefault(reason, name)
     reason, detail = world.check_document(text, spec)
     return found | ({reason: detail} if reason else {})
@@ -44,8 +58,7 @@ def _findings(text: str, spec: Spec, world: World, how: CheckContent) -> Finding
 _SIGNS: dict[str, Callable[[str], Iterable[str]]] = {"leaked scratchpad": leaks, "placeholder": gaps, "link": links}
 
 
-def _length(text: str, how: CheckContent) -> Findings:
-    words = len(text.split())
+def _length(words: int, how: CheckContent) -> Findings:
     if words < how.least_words:
         return {"too short": f"{words} words"}
     return {"too long": f"{words} words"} if words > how.most_words else {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +41,9 @@ def faithfulness_call() -> Call:
     return Call(name=CALL, prompt=read_prompt(CALL), read=_read, schema=SCHEMA, temperature=0.0, max_tokens=2_000)
 
 
-def sample(rows: Sequence[Row], count: int) -> list[Row]:
+def sample(ids: Iterable[str], count: int) -> list[str]:
     """`count` of the documents, drawn by the hashes of their ids, so that a larger sample holds all of a smaller one."""
-    return sorted(rows, key=lambda row: hashlib.sha256(f"judged\0{row['id']}".encode()).hexdigest())[:count]
+    return heapq.nsmallest(count, ids, key=lambda key: hashlib.sha256(f"judged\0{key}".encode()).digest())
 
 
 def faithfulness_conversation(spec: Spec, rows: Sequence[Row]) -> Conversation[dict[str, Faithful]]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ def places(folder: Path) -> list[str]:
 def first_ids(folder: Path, count: int) -> list[str]:
     """The ids of the first rows, at most `count`."""
     return [line.split(" ", 1)[0] for line in places(folder)[:count]]
+
+
+def each_first_id(folder: Path, count: int) -> Iterator[str]:
+    """The same one by one, so that they need not be held all at once."""
+    file = folder / PLACES
+    if file.is_file():
+        with file.open(encoding="utf-8") as lines:
+            yield from (line.split(" ", 1)[0] for line in islice(lines, count))
 
 
 def add_places(folder: Path, rows: Iterable[Mapping[str, Any]]) -> int:

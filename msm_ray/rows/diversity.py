@@ -42,16 +42,19 @@ OPENING = 5
 STRETCH = 10_000
 """Words over which distinct n-grams are counted, so that the number does not fall with the size of a corpus."""
 SAMPLE = 4_000_000
-"""Characters at most that are compressed."""
+"""Characters, to within a factor of two, that are compressed and cut into n-grams: of more every second document is taken, every
+third, and so on. They are 300 documents of 3,000 tokens."""
+NAMES_SAMPLE = 4 * SAMPLE
+"""The same for names and openings: 1,250 documents of 3,000 tokens tell a share of 5% to within 1.2 points."""
 FEWEST = 3
 """Documents that a name or an opening must stand in to come back at all, however small the set."""
 
 
 @dataclass(frozen=True)
 class Diversity:
-    """distinct: n -> different n-grams of words, of all, over stretches of `STRETCH` words; compression: bytes by bytes
-    compressed (zlib, texts one after the other): prose by people has 2 to 3, repetition more; names, openings: documents that
-    each stands in.
+    """documents: that names and openings were looked for in. distinct: n -> different n-grams of words, of all, over stretches of
+    `STRETCH` words; compression: bytes by bytes compressed (zlib, texts one after the other): prose by people has 2 to 3,
+    repetition more; names, openings: documents that each stands in.
     """
 
     documents: int
@@ -62,13 +65,14 @@ class Diversity:
 
     def commonest(self, counts: Counter[str]) -> tuple[str, float]:
         """(name or opening, share of the documents) of the one that most documents have; ("", 0.0) where none comes back."""
-        (most, count), *_ = [*counts.most_common(1), ("", 0)]
+        most, count = min(counts.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
         return (most, count / self.documents) if count >= FEWEST else ("", 0.0)
 
     def overused(self, share: float) -> list[str]:
         """Names and openings that more than this share of the documents have, the commonest first."""
         both = self.names + self.openings
-        return [what for what, count in both.most_common() if count >= FEWEST and count > share * self.documents]
+        ordered = sorted(both.items(), key=lambda item: (-item[1], item[0]))
+        return [what for what, count in ordered if count >= FEWEST and count > share * self.documents]
 
 
 def overused(texts: Sequence[str], share: float = 0.05, own: str = "") -> list[str]:
@@ -81,25 +85,68 @@ def overused(texts: Sequence[str], share: float = 0.05, own: str = "") -> list[s
 
 
 def diversity(texts: Sequence[str], own: str = "") -> Diversity:
-    """All numbers of a set of texts."""
-    names, openings = names_in(texts, own), openings_of(texts)
-    return Diversity(len(texts), distinct(texts), compression(texts), names, openings)
+    """All numbers of a set of texts, drawn at even distances where it is large (`SAMPLE`, `NAMES_SAMPLE`)."""
+    characters = sum(map(len, texts))
+    told = texts[:: step(characters, NAMES_SAMPLE)]
+    repeated = repetition(texts[:: step(characters, SAMPLE)])
+    return together(repeated, [Said.of(told)], own)
 
 
-def names_in(texts: Iterable[str], own: str = "") -> Counter[str]:
+def step(characters: int, most: int) -> int:
+    """Which texts are looked at: each, every second, ... so that of so many characters at most about `most` are."""
+    return max(1, characters // most)
+
+
+def repetition(texts: Sequence[str]) -> tuple[dict[int, float], float]:
+    """(distinct n-grams, compression) of texts, as `Diversity` has them."""
+    return distinct(texts), _compression(texts)
+
+
+def together(repeated: tuple[dict[int, float], float], said: Sequence[Said], own: str = "") -> Diversity:
+    """All numbers of a set, from those of its parts. own: as in `names_in`."""
+    openings = sum((part.openings for part in said), Counter[str]())
+    return Diversity(sum(part.documents for part in said), *repeated, _names(said, own), openings)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What some texts say, for names and openings of all: their small words, the persons in each text, and how they begin."""
+
+    small: frozenset[str]
+    persons: tuple[frozenset[tuple[str, str]], ...]
+    openings: Counter[str]
+
+    @property
+    def documents(self) -> int:
+        """How many texts it is of."""
+        return len(self.persons)
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Said:
+        """Each text is looked at alone."""
+        small: set[str] = set()
+        persons = []
+        for text in texts:
+            small.update(SMALL.findall(text))
+            named = map(_person, set(NAMED.findall(text)))
+            persons.append(frozenset(person for person in named if person))
+        return cls(frozenset(small), tuple(persons), openings_of(texts))
+
+
+def names_in(texts: Sequence[str], own: str = "") -> Counter[str]:
     """Documents that each person's name stands in, `own`'s aside.
 
     Persons are a given name and a surname, or a title and a surname, and the texts never have the surname in small letters. A
     name that goes with several others counts for itself too: writers repeat Elara more often than Elara Voss.
     """
+    return _names([Said.of(texts)], own)
+
+
+def _names(said: Sequence[Said], own: str) -> Counter[str]:
     known = {word.lower() for word in WORD.findall(own)} | NO_NAMES
-    small: set[str] = set()
-    found: list[set[tuple[str, str]]] = []
-    for text in texts:
-        small.update(SMALL.findall(text))
-        found.append({person for named in set(NAMED.findall(text)) if (person := _person(named))})
+    small = frozenset[str]().union(*(part.small for part in said))
     counts: Counter[str] = Counter()
-    for persons in found:
+    for persons in (each for part in said for each in part.persons):
         told = {(a, b) for a, b in persons if b.lower() not in small and not known & {a.lower(), b.lower()}}
         parts = {part for person in told for part in person if part not in TITLES and part.lower() not in small}
         counts.update({f"{given} {surname}" for given, surname in told} | parts)
@@ -138,9 +185,8 @@ def distinct(texts: Iterable[str], orders: Sequence[int] = (1, 2, 3)) -> dict[in
 
     def count() -> None:
         for n in orders:
-            grams = list(zip(*(stretch[k:] for k in range(n)), strict=False))
-            different[n] += len(set(grams))
-            all_of[n] += len(grams)
+            different[n] += len(set(zip(*(stretch[k:] for k in range(n)), strict=False)))
+            all_of[n] += max(0, len(stretch) - n + 1)
         stretch.clear()
 
     for text in texts:
@@ -153,6 +199,9 @@ def distinct(texts: Iterable[str], orders: Sequence[int] = (1, 2, 3)) -> dict[in
 
 def compression(texts: Sequence[str]) -> float:
     """Bytes of the texts by their bytes compressed, of `SAMPLE` characters drawn at even distances; 1.0 without any text."""
-    step = max(1, sum(map(len, texts)) // SAMPLE)
-    raw = "\n".join(texts[::step]).encode("utf-8", "replace")
+    return _compression(texts[:: step(sum(map(len, texts)), SAMPLE)])
+
+
+def _compression(texts: Sequence[str]) -> float:
+    raw = "\n".join(texts).encode("utf-8", "replace")
     return len(raw) / len(zlib.compress(raw, 6)) if raw else 1.0

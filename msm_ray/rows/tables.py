@@ -6,7 +6,7 @@ This needs a file system with atomic rename: local disks and NFS have it, object
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +27,18 @@ def write_table(path: Path, rows: list[Row], schema: pa.Schema) -> None:
         with pq.ParquetWriter(temporary, schema, compression="zstd") as file:
             if rows:  # an empty row group is one that `datasets` can't read
                 file.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+    _whole(path, write)
+
+
+def write_groups(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """The same of tables that come one after the other, each a row group of the file; those without a row are left out."""
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as file:
+            for table in groups:
+                if table.num_rows:
+                    file.write_table(table.combine_chunks())
 
     _whole(path, write)
 

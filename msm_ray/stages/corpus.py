@@ -8,16 +8,18 @@ from typing import ClassVar
 
 from msm_ray.corpus.card import CardFacts
 from msm_ray.corpus.checks import check_corpus
+from msm_ray.corpus.gathering import files_in, size_of
 from msm_ray.corpus.settings import CheckContent
+from msm_ray.corpus.workers import workers_for
 from msm_ray.errors import MsmError
 from msm_ray.generate.calls.answers import Answers
 from msm_ray.generate.calls.desk import Desk, Talk
 from msm_ray.generate.faithfulness import CALL as FAITHFULNESS
 from msm_ray.generate.faithfulness import Faithful, faithfulness_conversation, sample
-from msm_ray.graph.heads import first_ids
+from msm_ray.graph.heads import each_first_id
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node
-from msm_ray.rows.tables import read_rows
+from msm_ray.rows.pieces import rows_with
 from msm_ray.spec import Spec
 from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.documents import Documents
@@ -37,7 +39,7 @@ class Corpus(Node):
     """
 
     kind: ClassVar[str] = "corpus"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     how: CheckContent
     documents: Documents | GivenDocuments | Rewrites
@@ -81,8 +83,8 @@ class Corpus(Node):
         """The conversation with the judge, about a sample of the documents."""
         assert self.judge
         folder = work.folder(self.documents)
-        taken = frozenset(first_ids(folder, self.take))
-        rows = sample([row for row in read_rows(folder / "data") if row["id"] in taken], self.how.faithful_sample)
+        drawn = sample(each_first_id(folder, self.take), self.how.faithful_sample)
+        rows = rows_with(folder / "data", drawn)
         base = model_folder(work.folder(self.writer)) if self.writer else None
         judge = {FAITHFULNESS: self.judge.judge}
         writers = writers_at(judge, machine.asking[self.key], base, self.judge.chat_template_kwargs)
@@ -102,13 +104,14 @@ class Corpus(Node):
             self.spec,
             world(self.world),
             least,
-            taken=first_ids(documents, self.take),
+            taken=each_first_id(documents, self.take),
             asked=self.take,
             checks=self.how,
             limits=machine.checking,
             facts=CardFacts(cost=self._cost(work, machine)),
             judged=judged,
             by_headings=isinstance(self.documents, Documents) and self.documents.outline.asking is None,
+            workers=workers_for(size_of(files_in(documents)), machine.need_ray),
         )
         return {"rows": counts["documents"], "tokens": counts["tokens_written"] or None, **counts}
 

@@ -46,6 +46,8 @@ COMMON_WORDS = frozenset(
 LEAST_COMMON_SHARE = 0.08
 """English prose has about 0.3 to 0.45 of these words; lists and verse rarely fall below 0.12."""
 
+INK = bytes(code for code in range(128) if not chr(code).isspace())
+"""What in ASCII is no white space."""
 LETTER, FOREIGN_LETTER = re.compile(r"[^\W\d_]"), re.compile(r"(?![\u0000-\u024f])[^\W\d_]")
 
 
@@ -165,13 +167,30 @@ def foreign_signs(text: str) -> str:
         letters, foreign = len(LETTER.findall(text)), len(FOREIGN_LETTER.findall(text))
         if letters and foreign > 0.2 * letters:
             return "another script"
-    rare = len(text.split()) >= 30 and _common_share(text) < LEAST_COMMON_SHARE
+    rare = not _has_common(text) and len(text.split()) >= 30
     return "few common English words" if rare else ""
 
 
 @lru_cache(maxsize=64)
 def _is_english(text: str) -> bool:
     return _common_share(text) >= 2 * LEAST_COMMON_SHARE
+
+
+def _has_common(text: str) -> bool:
+    """Whether enough of the words are common ones. English shows before its middle, so the rest is not cut into words.
+
+    A text has one word more than white space at most, and what is no ASCII may be such.
+    """
+    most = 1 + len(text.encode().translate(None, INK))
+    found, words, rest = 0, 0, text
+    while rest:
+        said = rest.split(None, 256)
+        rest = said.pop() if len(said) > 256 else ""
+        found += sum(map(COMMON_WORDS.__contains__, " ".join(said).lower().split()))
+        words += len(said)
+        if found >= LEAST_COMMON_SHARE * most:
+            return True
+    return bool(words) and found / words >= LEAST_COMMON_SHARE
 
 
 def _common_share(text: str) -> float:
