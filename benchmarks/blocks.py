@@ -42,7 +42,8 @@ from msm_ray.rows.stretches import stretches
 
 DOCUMENT = 3_000
 """Tokens of a document, about: the paper's have so many."""
-CHARACTERS = 4.2
+CHARACTERS = 3.15
+"""A token of these pages, in SmolLM2's vocabulary."""
 SHAPES = {"documents": (4096, 8192), "chats": (4096, 8192)}
 """Block lengths that each shape is packed for: the paper's."""
 PACKED = 8_000_000

@@ -1,9 +1,8 @@
 """An address that is slow, and one that says "later" to half: `python -m benchmarks.endpoint [--json]`, two minutes.
 
-How much of 64 in flight is reached at a latency of 1 s, measured at the address from the first request to the last answer after
-one that is not counted, beside a bare client in the same run; whether all rows are answered where half of the requests get 429;
-whether the account agrees with what the address answered, and stays within its limit. Limits and account are Ray actors, as in
-a run.
+How much of 64 in flight is reached at a latency of 1 s, measured at the address after a first request that is not counted,
+beside a bare client in the same run; whether all rows are answered where half of the requests get 429; whether the account
+agrees with what the address answered, and stays within its limit. Limits and account are Ray actors, as in a run.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def main() -> None:
     """Measure and print."""
     import ray
 
-    ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    ray.init("local", num_cpus=4, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -9,6 +9,7 @@ new rows come, from when Ray is up again (driver) or from the kill.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -87,7 +88,8 @@ def _counted(folder: Path, rows: int, label: str) -> Iterator[Measurement]:
 
 def _kill_driver(folder: Path, process: subprocess.Popen[bytes], rows: int) -> subprocess.Popen[bytes]:
     for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-        one.send_signal(signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.send_signal(signal.SIGKILL)
     process.wait()
     (folder / "up").unlink(missing_ok=True)
     return _begin(folder, rows, 1)
@@ -103,7 +105,8 @@ def _kill_node(folder: Path, process: subprocess.Popen[bytes], rows: int) -> sub
     raylets = [one for one in psutil.Process(process.pid).children(recursive=True) if one.name() == "raylet"]
     for one in sorted(raylets, key=lambda one: one.create_time())[-1:]:
         for each in [*one.children(recursive=True), one]:
-            each.send_signal(signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.send_signal(signal.SIGKILL)
     return process
 
 

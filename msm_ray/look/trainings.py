@@ -29,7 +29,8 @@ def show_training(view: View) -> None:
             view.page.line(f"{name:>13}  {curve([row[key] for row in rows])}")
     blocks = view.inputs("blocks")
     if blocks:
-        _show_hardest(view, rows, read_blocks(blocks[-1].folder))
+        if rows:
+            _show_hardest(view, rows, read_blocks(blocks[-1].folder))
         show_blocks(replace(view, entry=blocks[-1]))
     else:
         view.page.heading("The blocks that it was trained on are not here any more")
