@@ -101,6 +101,7 @@ def cut_small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(checks, "COMPARED", compared)
         monkeypatch.setattr(checks, "parts_for", lambda rows: parts)
         monkeypatch.setattr(checks, "MOST_WRITERS", writers)
+        monkeypatch.setattr(checks, "LEAST_SENT", 1)
 
     for module in (checks, sorting_out):
         monkeypatch.setattr(module, "SHARD_ROWS", 40)

@@ -39,8 +39,9 @@ from msm_ray.worlds import World
 
 COMPARED = 50_000
 """Documents that one worker compares, but for groups that are larger."""
-MOST_WRITERS, MOST_FILES = 256, 8
-"""Workers that write kept rows, as long as each writes no more files than so many."""
+MOST_WRITERS, LEAST_SENT, MOST_HELD = 256, 2**18, 2**30
+"""Workers that write kept rows at most; characters that each piece sends to each of them at least, as Ray keeps results of less
+than 100 kB in the driver's memory; characters that one of them holds at most, one file's aside."""
 
 
 def check_corpus(
@@ -137,9 +138,9 @@ def _write_rows(
     for old in (out / "data").glob("*.parquet"):
         old.unlink()
     kept = decided.ranks(True)
-    files = min(MOST_FILES, -(-len(kept) // (SHARD_ROWS * MOST_WRITERS)) or 1)
-    where = Cut(starts(kept, files * SHARD_ROWS), starts(decided.ranks(False), SHARD_ROWS))
     characters = int(decided.characters[kept].sum(dtype=np.int64))
+    files = _files(len(kept), characters, len(examined))
+    where = Cut(starts(kept, files * SHARD_ROWS), starts(decided.ranks(False), files * SHARD_ROWS))
     samples = frozenset(places_of(len(kept), SAMPLES))
     drawn = workers.share(Drawn(step(characters, NAMES_SAMPLE), step(characters, SAMPLE), samples))
     writers, parts = len(where.kept), len(where.kept) + len(where.left_out)
@@ -148,7 +149,7 @@ def _write_rows(
         for taken, each in zip(gathered.taken, examined, strict=True)
     ]
     rejected = [[each[part] for each in sent] for part in range(writers, parts)]
-    left_out = workers.call(write_rejected, out, workers.fetch, rejected)
+    left_out = workers.call(write_rejected, out, SHARD_ROWS, workers.fetch, rejected)
     jobs = [(out, number * files, SHARD_ROWS, drawn, *(each[number] for each in sent)) for number in range(writers)]
     told: dict[int, list[Any]] = {}
     with progress.task(f"corpus/{spec.name}", len(kept), "documents written") as work:
@@ -160,6 +161,13 @@ def _write_rows(
     own = f"{spec.text} {spec.assistant} {spec.provider}"
     alike, _ = workers.get([workers.call(_together, own, repeated, *said), left_out])
     return Summary.together(summaries), alike
+
+
+def _files(kept: int, characters: int, pieces: int) -> int:
+    """How many files of the corpus one worker writes."""
+    writers = min(MOST_WRITERS, max(1, characters // (LEAST_SENT * max(1, pieces))))
+    most = MOST_HELD * kept // (SHARD_ROWS * characters) if characters else 1
+    return max(1, min(most, -(-kept // (SHARD_ROWS * writers))))
 
 
 def _repetition(*texts: list[str]) -> tuple[dict[int, float], float]:

@@ -136,16 +136,19 @@ def write_kept(out: Path, first: int, each: int, drawn: Drawn, *given: pa.Table 
     return Summary.of(few, samples), Said.of(said), repeated
 
 
-def write_rejected(out: Path, fetch: Callable[[Any], Any], parts: Sequence[Sequence[Any]]) -> int:
-    """`rejected.parquet`: of each part the tables of all pieces, fetched part by part. Returns the number of its rows."""
+def write_rejected(out: Path, each: int, fetch: Callable[[Any], Any], parts: Sequence[Sequence[Any]]) -> int:
+    """`rejected.parquet`: of each part the tables of all pieces, fetched part by part. Returns the number of its rows.
+
+    each: rows of a row group, of which every part but the last is a multiple.
+    """
     written = 0
 
     def groups() -> Iterator[pa.Table]:
         nonlocal written
         for part in parts:
-            table = _in_order([fetch(each) for each in part], REJECTED_CORPUS_SCHEMA)
+            table = _in_order([fetch(given) for given in part], REJECTED_CORPUS_SCHEMA)
             written += table.num_rows
-            yield table
+            yield from (table.slice(at, each) for at in range(0, table.num_rows, each))
 
     write_groups(out / "rejected.parquet", groups(), REJECTED_CORPUS_SCHEMA)
     return written
