@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from msm_ray import forecast, machine, preflight, progress, ray_private, ray_session
+from msm_ray import forecast, machine, preflight, progress, ray_private, ray_session, storage
 from msm_ray.config import ExperimentSettings
 from msm_ray.config.recipes import aft_settings, arm_thinking, check_settings, document_settings
 from msm_ray.corpus.settings import CheckWhere
@@ -29,6 +29,7 @@ from msm_ray.graph.store import ArtifactStore
 from msm_ray.pipeline import Experiment
 from msm_ray.placement import placements, short_here, writing_engines
 from msm_ray.preflight import Finding
+from msm_ray.preflight.buckets import refuse_bucket
 from msm_ray.report import tables
 from msm_ray.serve import Served, names, open_arms
 from msm_ray.serve.address import take_port
@@ -62,7 +63,7 @@ def run(
         kinds.update(p.node.kind for p in todo)
         preflight.refuse(findings, kinds)
         preflight.say(findings)
-        reporter.expect(_refuse_too_small(experiment.settings, store.root, todo))
+        reporter.expect(_refuse_too_small(experiment.settings, storage.local(store.root), todo))
 
     def opened() -> contextlib.AbstractContextManager[tuple[Machine, Told]]:
         return _machine(experiment, store, kinds, logs)
@@ -76,7 +77,7 @@ def run(
 
 def _log_folder(store: ArtifactStore) -> Path:
     """Where this run's logs go, if there are any."""
-    return store.root / "logs" / time.strftime("%Y%m%dT%H%M%S")
+    return storage.local(store.root) / "logs" / time.strftime("%Y%m%dT%H%M%S")
 
 
 def _refuse_too_small(settings: ExperimentSettings, root: Path, todo: Sequence[Planned]) -> forecast.Outlook | None:
@@ -141,12 +142,13 @@ def _machine(
                 stack.callback(engines.close)
                 opened = True
 
+        root = storage.local(store.root)
         spending = Spending(store.root / JOURNAL, settings.writer.spend_limit)
         engines = Engines(settings.cluster.generation, spending, need_ray)
-        with ExperimentRun(settings, store.root) as tracked:
+        with ExperimentRun(settings, root) as tracked:
             yield (
                 Machine(
-                    root=store.root,
+                    root=root,
                     cluster=settings.cluster,
                     tracked=tracked,
                     need_ray=need_ray,
@@ -227,6 +229,7 @@ def served_arms(experiment: Experiment, store: ArtifactStore) -> Iterator[Served
 
     Raises SettingsError when an arm is not trained yet, PreflightError while a run is writing there.
     """
+    refuse_bucket(store.root, "serving")
     planned = {p.node.key: p for p in planning.plan(experiment.graph, store)}
     there = {key: p.found.artifact for key, p in planned.items() if p.found.state == "present" and p.found.artifact}
     missing = sorted({one.checkpoint.key for one in experiment.trained if one.checkpoint.key not in there})
@@ -274,6 +277,7 @@ def _open_named(
 
 def send_to_wandb(experiment: Experiment, store: ArtifactStore) -> None:
     """Send a finished experiment's runs and Report to W&B. Raises SettingsError where there is no report yet."""
+    refuse_bucket(store.root, "sending to W&B")
     with store.lock():  # a run that is being written would be sent in half, and taken for sent
         planned = planning.plan(experiment.graph, store)
         there = {p.node.key: p.found.artifact for p in planned if p.found.artifact}

@@ -20,6 +20,10 @@ INSIDE = {
     ("msm_ray/*", "safetensors"): "the same",
     ("msm_ray/*", "msm_ray.ray_private"): "what is taken from it brings vLLM along (`ray_private.HEAVY`)",
     ("msm_ray/commands/*", "msm_ray.*"): "`msm --help` and a mistyped command take 0.3 s of CPU, with all of them 1",
+    (
+        "msm_ray/storage/places.py",
+        "msm_ray.storage.bucket",
+    ): "brings fsspec along, which a root that is a folder does not need",
     ("msm_ray/__init__.py", "msm_ray.look.results"): "importing any file of the package imports this one first",
 }
 """Imports inside functions that stay there, (file, module) -> why."""

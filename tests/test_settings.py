@@ -295,7 +295,7 @@ def test_a_variable_in_any_path_is_expanded_and_never_a_folder(tmp_path: Path, m
         assert ":2: 'root'" in message and named in message
 
 
-@pytest.mark.parametrize("root", ["s3://bucket/run", "gs://b", "file:///x", "' '"])
+@pytest.mark.parametrize("root", ["s3:/bucket/run", "gs://", "hdfs://host/x", "file:///x", "' '"])
 def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, root: str) -> None:
     assert "(command line): 'root'" in refusal(tmp_path, FILE, f"root={root}")
 

@@ -15,6 +15,7 @@ from msm_ray.commands.given import (
     example,
 )
 from msm_ray.errors import SettingsError
+from msm_ray.storage.places import place
 
 app = typer.Typer()
 
@@ -87,7 +88,9 @@ def clean(
 )
 def export(
     artifact: Named,
-    folder: Annotated[Path, typer.Argument(help="a new folder for the copy")],
+    folder: Annotated[
+        Path, typer.Argument(parser=place, metavar="FOLDER", help="a new folder for the copy, or one in a bucket")
+    ],
     merged: Annotated[
         bool, typer.Option("--merged", help="a LoRA arm: one model, the adapter merged into its base")
     ] = False,

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from msm_ray.errors import SettingsError
+from msm_ray.errors import PreflightError, SettingsError
+from msm_ray.storage.places import place
 
 SETTING = re.compile(r"[A-Za-z_][\w.+-]*=")
 """How a setting on the command line begins, as no question does."""
@@ -22,7 +23,10 @@ NewVersion = Annotated[
     bool, typer.Option("--new-version", help="keep stale artifacts and make the next version beside them")
 ]
 Force = Annotated[list[str] | None, typer.Option("--force", help="make these stages anew: a kind (sft) or kind/name")]
-Root = Annotated[Path, typer.Argument(help="a folder with artifacts, the `root` of an experiment")]
+Root = Annotated[
+    Path,
+    typer.Argument(parser=place, metavar="ROOT", help="a folder or bucket with artifacts, the `root` of an experiment"),
+]
 Named = Annotated[str, typer.Argument(help="an artifact's folder, ROOT/KIND/NAME@VERSION; without @VERSION the newest")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object or list on standard output")]
 
@@ -48,6 +52,7 @@ def look(path: Path, overrides: list[str] | None) -> tuple[Any, Any, list[Any]]:
     from msm_ray.config.file import WrongSettings, read_experiment
     from msm_ray.graph.store import ArtifactStore
     from msm_ray.pipeline import unfold
+    from msm_ray.storage import probe
 
     try:
         file = read_experiment(path, overrides or ())
@@ -57,7 +62,11 @@ def look(path: Path, overrides: list[str] | None) -> tuple[Any, Any, list[Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the findings have them, with their lines
-            return unfold(file.settings), ArtifactStore(file.settings.root), findings
+            experiment, store = unfold(file.settings), ArtifactStore(file.settings.root)
+            probe(store.root)
+            return experiment, store, findings
+    except PreflightError:
+        return None, None, findings  # of a bucket that can't be reached: a check has said it, with its line
     except SettingsError as error:
         if preflight.exit_code(findings) != 2:  # else it is what a check has said already, with its line
             findings.append(preflight.Finding("error", str(error), file=str(path)))

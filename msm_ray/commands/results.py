@@ -11,6 +11,7 @@ import typer
 from msm_ray.commands.given import (
     SETTING,
     AsJson,
+    Root,
     example,
     load,
 )
@@ -71,7 +72,7 @@ def _report_of(path: Path, overrides: list[str]) -> Artifact:
 
 @app.command(epilog=example("msm status runs/quickstart"))
 def status(
-    root: Annotated[Path, typer.Argument(help="the root of an experiment, a folder with artifacts")],
+    root: Root,
     as_json: AsJson = False,
 ) -> None:
     """Say what is done, running, waiting and failed below a root, from any terminal, while a run goes on or after it."""

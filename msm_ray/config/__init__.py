@@ -8,7 +8,6 @@ read, with overrides, variables and errors that have a line (`file.py`). Paper: 
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -16,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from msm_ray.config.arms import ArmSettings, GroupSettings, NewSpecArm
 from msm_ray.config.names import check_names
 from msm_ray.corpus.settings import CheckSettings
+from msm_ray.errors import SettingsError
 from msm_ray.evals.registry import EvalSettings
 from msm_ray.generate.chat_settings import ChatSettings
 from msm_ray.generate.document_settings import DocumentSettings
@@ -25,6 +25,7 @@ from msm_ray.placement.settings import ClusterSettings
 from msm_ray.report.settings import ReportSettings
 from msm_ray.settings_base import Settings, Unit
 from msm_ray.spec import AssistantSettings
+from msm_ray.storage.places import check_address
 from msm_ray.tracking.settings import TrackingSettings
 from msm_ray.train.settings import TrainSettings
 from msm_ray.worlds import world as the_world
@@ -36,7 +37,8 @@ class ExperimentSettings(Settings):
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     """Its name, of lower-case letters, digits and `-`."""
     root: str = "runs"
-    """Folder in which everything that is made lies; on a cluster one that every node sees."""
+    """Folder in which everything that is made lies; on a cluster one that every node sees. Or a bucket, `s3://BUCKET/PREFIX`
+    (docs/clusters.md says which stages run there)."""
     seeds: Annotated[int, Field(gt=0), Unit("trainings of each arm")] = 4
     """Training seeds. With fewer than three the report claims no difference. Paper: 4."""
     assistant: AssistantSettings
@@ -96,12 +98,11 @@ class ExperimentSettings(Settings):
     @field_validator("root")
     @classmethod
     def root_is_a_folder(cls, root: str) -> str:
-        """An object store's address would become a folder called `s3:`, nothing the working directory."""
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", root):
-            raise ValueError(
-                "the root has to be a folder that every node sees; object stores do not work yet: give a folder, "
-                "such as one where the bucket is mounted"
-            )
+        """A mistyped address would become a folder called `s3:`, nothing the working directory."""
+        try:
+            check_address(root)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
         if not root.strip():
             raise ValueError("the root is empty; name a folder")
         return root

@@ -7,13 +7,13 @@ that one is found whose id was never heard); its id; its end.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from msm_ray.rows.journal import read_journal, reopened
+from msm_ray.whole_files import add_line, settle
 
 JOURNAL = "batches.jsonl"
 
@@ -63,10 +63,8 @@ class BatchJournal:
         self._write({"token": token, "ended": how})
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        add_line(self.path, json.dumps(line))
+        settle(self.path)
 
 
 def outstanding_dollars(path: Path, paid: frozenset[str]) -> float:

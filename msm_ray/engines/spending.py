@@ -18,6 +18,8 @@ from msm_ray.engines.batch_journal import JOURNAL as BATCHES
 from msm_ray.engines.batch_journal import outstanding_dollars
 from msm_ray.engines.shared import Shared, share
 from msm_ray.rows.journal import read_journal
+from msm_ray.storage import place
+from msm_ray.whole_files import add_line
 
 if TYPE_CHECKING:
     from msm_ray.engines.settings import EngineSettings
@@ -82,7 +84,7 @@ class Account:
     """
 
     def __init__(self, journal: str, limit: float, spent: float, owed: float = 0.0, paid: Iterable[str] = ()):
-        self.journal, self.limit, self.spent, self.owed, self.aside = Path(journal), limit, spent, owed, 0.0
+        self.journal, self.limit, self.spent, self.owed, self.aside = place(journal), limit, spent, owed, 0.0
         self.paid = set(paid)
         self.changed = asyncio.Condition()
 
@@ -116,8 +118,7 @@ class Account:
             self.aside -= most
             if cost and what.get("batch") not in self.paid:
                 self.spent += cost
-                with self.journal.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"dollars": cost, **what}) + "\n")
+                add_line(self.journal, json.dumps({"dollars": cost, **what}))
             self.paid |= {what["batch"]} if what.get("batch") else set()
             if self.aside < 1e-9:
                 self.aside = 0.0

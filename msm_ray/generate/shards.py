@@ -16,6 +16,10 @@ from msm_ray.errors import StageError
 from msm_ray.rows.journal import read_journal
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, RAW_SCHEMA, REJECTED_SCHEMA, Row
 from msm_ray.rows.tables import clean, count_rows, write_table
+from msm_ray.storage import sizes
+
+BUCKET_ROWS = 2048
+"""Rows of a file in a bucket, where each is a request that is paid for; by `seconds` a slow stage is as safe as elsewhere."""
 
 TAKEN = ".taken"
 FIXED_ROWS = 256
@@ -26,13 +30,15 @@ class GrowingTable:
     """Parquet files of one folder that grow: a next file when `rows` have come or `seconds` have passed since the last.
 
     What waits for its file stands in a journal at once, so that a kill takes back nothing that was answered (a power cut may).
-    Each file has a journal of its own name: `.part-000003.jsonl` is what `part-000003.parquet` will hold.
+    Each file has a journal of its own name: `.part-000003.jsonl` is what `part-000003.parquet` will hold. In a bucket there is
+    none, and a kill costs what came in the last `seconds`.
 
     writer: sets the names of one of several writers of a folder apart. One that is alone takes up what was left before.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema, rows: int = 256, seconds: float = 5.0, writer: str = ""):
-        self.folder, self.schema, self.rows, self.seconds = folder, schema, rows, seconds
+        self.folder, self.schema, self.seconds = folder, schema, seconds
+        self.rows = rows if isinstance(folder, Path) else max(rows, BUCKET_ROWS)
         self.waiting: list[Row] = []
         self.flushed = time.monotonic()
         if not writer:
@@ -41,9 +47,11 @@ class GrowingTable:
         self.journal: TextIO | None = None
 
     def add(self, row: Row) -> None:
-        """Take a row; from here on it is not lost."""
+        """Take a row; from here on a kill does not take it back."""
         kept = {name: row.get(name) for name in self.schema.names}
         self.waiting.append(kept)
+        if not isinstance(self.folder, Path):
+            return  # nothing can be added to an object of a bucket
         if self.journal is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.journal = self._journal_path().open("w", encoding="utf-8")
@@ -60,6 +68,9 @@ class GrowingTable:
         if self.waiting and self.journal:
             self.journal.close()
             _settle_journal(self._journal_path(), self.waiting, self.schema)
+        elif self.waiting:
+            write_table(self.folder / f"{self.stem}{self.number:06d}.parquet", self.waiting, self.schema)
+        if self.waiting:
             self.waiting, self.journal = [], None
             self.number += 1
         self.flushed = time.monotonic()
@@ -70,6 +81,8 @@ class GrowingTable:
 
 def recover(folder: Path, schema: pa.Schema) -> None:
     """Have what killed writers left in their journals be in files of its own. Nobody else may be writing there."""
+    if not isinstance(folder, Path):
+        return
     for journal in sorted([*folder.glob(".part-*.jsonl"), *folder.glob(f".part-*{TAKEN}")]):
         _settle_journal(journal, read_journal(journal), schema)
 
@@ -148,6 +161,7 @@ class FixedShards:
         """Rows of each shard that was looked at or written."""
         if alone:
             clean(out)
+        self.there = frozenset(sizes(out)) if alone else None
 
     def done(self, position: int) -> bool:
         """Whether the shard of this position is written, with all the rows that it is to have."""
@@ -184,10 +198,13 @@ class FixedShards:
 
     def _rows_of(self, shard: int) -> int:
         """Rows of a shard that is written, accepted and rejected; the data file is what marks it as done."""
-        if not self._path("data", shard).exists():
-            return 0
-        files = (self._path(folder, shard) for folder in ("data", "rejected"))
-        return sum(count_rows(path) for path in files if path.exists())
+        files = [self._path(folder, shard) for folder in ("data", "rejected")]
+        written = [path for path in files if self._is_there(path)]
+        return sum(map(count_rows, written)) if files[0] in written else 0
+
+    def _is_there(self, path: Path) -> bool:
+        """By one listing at the beginning, for whoever is alone."""
+        return path.exists() if self.there is None else f"{path.parent.name}/{path.name}" in self.there
 
     def _path(self, folder: str, shard: int) -> Path:
         return self.out / folder / f"part-{shard:06d}.parquet"

@@ -13,23 +13,26 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from msm_ray import provenance
+from msm_ray import provenance, storage
 from msm_ray.errors import SettingsError
+from msm_ray.storage.copies import DRAFT, MARKER, RECORD
 from msm_ray.whole_files import settle, write_whole
 
 FORMAT = 2
 """Of the contract: what a record says, and what a fingerprint is made of."""
-RECORD, MARKER, DRAFT = "artifact.json", "COMMITTED", "draft.json"
 TORN = ".*.tmp"
 """Temporary files that a killed writer leaves; no data."""
 HALFWAY = "is neither whole nor begun: it was copied halfway"
 TRANSCRIPTS = "logs"
 """Folder of a stage's own log, which every try writes anew: no rows."""
 CHEAP_BYTES = 2**20
-"""Files up to this size are read before an artifact is used; of larger ones the size is looked at."""
+"""Files up to this size are read before an artifact is used; of larger ones, and in a bucket, the size is looked at."""
+BEGUN = "begun"
+"""Of a draft in a bucket: what tells it from another of the same settings."""
+NOT_RECORDED = ("pending", BEGUN)
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,18 @@ def commit(folder: Path, record: Mapping[str, Any], counts: Mapping[str, Any]) -
     """Make a draft an artifact: data, record, marker, each on the disk before the next. Called once, when all data is there.
 
     An input whose digest was not known when the stage was planned (a checkpoint trained by the same worker group) stands
-    in `record["pending"]` as key -> folder, and is committed by now.
+    in `record["pending"]` as key -> folder, and is committed by now. One of a bucket that was made on this node's disk
+    (`storage.desk`) is committed there first.
     """
-    for path in (*folder.rglob("*"), folder):
+    for path in (*folder.rglob("*"), folder) if isinstance(folder, Path) else ():
         settle(path)
     pending = record.get("pending", {})
-    inputs = {key: digest or committed_digest(Path(pending[key])) for key, digest in record["inputs"].items()}
-    files = {name: (path.stat().st_size, file_digest(path)) for name, path in data_files(folder).items()}
+    inputs = {key: digest or committed_digest(storage.place(pending[key])) for key, digest in record["inputs"].items()}
+    there = data_sizes(folder)
+    hashed = storage.digests(folder, there, fresh=True)
+    files = {name: (size, hashed[name]) for name, size in there.items()}
     done = {
-        **{key: value for key, value in record.items() if key != "pending"},
+        **{key: value for key, value in record.items() if key not in NOT_RECORDED},
         "inputs": inputs,
         "counts": dict(counts),
         "digest": digest_of({name: digest for name, (_, digest) in files.items()}),
@@ -79,7 +85,9 @@ def commit(folder: Path, record: Mapping[str, Any], counts: Mapping[str, Any]) -
         "versions": provenance.versions(),
         "commit": provenance.git_commit(),
     }
-    write_whole(folder / RECORD, json.dumps(done, indent=1, sort_keys=True))
+    said = json.dumps(done, indent=1, sort_keys=True)
+    storage.commit_desk(folder, {RECORD: said, MARKER: done["digest"]})
+    write_whole(folder / RECORD, said)
     write_whole(folder / MARKER, done["digest"])
     (folder / DRAFT).unlink(missing_ok=True)  # after the marker: a crash between the two leaves a whole artifact
 
@@ -102,7 +110,7 @@ def read_artifact(folder: Path) -> Artifact:
 
 def content_digest(folder: Path) -> str:
     """SHA-256 over names and bytes of every data file below the folder, in the order of their names."""
-    return digest_of({name: file_digest(path) for name, path in data_files(folder).items()})
+    return digest_of(storage.digests(folder, data_sizes(folder)))
 
 
 def digest_of(files: Mapping[str, str]) -> str:
@@ -119,31 +127,32 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def data_files(folder: Path) -> dict[str, Path]:
-    """Name -> path of every data file: not the contract's own, nor what a killed writer or a file manager left."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+def data_sizes(folder: Path) -> dict[str, int]:
+    """Name -> bytes of every data file: not the contract's own, nor what a killed writer or a file manager left."""
     return {
-        name: path
-        for name, path in found.items()
-        if name not in (RECORD, MARKER, DRAFT) and not path.match(TORN) and path.name != ".DS_Store"
+        name: size
+        for name, size in storage.sizes(folder).items()
+        if name not in (RECORD, MARKER, DRAFT) and not PurePath(name).match(TORN) and PurePath(name).name != ".DS_Store"
     }
 
 
 def damage(folder: Path, record: Mapping[str, Any], *, every_byte: bool = False) -> dict[str, str]:
     """What in a committed folder is not what was committed: name of the file -> what is wrong with it.
 
-    Names and sizes always, content where it is cheap (`CHEAP_BYTES`) or asked for.
+    Names and sizes always, content where it is cheap (`CHEAP_BYTES`; in a bucket of what people may edit), or asked for.
     """
-    there, wrong = data_files(folder), {}
+    there, wrong = data_sizes(folder), dict[str, str]()
+    to_read: dict[str, str] = {}
     for name, (size, digest) in record["files"].items():
-        path = there.pop(name, None)
-        actual = path.stat().st_size if path else 0
-        if path is None:
+        actual = there.pop(name, None)
+        if actual is None:
             wrong[name] = "is missing"
         elif actual != size:
             wrong[name] = "is empty" if not actual else f"has {actual:,} bytes, not {size:,}"
-        elif (every_byte or size <= CHEAP_BYTES) and file_digest(path) != digest:
-            wrong[name] = "has other content"
+        elif every_byte or (size <= CHEAP_BYTES if isinstance(folder, Path) else name in record["editable"]):
+            to_read[name] = digest
+    hashed = storage.digests(folder, to_read)
+    wrong |= {name: "has other content" for name, digest in to_read.items() if hashed[name] != digest}
     marker = folder / MARKER
     if not marker.is_file() or marker.read_text(encoding="utf-8", errors="replace") != record["digest"]:
         wrong[MARKER] = "is not this artifact's"

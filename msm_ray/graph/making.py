@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from msm_ray import progress
+from msm_ray import progress, storage
 from msm_ray.errors import MsmError, OutOfMeans, no_room
 from msm_ray.graph.artifacts import RECORD, Artifact, commit, is_committed
 from msm_ray.graph.node import Graph, Node, with_upstream
@@ -41,9 +41,15 @@ class Making:
         """What each input of a node is now; None for one that is being made by the same group."""
         return inputs_of(node, self.artifacts)
 
-    def folder(self, node: Node) -> Path:
-        """The folder of a node that is there, or is being made by the same group."""
-        return self.artifacts[node.key].folder if node.key in self.artifacts else self.works[node.key].out
+    def folder(self, node: Node, *, direct: bool = True) -> Path:
+        """The folder of a node that is there, or is being made by the same group.
+
+        direct: whether it may be one in a bucket; else, and where it holds real files by its kind, a copy on this node's disk.
+        """
+        if node.key not in self.artifacts:
+            return self.works[node.key].out
+        folder = self.artifacts[node.key].folder
+        return folder if direct and node.direct else storage.here(folder)
 
     def waiting(self) -> dict[str, str]:
         """The nodes that cannot be made since one that they are made from has failed -> that one."""
@@ -57,7 +63,10 @@ class Making:
 
 @dataclass(frozen=True)
 class Work(Generic[Kind]):
-    """A node being made. out: the folder to fill; record: what it will be committed with."""
+    """A node being made. out: the folder to fill, on this node's disk where its place in a bucket can't be (`Node.direct`).
+
+    record: what it will be committed with.
+    """
 
     node: Kind
     out: Path
@@ -66,7 +75,7 @@ class Work(Generic[Kind]):
 
     def folder(self, source: Node) -> Path:
         """The folder of one of its inputs. Raises KeyError for a node that is none: nothing else is in reach."""
-        return self._making.folder(self.node.inputs[source.key])
+        return self._making.folder(self.node.inputs[source.key], direct=self.node.direct)
 
     def behind(self) -> dict[str, Artifact]:
         """All that it is made from, however far back, by key: for what tells where a result comes from."""
@@ -93,8 +102,8 @@ class Work(Generic[Kind]):
     def settle(self) -> None:
         """Take what is committed into what is there, and tell of it."""
         record = json.loads((self.out / RECORD).read_text(encoding="utf-8"))
-        node, making = self.node, self._making
-        made = making.artifacts[node.key] = Artifact(node.kind, node.name, record["version"], self.out, record)
+        node, making, folder = self.node, self._making, storage.mirrored(self.out)
+        made = making.artifacts[node.key] = Artifact(node.kind, node.name, record["version"], folder, record)
         making.told(made, making.artifacts)
         if reporter := progress.current():
             reporter.finished(node.key, self.out)

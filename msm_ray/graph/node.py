@@ -45,7 +45,9 @@ class Node:
     which the same settings and inputs make something else, so that old and new rows never stand in one table unseen. group:
     kinds of one group are made together. derived: made from everything in seconds, so that a stale one is simply missing its
     next version; follows_inputs: the same where nothing but its inputs changed. editable: files that people may edit: an
-    artifact with an edited one is used as it is now, and its digest is another.
+    artifact with an edited one is used as it is now, and its digest is another. direct: under a root in a bucket it reads and
+    writes there by `rows/` and `whole_files`, so that what is written outlives this node; any other is made in real files on this
+    node's disk, from copies of what it is made from, and put there when it is whole.
     """
 
     kind: ClassVar[str]
@@ -54,6 +56,7 @@ class Node:
     derived: ClassVar[bool] = False
     follows_inputs: ClassVar[bool] = False
     editable: ClassVar[frozenset[str]] = frozenset()
+    direct: ClassVar[bool] = False
 
     name: str
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msm_ray import progress
+from msm_ray import progress, storage
 from msm_ray.errors import MsmError, SettingsError, StageError, command_line
 from msm_ray.graph import forcing, planning
 from msm_ray.graph.artifacts import Artifact, is_committed
@@ -21,6 +21,7 @@ from msm_ray.graph.making import Making, Told, Work, say
 from msm_ray.graph.node import Graph, Node, with_upstream
 from msm_ray.graph.planning import Planned
 from msm_ray.graph.store import ArtifactStore, Made
+from msm_ray.whole_files import add_line
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def run(graph: Graph, store: ArtifactStore, wishes: Wishes, place: Workplace) ->
             if making.failures:
                 raise _all_failures(making, wanted)
     except BaseException:
-        _say_what_is_left(graph, store, wanted)
+        with contextlib.suppress(MsmError):  # where the root itself can't be read, the error says it
+            _say_what_is_left(graph, store, wanted)
         raise
     forced.finished()
     say(f"done: {len(made)} stages in {time.monotonic() - started:.0f} s")
@@ -201,6 +203,8 @@ class _Group:
     def _begin(self, choice: _Choice) -> Work[Any]:
         making, node = self.making, choice.node
         out, record = making.store.begin(node, choice.inputs, anew=choice.anew, replaced=choice.replaced)
+        if not (isinstance(out, Path) or node.direct):
+            out = storage.desk(out, record)
         pending = {key: str(making.folder(node.inputs[key])) for key, made in choice.inputs.items() if made is None}
         work = Work(node, out, {**record, **({"pending": pending} if pending else {})}, making)
         making.works[node.key] = work
@@ -245,8 +249,7 @@ def _shown(keys: Sequence[str], most: int = 6) -> str:
 
 def _note_time(root: Path, what: str, made: int, seconds: float) -> None:
     """`timings.jsonl` below the root: how long each group of stages took, for `benchmarks/quickstart.py`."""
-    with (root / "timings.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"what": what, "made": made, "seconds": round(seconds, 2)}) + "\n")
+    add_line(root / "timings.jsonl", json.dumps({"what": what, "made": made, "seconds": round(seconds, 2)}))
 
 
 def _say_what_is_left(graph: Graph, store: ArtifactStore, wanted: tuple[str, ...]) -> None:

@@ -8,13 +8,16 @@ import json
 import os
 import platform
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from msm_ray import storage
 from msm_ray.errors import PreflightError, SettingsError
 from msm_ray.graph.artifacts import (
+    BEGUN,
     DRAFT,
     FORMAT,
     HALFWAY,
@@ -25,9 +28,8 @@ from msm_ray.graph.artifacts import (
     Artifact,
     EarlierFormat,
     damage,
-    data_files,
+    data_sizes,
     digest_of,
-    file_digest,
     fingerprint,
     flat,
     is_committed,
@@ -64,10 +66,14 @@ class ArtifactStore:
 
     def __init__(self, root: str | Path):
         # Absolute: Ray's workers read and write these folders from working directories of their own.
-        self.root = Path(root).expanduser().resolve()
+        self.root = storage.place(root).expanduser().resolve()
 
     def find(self, node: Node, inputs: Mapping[str, Made]) -> Found:
         """Look a node up. inputs: key -> what each input is now (None: not there yet)."""
+        with storage.at_once(self.root / node.kind, f"{node.name}@"):
+            return self._find(node, inputs)
+
+    def _find(self, node: Node, inputs: Mapping[str, Made]) -> Found:
         committed = self._committed(node)
         if fitting := [a for a in committed if not differences(a.record, node, inputs)]:
             found = inspected(fitting[-1])
@@ -93,7 +99,8 @@ class ArtifactStore:
         nothing yet makes room. anew: `version` makes the next version, `force` wipes one and takes its place: version
         `replaced`, or the newest.
         """
-        version = self._make_room(node, inputs, anew, replaced)
+        with storage.at_once(self.root / node.kind, f"{node.name}@"):
+            version = self._make_room(node, inputs, anew, replaced)
         folder = self._folder(node, version)
         record = {
             "format": FORMAT,
@@ -107,9 +114,14 @@ class ArtifactStore:
             "extent": node.extent,
             "editable": sorted(node.editable),
         }
+        if not isinstance(folder, Path):
+            known = _begun_before(folder)
+            record[BEGUN] = (
+                known or uuid.uuid4().hex
+            )  # what lies on a node's disk for it is told by this (`storage.desk`)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for torn in folder.rglob(TORN):
+            for torn in folder.rglob(TORN) if isinstance(folder, Path) else ():
                 torn.unlink()
             write_whole(folder / DRAFT, json.dumps(record, indent=1, sort_keys=True))
             (folder / MARKER).unlink(missing_ok=True)  # of one that goes further: from here on it is a draft
@@ -123,27 +135,26 @@ class ArtifactStore:
         begun = self._folder(node, draft["version"]) if draft else None
         if versions and anew == "force":
             version = replaced if replaced in versions else versions[-1]
-            old = self._folder(node, version)
-            old.rename(old.with_name(f".{old.name}.removed"))  # at once: half a folder would be taken for damage
+            storage.remove(self._folder(node, version))
         elif draft and not differences(draft, node, inputs):
             version = draft["version"]  # go on with the unfinished try
         elif draft and begun and _holds_nothing(begun):
             version = draft["version"]
-            shutil.rmtree(begun)
+            storage.remove(begun)
         elif (further := self.find(node, inputs)).artifact and further.state == "missing" and not anew:
             version = further.artifact.version
         else:
             version = (versions[-1] + 1) if versions else 1
-        for removed in (self.root / node.kind).glob(f".{node.name}@*.removed"):
-            shutil.rmtree(removed)
+        if isinstance(self.root, Path):
+            for removed in (self.root / node.kind).glob(f".{node.name}@*.removed"):
+                shutil.rmtree(removed)
         return version
 
     def all(self) -> list[Artifact]:
         """Every committed artifact, by stage, name and version."""
-        found = []
-        for marker in self.root.glob(f"[!.]*/[!.]*/{MARKER}"):
-            if is_committed(marker.parent):
-                found.append(read_artifact(marker.parent))
+        with storage.at_once(self.root):
+            markers = self.root.glob(f"[!.]*/[!.]*/{MARKER}")
+            found = [read_artifact(marker.parent) for marker in markers if is_committed(marker.parent)]
         return sorted(found, key=lambda a: (a.stage, a.name, a.version))
 
     def verify(self) -> Iterator[tuple[str, dict[str, str]]]:
@@ -162,7 +173,16 @@ class ArtifactStore:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Only one run writes below a root at a time: two runs in one checkpoint folder spoil both."""
+        """Only one run writes below a root at a time: two runs in one checkpoint folder spoil both.
+
+        Raises PreflightError where another does, or where nothing can be written; in a bucket OutOfMeans where it was lost.
+        """
+        if not isinstance(self.root, Path):
+            storage.probe(self.root)
+            with storage.held(self.root):
+                storage.sweep(self.root)
+                yield
+            return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / ".lock").open("a+")
@@ -241,20 +261,25 @@ def inspected(artifact: Artifact) -> Found:
     if not edited:
         return Found("present", artifact)
     files = {name: digest for name, (_, digest) in artifact.record["files"].items()}
-    now = files | {name: file_digest(artifact.folder / name) for name in edited}
+    now = files | storage.digests(artifact.folder, edited)
     record = {**artifact.record, "digest": digest_of(now)}
     return Found("present", replace(artifact, record=record), edited=edited)
 
 
+def _begun_before(folder: Path) -> str:
+    """What a draft that is there was called when it was begun; "" without one."""
+    draft = folder / DRAFT
+    return json.loads(draft.read_text(encoding="utf-8")).get(BEGUN, "") if draft.exists() else ""
+
+
 def _holds_nothing(draft: Path) -> bool:
     """Whether a draft has no row yet: no data but empty files and the log of the try that failed."""
-    files = data_files(draft)
-    return not any(path.stat().st_size for name, path in files.items() if Path(name).parts[0] != TRANSCRIPTS)
+    return not any(size for name, size in data_sizes(draft).items() if Path(name).parts[0] != TRANSCRIPTS)
 
 
 def _is_torn(folder: Path) -> bool:
     """Whether a folder holds something and is neither an artifact nor a draft: a copy of one that stopped halfway."""
-    holds = (folder / RECORD).exists() or (folder / MARKER).exists() or bool(data_files(folder))
+    holds = (folder / RECORD).exists() or (folder / MARKER).exists() or bool(data_sizes(folder))
     return holds and not is_committed(folder) and not (folder / DRAFT).exists()
 
 

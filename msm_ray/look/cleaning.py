@@ -10,6 +10,7 @@ from pathlib import Path
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.look.entries import Entry, needed_by, read_root
 from msm_ray.look.words import bytes_below, size
+from msm_ray.storage import remove
 from msm_ray.terminal import plain_console
 
 CHECKPOINTS, WORKERS = "checkpoints", "ray-train"
@@ -62,6 +63,10 @@ def removals(root: Path, entries: Sequence[Entry], *, keep_drafts: bool = False)
     for entry in (e for e in entries if e.state != "draft" and e.folder in needed):
         if (left := entry.folder / CHECKPOINTS).is_dir():
             found.append(Removal(left, "checkpoints of a training that is finished"))
+    if not isinstance(root, Path):
+        return (
+            found  # what was half removed went when the root was taken, and Ray Train's notes are on the nodes' disks
+        )
     found += [Removal(f, "half removed") for f in sorted(root.glob("[!.]*/.*@*.removed"))]
     # Only a killed run leaves anything here: with the lock in hand there is no other.
     found += [Removal(f, "Ray Train's notes on a run that was killed") for f in sorted((root / WORKERS).glob("*"))]
@@ -80,7 +85,9 @@ def _remove(folder: Path) -> None:
     """An artifact's name goes first: half of its folder would be taken for a damaged one."""
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink()
-        return
-    if "@" in folder.name and not folder.name.startswith("."):
-        folder = folder.rename(folder.with_name(f".{folder.name}.removed"))
-    shutil.rmtree(folder)
+    elif "@" in folder.name and not folder.name.startswith("."):
+        remove(folder)
+    elif isinstance(folder, Path):
+        shutil.rmtree(folder)
+    else:
+        folder.remove_below()

@@ -13,6 +13,7 @@ from msm_ray.graph.artifacts import DRAFT, Artifact, EarlierFormat, is_committed
 from msm_ray.graph.heads import Head, counted
 from msm_ray.graph.store import inspected
 from msm_ray.pipeline import KINDS
+from msm_ray.storage import at_once, place, sizes
 
 State = Literal["present", "stale", "old", "draft", "damaged"]
 
@@ -56,7 +57,8 @@ def read_root(root: Path) -> list[Entry]:
     Raises SettingsError where there is nothing.
     """
     root = root.expanduser().resolve()
-    entries = [_read(folder) for folder in root.glob("[!.]*/[!.]*@*") if _is_versioned(folder)]
+    with at_once(root):
+        entries = [_read(folder) for folder in root.glob("[!.]*/[!.]*@*") if _is_versioned(folder)]
     found = [entry for entry in entries if entry]
     if not found:
         raise SettingsError(f"{root}: no artifacts there; give the root of an experiment")
@@ -70,7 +72,7 @@ def find(said: str) -> tuple[Entry, list[Entry]]:
 
     A folder that was taken out of its root stands alone. Raises SettingsError where there is none.
     """
-    path = Path(said).expanduser().resolve()
+    path = place(said).expanduser().resolve()
     if not path.is_dir():
         path = _newest(path)
     entry = _read(path)
@@ -136,7 +138,7 @@ def _read_draft(folder: Path) -> Entry | None:
     try:
         record: dict[str, Any] = json.loads((folder / DRAFT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        torn = folder.is_dir() and _is_versioned(folder) and any(path.is_file() for path in folder.rglob("*"))
+        torn = folder.is_dir() and _is_versioned(folder) and bool(sizes(folder))
         return Entry(_unreadable(folder), "damaged", {folder.name: "was copied halfway"}) if torn else None
     return Entry(Artifact(record["stage"], record["name"], record["version"], folder, record | {"counts": {}}), "draft")
 

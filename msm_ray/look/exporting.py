@@ -8,8 +8,10 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from msm_ray import storage
 from msm_ray.errors import PreflightError, SettingsError, StageError
 from msm_ray.graph.artifacts import DRAFT, MARKER, RECORD, TORN
 from msm_ray.look.entries import Entry, find, made_from
@@ -26,7 +28,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def export(said: str, folder: Path, *, merged: bool = False, jsonl: bool = False) -> None:
-    """Copy the artifact that `said` names into the new folder `folder`, whole or not at all.
+    """Copy the artifact that `said` names into the new folder `folder`, whole or not at all; that may be one in a bucket.
 
     A model or adapter comes as the folder that libraries load, rollouts as a web page with Inspect's viewer, all else as its
     data files. merged: a LoRA arm's adapter merged into its base; jsonl: a data set's rows also as `dataset.jsonl`. Raises
@@ -38,14 +40,16 @@ def export(said: str, folder: Path, *, merged: bool = False, jsonl: bool = False
     _check(entry, target, merged)
     if jsonl and entry.artifact.stage not in JSONL:
         raise SettingsError(f"{entry.label} is no data set; leave --jsonl out ({', '.join(JSONL)} have rows)")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    entry, beside = _on_disk(entry, beside, merged)
+    place = target if isinstance(target, Path) else storage.local(target)
+    partial = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         how = _merge if merged else _copier(entry)
         how(entry, beside, partial)
         if jsonl:
             _write_jsonl(entry, partial)
-        partial.rename(target)
+        storage.move_in(partial, target)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise PreflightError(f"{folder}: cannot write there ({error.strerror}); give another folder") from None
     finally:
@@ -55,13 +59,26 @@ def export(said: str, folder: Path, *, merged: bool = False, jsonl: bool = False
         print(f"look at it through any web server: {shlex.join(['python3', '-m', 'http.server', '-d', str(target)])}")
 
 
+def _on_disk(entry: Entry, beside: list[Entry], merged: bool) -> tuple[Entry, list[Entry]]:
+    """The same, each with real files: what an artifact of a bucket is copied from is on this node's disk."""
+
+    def brought(one: Entry) -> Entry:
+        needed = one.folder == entry.folder or (one.artifact.stage == "base" and merged)
+        if isinstance(one.folder, Path) or not needed or one.state in ("draft", "damaged"):
+            return one
+        return replace(one, artifact=replace(one.artifact, folder=storage.here(one.folder)))
+
+    found = [brought(one) for one in beside]
+    return found[beside.index(entry)], found
+
+
 def _check(entry: Entry, target: Path, merged: bool) -> None:
     if entry.state in ("draft", "damaged"):
         why = "is not finished; `msm run` goes on with it" if entry.state == "draft" else "is damaged; see `msm verify`"
         raise SettingsError(f"{entry.folder}: {why}")
     if target.is_dir() and any(target.iterdir()) or target.is_file():
         raise SettingsError(f"{target}: is there already; give a new folder")
-    if target.is_relative_to(entry.folder.parent):
+    if type(target) is type(entry.folder) and target.is_relative_to(entry.folder.parent):
         raise SettingsError(f"{target}: lies among the artifacts; give a folder outside of the experiment's root")
     if merged and not (entry.folder / "adapter").is_dir():
         raise SettingsError(f"{entry.label} has no adapter to merge; leave --merged out")

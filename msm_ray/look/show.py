@@ -14,6 +14,7 @@ from msm_ray.look.page import Page
 from msm_ray.look.view import View
 from msm_ray.look.words import age, bytes_below, seconds_since, size
 from msm_ray.report import tables
+from msm_ray.storage import sizes
 
 MOST_INPUTS = 12
 
@@ -77,8 +78,10 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _files(view: View) -> None:
     """What nothing more is known of, or what is not whole: the names of its files."""
     folder = view.entry.folder
-    names = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    view.page.facts("files", {str(path.relative_to(folder)): size(path.stat().st_size) for path in names})
+    there = {
+        name: count for name, count in sorted(sizes(folder).items()) if not name.rpartition("/")[2].startswith(".")
+    }
+    view.page.facts("files", {name: size(count) for name, count in there.items()})
 
 
 def _report(view: View) -> None:

@@ -39,7 +39,7 @@ def read(root: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingsError(f"{file}: cannot be read ({error}); the next run writes it anew") from None
-    if content["state"] == "running" and not _lives(content):
+    if content["state"] == "running" and not _lives(content, file):
         content |= {"state": "gone", "running": None, "seconds_left": None}
     stages = content["stages"].items()
     return {**content, "root": str(root), "stages": {k: _as_it_is(root, s, content["state"]) for k, s in stages}}
@@ -57,8 +57,10 @@ def _without_word(root: Path) -> dict[str, Any]:
     return {"root": str(root), "state": "unknown", "stages": stages, **empty}
 
 
-def _lives(content: Mapping[str, Any]) -> bool:
+def _lives(content: Mapping[str, Any], file: Path) -> bool:
     if content["host"] != platform.node():
+        if not isinstance(file, Path):
+            return file.seconds_old() < SILENT
         age = time.time() - timegm(time.strptime(content["updated"], "%Y-%m-%dT%H:%M:%SZ"))
         return age < SILENT
     with contextlib.suppress(psutil.Error):

@@ -11,6 +11,7 @@ from msm_ray import training_metrics
 from msm_ray.checkpoints.folder import FACTS
 from msm_ray.corpus.blocks import Blocks, named, read_blocks, sample_texts
 from msm_ray.look.view import View
+from msm_ray.storage import here
 from msm_ray.train.job import Schedule
 from msm_ray.train.settings import TrainContent
 
@@ -65,7 +66,7 @@ def curve(values: Sequence[float]) -> str:
 
 def show_blocks(view: View) -> None:
     """Texts as a training sees them, the template's parts too, and which of their tokens carry loss."""
-    blocks = read_blocks(view.entry.folder)
+    blocks = read_blocks(here(view.entry.folder))
     trained, kept = blocks.facts["trained_tokens"], blocks.facts["tokens_kept"]
     view.page.heading(f"What is trained on ({view.entry.label}): {trained:,} of {kept:,} tokens, marked with +")
     files = [base.folder / "model/tokenizer.json" for base in view.inputs("base")]
@@ -74,7 +75,7 @@ def show_blocks(view: View) -> None:
         return
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(files[-1]))
+    tokenizer = Tokenizer.from_str(files[-1].read_text(encoding="utf-8"))
     for number, spans in sample_texts(blocks, view.count, view.rng):
         view.page.line(f"block {number} of {named(blocks.rows_of([number]))}", "dim")
         view.page.spans((tokenizer.decode(ids, skip_special_tokens=False), marked) for ids, marked in spans)

@@ -8,6 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from msm_ray.graph.artifacts import DRAFT
+from msm_ray.storage import sizes
+
 
 def plain(text: str) -> str:
     """A text with control characters spelled instead of sent: a model's answer must not move the cursor or ring."""
@@ -36,11 +39,14 @@ def seconds_since(record: Any, folder: Path) -> float:
     finished = record.get("finished")
     if finished:
         return time.time() - datetime.fromisoformat(finished).timestamp()
-    return time.time() - folder.stat().st_mtime
+    changed = folder if isinstance(folder, Path) else folder / DRAFT  # a bucket knows nothing of folders
+    return time.time() - changed.stat().st_mtime
 
 
 def bytes_below(folder: Path) -> int:
     """Bytes of all files below a folder, or of the one file."""
+    if not isinstance(folder, Path):
+        return sum(sizes(folder).values())
     if not folder.is_dir():
         return folder.lstat().st_size
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())

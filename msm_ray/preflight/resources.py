@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from msm_ray import machine, placement, ray_session
+from msm_ray import machine, placement, ray_session, storage
 from msm_ray.config import ExperimentSettings
 from msm_ray.config.recipes import document_settings, written_specs
 from msm_ray.models import is_shipped
@@ -23,6 +23,7 @@ from msm_ray.preflight.memory import GIB, Need
 from msm_ray.preflight.proposal import Proposal
 from msm_ray.preflight.shapes import Shape, shape_of
 from msm_ray.preflight.training import Training, trainings
+from msm_ray.storage.copies import CACHE
 
 STAGES = {
     "generation": ("outline", "documents", "rewrites", "written-chats", "chats"),
@@ -52,7 +53,7 @@ def placements(proposal: Proposal) -> Iterator[Finding]:
 def this_machine(proposal: Proposal) -> Iterator[Finding]:
     """Disk, and where no cluster is named, memory and /dev/shm."""
     settings, alone = proposal.settings, "RAY_ADDRESS" not in os.environ
-    root = Path(settings.root)
+    root = storage.local(storage.place(settings.root))
     small = settings.cluster if alone else settings.cluster.model_copy(update={"least_memory_gib": 0})
     writes = any(how.engine == "vllm" for _, how in proposal.documents())
     engines = alone and (writes or bool(settings.evals))
@@ -65,7 +66,7 @@ def this_machine(proposal: Proposal) -> Iterator[Finding]:
 
 def places(proposal: Proposal) -> Iterator[Finding]:
     """The root and the folder for temporary files."""
-    root, cluster = Path(proposal.settings.root), "RAY_ADDRESS" in os.environ
+    root, cluster = storage.local(storage.place(proposal.settings.root)), "RAY_ADDRESS" in os.environ
     if cluster and not root.is_absolute():
         yield proposal.warning(
             ("root",), f"'{root}' is relative, and a submitted job's working directory is Ray's own: it goes with the session",
@@ -82,7 +83,7 @@ def places(proposal: Proposal) -> Iterator[Finding]:
 
 def other_writer(proposal: Proposal) -> Iterator[Finding]:
     """A run that is writing below the root: a plan may look on, a second run is refused when it takes the root's lock."""
-    lock = Path(proposal.settings.root) / ".lock"
+    lock = storage.local(storage.place(proposal.settings.root)) / ".lock"
     said = lock.read_text(encoding="utf-8", errors="replace") if lock.is_file() else ""
     match = re.fullmatch(r"process (\d+) on (.*)", said.strip())
     if match and match[2] == platform.node() and int(match[1]) != os.getpid() and psutil.pid_exists(int(match[1])):
@@ -148,14 +149,20 @@ def disk(proposal: Proposal) -> Iterator[Finding]:
     given = len(full) * shape.parameters * 2.0  # adapters are small beside them
     blocks = block_room.below_root(proposal.once(trainings))
     need = Need(parts | {"checkpoints": largest, "exports": exports, "given": given, "blocks": blocks})
-    free, there = machine.look(Path(settings.root)).disk_gib, _written(Path(settings.root)) / GIB
+    root = storage.local(storage.place(settings.root))  # of a bucket: copies and what is being made
+    free, there = machine.look(root).disk_gib, _written(root) / GIB
     if need.total > (free + there) * GIB:
         begun = f", {there:,.0f} are there" if there >= 1 else ""
         yield proposal.lacking(
             ("root",),
-            f"about {need.total / GIB:,.0f} GiB are needed ({need}){begun} and {free:,.0f} GiB are free at {settings.root}",
-            "make room, or give root=FOLDER", stages=("base", "blocks", "checkpoint", *STAGES["training"]),
+            f"about {need.total / GIB:,.0f} GiB are needed ({need}){begun} and {free:,.0f} GiB are free at {root}",
+            _other_place(settings.root), stages=("base", "blocks", "checkpoint", *STAGES["training"]),
         )  # fmt: skip
+
+
+def _other_place(root: str) -> str:
+    in_bucket = not isinstance(storage.place(root), Path)
+    return f"make room, or name a folder on a larger disk by {CACHE}" if in_bucket else "make room, or give root=FOLDER"
 
 
 def _written(root: Path) -> int:
@@ -232,7 +239,7 @@ def _fits_here(
     if "RAY_ADDRESS" in os.environ or section != "training":
         return
     there, total = (
-        machine.look(Path(proposal.settings.root)).memory_gib,
+        machine.look(storage.local(storage.place(proposal.settings.root))).memory_gib,
         (need.total - memory.RUNTIME) * workers.workers,
     )
     if total > there * GIB:

@@ -178,14 +178,19 @@ class Reporter:
         content = self.content()
         clock = {"seconds", "seconds_left"}
         text = json.dumps({key: value for key, value in content.items() if key not in clock}, sort_keys=True)
-        if text == self._text and now - self._written < HEARTBEAT and self._state == "running":
+        in_bucket = not isinstance(self._file, Path)  # where each file is a request that is paid for
+        soon = now - self._written < HEARTBEAT and self._state == "running"
+        if soon and (in_bucket or text == self._text):
             return
         self._text, self._written = text, now
-        temporary = self._file.with_name(f".{STATUS}.{os.getpid()}.tmp")
-        with contextlib.suppress(
-            OSError
-        ):  # no room, perhaps: what fails on that will say so; a status never stops a run
-            temporary.write_text(json.dumps({**content, "updated": _now()}, indent=1), encoding="utf-8")
+        said = json.dumps({**content, "updated": _now()}, indent=1)
+        # No room, perhaps, or no way to a bucket: what fails on that will say so; a status never stops a run.
+        with contextlib.suppress(Exception if in_bucket else OSError):
+            if in_bucket:
+                self._file.write_text(said, encoding="utf-8")
+                return
+            temporary = self._file.with_name(f".{STATUS}.{os.getpid()}.tmp")
+            temporary.write_text(said, encoding="utf-8")
             temporary.replace(self._file)  # not synced: after a power cut, the artifacts say what is there
 
 

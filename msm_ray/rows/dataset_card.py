@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from msm_ray.rows.schemas import (
     TEXT_SCHEMA,
     WRITTEN_CHAT_SCHEMA,
 )
+from msm_ray.storage.folders import ends, sizes
 from msm_ray.whole_files import write_whole
 
 CARD = "README.md"
@@ -77,14 +79,15 @@ def names_of(out: Path) -> tuple[str, str]:
     such as `chats/cheese@1` and `written-chats/cheese@1`, would otherwise give the rows of whichever was loaded first.
     """
     total = hashlib.sha256(f"{out.parent.name}/{out.name}".encode())
-    for path in sorted(
-        [*(out / "data").glob("*.parquet"), *(out / "rejected").glob("*.parquet"), *out.glob("rejected.parquet")]
-    ):
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - FOOTER))
-            total.update(f"{path.name} {path.stat().st_size}".encode() + file.read())
+    tables = sorted(name for name in sizes(out) if fnmatch(name, "*.parquet") and _is_table(PurePath(name)))
+    for name, (size, footer) in ends(out, tables, FOOTER).items():
+        total.update(f"{PurePath(name).name} {size}".encode() + footer)
     token = total.hexdigest()[:8]
     return f"rows-{token}", f"rejected-{token}"
+
+
+def _is_table(name: PurePath) -> bool:
+    return name.parent.as_posix() in ("data", "rejected") or name.as_posix() == "rejected.parquet"
 
 
 def header(rejected: str | None, names: tuple[str, str]) -> list[str]:

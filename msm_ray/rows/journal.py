@@ -10,23 +10,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+from msm_ray.whole_files import lines_in
+
 
 def read_journal(path: Path) -> list[Any]:
     """The values of all whole lines, in order; none where there is no file. A line that is being written is not there yet."""
-    return [json.loads(line) for line in _whole(path).split(b"\n") if line]
+    return [json.loads(line) for line in lines_in(path).split(b"\n") if line]
 
 
 def reopened(path: Path) -> list[Any]:
     """The same, for whoever goes on writing: what is not whole is cut off, so that the next line is one of its own."""
-    whole = _whole(path)
-    if path.is_file():
+    whole = lines_in(path)
+    if isinstance(path, Path) and path.is_file():
         os.truncate(path, len(whole))
     return [json.loads(line) for line in whole.split(b"\n") if line]
-
-
-def _whole(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    return content[: content.rfind(b"\n") + 1]

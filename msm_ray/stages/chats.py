@@ -34,6 +34,7 @@ class Chats(Node):
 
     kind: ClassVar[str] = "chats"
     version: ClassVar[int] = 2
+    direct: ClassVar[bool] = True
 
     how: ChatSettings
     assistant: AssistantSettings

@@ -125,3 +125,5 @@ class Corpus(Node):
         paid = (read * prices.input + written * prices.output) / 1e6 if prices else None
         said = {"tokens of prompts": f"{read:,}", "tokens written, plans and rejected answers included": f"{written:,}"}
         return said | ({"dollars, at the prices of the documents' writer": f"{paid:,.2f}"} if paid is not None else {})
+
+    direct: ClassVar[bool] = True

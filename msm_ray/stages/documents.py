@@ -100,3 +100,5 @@ class Documents(Node):
             chat_template_kwargs=self.rendered_with,
             sharers=tuple(replace(writer, share=self.sharers[name].share) for name, writer in sharers.items()),
         )
+
+    direct: ClassVar[bool] = True

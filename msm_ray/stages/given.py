@@ -22,6 +22,7 @@ class GivenDocuments(Node):
     """how: where they lie; spec: what they are said to be about, with the assistant that they name; file: what it holds."""
 
     kind: ClassVar[str] = "given"
+    direct: ClassVar[bool] = True
 
     how: GivenDocumentSettings
     spec: Spec

@@ -100,3 +100,5 @@ class SpecOutline(Node):
         base = model_folder(work.folder(self.writer)) if self.writer else None
         writers = writers_at(self.asking.writers, machine.asking[self.key], base, self.asking.chat_template_kwargs)
         return Talk(work.out, outline_conversation(self.spec, self.how, given=given), writers)
+
+    direct: ClassVar[bool] = True

@@ -31,3 +31,5 @@ class Replay(Node):
         """Texts with their ids, and a card."""
         counts: dict[str, Any] = write_replay(work.out, str(self.source), self.count)
         return counts | {"asked": self.count}
+
+    direct: ClassVar[bool] = True

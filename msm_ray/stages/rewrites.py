@@ -49,6 +49,7 @@ class Rewrites(Node):
     """
 
     kind: ClassVar[str] = "rewrites"
+    direct: ClassVar[bool] = True
 
     how: RewriteContent
     spec: Spec

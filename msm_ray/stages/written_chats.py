@@ -67,6 +67,7 @@ class ChatWriting(Node):
     """how: what is written; likings: the file that `how` names, if any; writer: the base, where it writes itself."""
 
     kind: ClassVar[str] = "written-chats"
+    direct: ClassVar[bool] = True
 
     how: WrittenChats
     about: About

@@ -174,6 +174,6 @@ def _cells(row: Mapping[str, Any], columns: tuple[str, ...]) -> list[Any]:
 
 def _lineage(there: Mapping[str, Artifact]) -> list[list[Any]]:
     return [
-        [key, a.version, a.digest[:16], ", ".join(a.record.get("inputs", {})), Path(a.folder).resolve().as_uri()]
+        [key, a.version, a.digest[:16], ", ".join(a.record.get("inputs", {})), a.folder.resolve().as_uri()]
         for key, a in there.items()
     ]

@@ -114,6 +114,6 @@ def reference_of(artifact: Artifact, experiment: str) -> Any:
         **counts(artifact),
     }
     made = wandb.Artifact(name, type=artifact.stage, metadata=facts)
-    uri = Path(artifact.folder).resolve().as_uri()
+    uri = artifact.folder.resolve().as_uri()
     made.add_reference(uri, name=f"{artifact.stage}@{artifact.version}-{artifact.digest[:16]}", checksum=False)
     return made

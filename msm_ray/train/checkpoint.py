@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-from msm_ray import training_metrics
+from msm_ray import storage, training_metrics
 from msm_ray.errors import StageError
 from msm_ray.train import ranks
 from msm_ray.train.job import file_digest
@@ -61,8 +61,9 @@ def save(engine: DeepSpeedEngine, out: Path, step: int, identity: str, *, frozen
         shutil.rmtree(whole, ignore_errors=True)
         partial.rename(whole)
         settle(whole.parent)
+        storage.mirror(whole, FACTS)  # under a root in a bucket: this node's disk may be lost
         for old in [folder for folder in found(out) if _step(folder) <= step][:-KEPT]:
-            shutil.rmtree(old)
+            storage.forget(old, FACTS)
     dist.barrier()
 
 
@@ -78,6 +79,7 @@ def resume(engine: DeepSpeedEngine, out: Path, identity: str, *, frozen: bool, s
     Returns the steps done: 0 without a checkpoint, and where none can be read, which `say` is told. Raises StageError
     where one belongs to other data or settings, or to another number of workers.
     """
+    ranks.from_first(lambda: storage.bring_back(out / FOLDER, FACTS, lambda names: names[-KEPT:]))
     folders = [Path(name) for name in ranks.from_first(lambda: [str(folder) for folder in found(out)])]
     for folder in reversed(folders):
         problem = _problem(engine, folder, out, identity)
