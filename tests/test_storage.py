@@ -51,6 +51,18 @@ def test_a_folder_stays_a_path_and_other_addresses_are_refused():
             storage.place(given)
 
 
+@pytest.mark.parametrize("name", ["sft/x@1/checkpoints", "anywhere"])
+def test_checkpoints_of_a_folder_are_where_they_are(tmp_path: Path, name: str):
+    kept = tmp_path / name / "step-1"
+    kept.mkdir(parents=True)
+    write_whole(kept / "facts", "x")
+    storage.mirror(kept, "facts")
+    storage.bring_back(kept.parent, "facts", lambda names: names)
+    assert storage.sizes(tmp_path) == {f"{name}/step-1/facts": 1}
+    storage.forget(kept, "facts")
+    assert storage.sizes(tmp_path) == {}
+
+
 def test_a_path_in_a_bucket_goes_to_workers_and_is_the_same_there(root: Any):
     again = pickle.loads(pickle.dumps(root / "documents" / "x@1"))
     assert again == root / "documents/x@1"

@@ -18,7 +18,7 @@ from msm_ray.storage.folders import AT_ONCE, sizes
 
 def _twin(folder: Path) -> Any:
     """Where a folder inside a desk lies in the bucket; None for a folder that is in none."""
-    for desk in folder.parents:
+    for desk in (each for each in folder.parents if "@" in each.name):  # an artifact's folder has its version there
         if (target := home(desk)) is not None:
             return target / folder.relative_to(desk).as_posix()
     return None
