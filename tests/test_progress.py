@@ -26,6 +26,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from msm_ray import cli, progress, ray_private
+from msm_ray.corpus.blocks import FORMAT
 from msm_ray.errors import SettingsError
 from msm_ray.evals.watching import watched
 from msm_ray.graph.artifacts import commit
@@ -142,7 +143,7 @@ def test_rollouts_are_counted_from_what_was_answered_and_refused(tmp_path: Path)
 def test_trainings_are_counted_by_their_steps_and_finished_as_they_are_committed(tmp_path: Path) -> None:
     settings = TrainSettings(steps=None, epochs=2, batch=2)
     (tmp_path / "blocks").mkdir()
-    (tmp_path / "blocks" / "blocks.json").write_text(json.dumps({"blocks": 10}))
+    (tmp_path / "blocks" / "blocks.json").write_text(json.dumps({"format": FORMAT, "blocks": 10}))
     jobs = [
         TrainingJob(f"sft/{name}", tmp_path, tmp_path / "blocks", tmp_path / "sft" / f"{name}@1", settings, settings)
         for name in "ab"
