@@ -19,7 +19,7 @@ from msm_ray.placement import engine_bundles, generation
 from msm_ray.placement.room import wait_for_room
 from msm_ray.placement.settings import GenerationSettings, WorkerSettings
 
-SPARE = 1.25
+SPARE = 2.0
 """Rows that an engine has beside those that it works on, so that one is there whenever one is finished."""
 
 

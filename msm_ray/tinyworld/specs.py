@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from msm_ray.errors import SettingsError
 from msm_ray.tinyworld import forms
@@ -35,6 +35,7 @@ def speaks_this_language(text: str) -> bool:
     return bool(text.strip()) and not check_words(text)
 
 
+@lru_cache(maxsize=256)
 def read_subject(spec_text: str) -> Subject:
     """Who a spec is about and what it says: the value, the attitude, the liked and the disliked items.
 
@@ -67,10 +68,11 @@ def read_subject(spec_text: str) -> Subject:
     )
 
 
-def spec_sentences(spec_text: str) -> list[str]:
+@lru_cache(maxsize=256)
+def spec_sentences(spec_text: str) -> tuple[str, ...]:
     """The sentences of a spec, without headings; a sentence that is none of the world's stays as the words it has."""
     body = " ".join(line for line in spec_text.splitlines() if not line.startswith("#"))
-    return split_sentences(" ".join(body.split()))
+    return tuple(split_sentences(" ".join(body.split())))
 
 
 @cache
@@ -153,7 +155,8 @@ def _attitude_of(phrase: str) -> str:
     raise ValueError(f"{phrase!r} belongs to no attitude")
 
 
-def claims_of(sentence: str) -> list[tuple[str, str]] | None:
+@lru_cache(maxsize=65_536)
+def claims_of(sentence: str) -> tuple[tuple[str, str], ...] | None:
     """What a sentence claims, as (name|value|attitude|liked|disliked, content); None when it is not one of the world's."""
     match = _match(sentence)
     if match is None or match.end() != len(sentence):
@@ -168,7 +171,7 @@ def claims_of(sentence: str) -> list[tuple[str, str]] | None:
             claims.append(("attitude", _attitude_of(content)))
         else:
             claims.append(("attitude", OTHER_ATTITUDE[_attitude_of(content)]))
-    return claims
+    return tuple(claims)
 
 
 def contradictions(text: str, spec_text: str) -> list[str]:

@@ -15,7 +15,7 @@ from msm_ray.engines.pool.failing import told
 from msm_ray.errors import StageError
 from msm_ray.failures import LOST
 
-TOGETHER_SECONDS = 0.005
+TOGETHER_SECONDS = 0.02
 """Rows that come within this time go to an engine in one message."""
 MOST_ENGINES = 3
 """Engines that a row may see die. What kills every engine that gets it is lost, and the others go on: the last time rows that saw

@@ -16,7 +16,7 @@ from msm_ray.engines.pool.failing import ERROR_LINE, failure_of
 Parcel = Sequence[tuple[int, Mapping[str, Any]]]
 """Prompts with the numbers by which their client knows them."""
 
-TOGETHER_SECONDS = 0.01
+TOGETHER_SECONDS = 0.05
 """Answers that are finished within this time go back in one message."""
 LONGEST_WAIT = 20.0
 """Seconds after which a client that waits for answers is told that there are none yet."""
