@@ -102,14 +102,15 @@ class WriterWhere(Where):
     most_refused: Share = 0.05
     """Share of rows that the engine may refuse for their own sake (too long, filtered); more ends the run with exit code 4."""
     batch_size: Rows = 32
-    """Rows that go to an engine together."""
+    """Rows of a batch: an engine has `in_flight` of these at the same time, each row answered by itself."""
     in_flight: Annotated[int, Field(gt=0), Unit("batches")] = 4
-    """Batches that are with an engine at the same time."""
+    """Batches that are with an engine (of an endpoint: with each of `cluster.generation.workers`) at the same time; vLLM gets at
+    least twice `max_num_seqs` rows."""
     no_progress_minutes: Minutes = 10
     """Without a new row for so long the stage stops, with the engine's last words. With `batch` at least 26 hours."""
     portion: Rows = 2000
-    """Documents that are asked for in one go; then names and openings that came too often are looked for, and the writer is told
-    to leave them out of the next. In a closed language all at once."""
+    """Documents after which names and openings that came too often are looked for, and the writer is told to leave them out from
+    then on; with more than 20,000 documents after twice as many each time. In a closed language never."""
     request_seconds: Seconds = 600
     """Time limit of one request to an endpoint."""
     request_tries: Requests = 6

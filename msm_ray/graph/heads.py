@@ -30,12 +30,12 @@ class Head:
 
     def digest(self) -> str:
         """What it is made from now: `the first 98: <sha256>`; so many as there are, at most `count`."""
-        return _digest(places(self.folder)[: self.count])
+        return _digest(islice(_lines(self.folder), self.count))
 
     def is_still(self, recorded: str | None) -> bool:
         """Whether what a reader was made from is still what the first rows are, however many came after them."""
         count = counted(recorded)
-        return count is not None and count <= self.count and _digest(places(self.folder)[:count]) == recorded
+        return count is not None and count <= self.count and _digest(islice(_lines(self.folder), count)) == recorded
 
 
 def counted(recorded: str | None) -> int | None:
@@ -44,27 +44,34 @@ def counted(recorded: str | None) -> int | None:
     return int(words[2].rstrip(":")) if (recorded or "").startswith(FIRST) else None
 
 
-def _digest(lines: list[str]) -> str:
-    return f"{FIRST} {len(lines)}: {hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+def _digest(lines: Iterable[str]) -> str:
+    count, found = 0, hashlib.sha256()
+    for count, line in enumerate(lines, 1):  # noqa: B007  the last is how many there are
+        found.update(line.encode())
+    return f"{FIRST} {count}: {found.hexdigest()}"
+
+
+def _lines(folder: Path) -> Iterator[str]:
+    """The lines of a stage that grows, one by one: of millions of rows they are not held all at once."""
+    file = folder / PLACES
+    if file.is_file():
+        with file.open(encoding="utf-8") as lines:
+            yield from lines
 
 
 def places(folder: Path) -> list[str]:
     """The lines of a stage that grows, in order; none where it has given no row yet."""
-    file = folder / PLACES
-    return file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
+    return list(_lines(folder))
 
 
 def first_ids(folder: Path, count: int) -> list[str]:
     """The ids of the first rows, at most `count`."""
-    return [line.split(" ", 1)[0] for line in places(folder)[:count]]
+    return list(each_first_id(folder, count))
 
 
 def each_first_id(folder: Path, count: int) -> Iterator[str]:
     """The same one by one, so that they need not be held all at once."""
-    file = folder / PLACES
-    if file.is_file():
-        with file.open(encoding="utf-8") as lines:
-            yield from (line.split(" ", 1)[0] for line in islice(lines, count))
+    return (line.split(" ", 1)[0] for line in islice(_lines(folder), count))
 
 
 def add_places(folder: Path, rows: Iterable[Mapping[str, Any]]) -> int:
