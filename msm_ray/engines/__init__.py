@@ -24,7 +24,10 @@ PROMPT_COLUMNS = frozenset({"messages", "prompt", "json_schema", "temperature", 
 
 
 class Answerer(Protocol):
-    """An engine as it is asked from one process, inside its event loop."""
+    """An engine as it is asked from one process, inside its event loop.
+
+    It may have `told`, what there is to answer in words, and `can_answer`, whether there is anything now (else it always can).
+    """
 
     @property
     def in_flight(self) -> int:

@@ -119,7 +119,7 @@ class Asking:
         """Ask an engine, until there is nothing more to ask or no sense in it.
 
         Answers that were on their way are still taken then: they are paid for. Raises StageError after the tables'
-        `no_progress_minutes` without an answer; the clock starts when the engine can answer.
+        `no_progress_minutes` without an answer; the clock runs only while the engine can answer.
         """
         engine = opener()
         finished: asyncio.Queue[Told] = asyncio.Queue()
@@ -146,6 +146,8 @@ class Asking:
                     if isinstance(told, BaseException):
                         raise told
                     self._take(row, told)
+                if not getattr(engine, "can_answer", True):
+                    self.last = time.monotonic()  # its weights are being loaded, again perhaps
                 self.tick()
                 if self._waited_long_enough():
                     return

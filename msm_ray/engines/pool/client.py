@@ -48,6 +48,11 @@ class PoolClient:
         """What there is to answer, in words."""
         return f"{len(self.lines)} of {self.most} engines up" if self.most > 1 else ""
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether an engine is up."""
+        return bool(self.lines)
+
     async def ready(self) -> None:
         """Return when the first engine is up. Raises StageError with the engine's last words where none comes up."""
         self.asked += 1  # an engine is wanted, though no row is there yet

@@ -121,6 +121,11 @@ class SharedEngine:
         self.asked = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether the engine can."""
+        return bool(getattr(self.engine, "can_answer", True))
+
     async def ready(self) -> None:
         """When the engine is."""
         await self.engine.ready()
