@@ -18,7 +18,8 @@ def answer_of(key: str, attempt: int) -> tuple[str, str]:
     """The text and finish reason for a row: one in eight is cut off at the first attempt, one in 64 at every one."""
     place = int(key[:8], 16)
     cut = place % 64 == 0 or (place % 8 == 0 and attempt == 1)
-    text = f"<scratchpad>plan</scratchpad><content>Ada likes tea, and this is {key} of many.</content>"
+    words = " ".join(key[at : at + 3] for at in range(0, len(key), 3))
+    text = f"<scratchpad>plan</scratchpad><content>Ada likes tea, and this is {words} of many.</content>"
     return (text[:40], "length") if cut else (text, "stop")
 
 

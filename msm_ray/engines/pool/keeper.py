@@ -31,8 +31,8 @@ class Recipe:
     """How an engine is started. actor: its class, whose constructor takes model, arguments (with a seed) and ends.
 
     bundles: of one engine; environment: of its processes; least, most: engines, while there is work; each: rows that one
-    should have at the same time; deaths: engines that may die before the pool gives up; idle_seconds: after so long without
-    work all end; seed: of the first engine; every later start has another, or two engines would draw the same.
+    should have at the same time; deaths: engines that may die before the pool gives up; idle_seconds: after so long in which
+    fewer would have done, those that are too many end; seed: of the first engine; every later start has another, or two engines would draw the same.
     """
 
     actor: type
@@ -124,24 +124,33 @@ class Keeper:
 
     async def _look(self) -> None:
         """Once in a while: as many engines as are wanted."""
-        while True:
-            for name in [name for name, one in self.clients.items() if time.monotonic() - one.heard > SILENT_SECONDS]:
-                await self.leaves(name)
-            wanted = self._wanted()
-            while not self.failed and len(self.up) + len(self.starting) < wanted:
-                self._begin()
-            if wanted < len(self.up):
-                await self._end_idle(len(self.up) - wanted)
-            await asyncio.sleep(LOOK_SECONDS)
+        try:
+            while True:
+                await self._look_once()
+                await asyncio.sleep(LOOK_SECONDS)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # nobody else would ever hear of it
+            self.failed = f"the keeper of the engines of {self.recipe.model} failed: {type(error).__name__}: {error}"
+            self._tell()
+
+    async def _look_once(self) -> None:
+        for name in [name for name, one in self.clients.items() if time.monotonic() - one.heard > SILENT_SECONDS]:
+            await self.leaves(name)
+        wanted = self._wanted()
+        while not self.failed and len(self.up) + len(self.starting) < wanted:
+            self._begin()
+        if wanted < len(self.up):
+            await self._end_idle(len(self.up) - wanted)
 
     def _wanted(self) -> int:
-        """Engines for what is asked; those that are there stay for a while without work."""
+        """Engines for what is asked; those that are there stay for a while when fewer would do."""
         asked = sum(client.asked for client in self.clients.values())
+        needed = max(self.recipe.least, min(self.recipe.most, math.ceil(asked / self.recipe.each))) if asked else 0
         now, there = time.monotonic(), len(self.up) + len(self.starting)
-        if asked:
+        if needed >= there:
             self.worked = now
-            return max(self.recipe.least, min(self.recipe.most, math.ceil(asked / self.recipe.each)))
-        return there if now - self.worked < self.recipe.idle_seconds else 0
+        return there if needed < there and now - self.worked < self.recipe.idle_seconds else needed
 
     async def _end_idle(self, most: int) -> None:
         """End engines that have nothing to do, the youngest first, at most so many."""
