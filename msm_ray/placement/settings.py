@@ -71,7 +71,8 @@ class GenerationSettings(WorkerSettings):
     """Engines that have to have room before writing begins; up to `workers` join as the cluster grows and there is work for them.
     None: all `workers`."""
     idle_minutes: Minutes = 10
-    """Without work for so long all engines of a model end and give their place back; they start anew when there is work."""
+    """Engines that were not needed for so long end and give their place back, without work all of a model; they start anew when
+    there is work again."""
     engine_deaths: Annotated[int, Field(ge=0), Unit("times")] = 10
     """How often an engine of a model may die, or not start, before the stage ends with its last words. Until then it is replaced,
     and what it was asked goes to others."""

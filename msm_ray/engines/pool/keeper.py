@@ -32,7 +32,8 @@ class Recipe:
 
     bundles: of one engine; environment: of its processes; least, most: engines, while there is work; each: rows that one
     should have at the same time; deaths: engines that may die before the pool gives up; idle_seconds: after so long in which
-    fewer would have done, those that are too many end; seed: of the first engine; every later start has another, or two engines would draw the same.
+    fewer would have done, those that are too many end; seed: of the first engine; every later start has another, or two
+    engines would draw the same.
     """
 
     actor: type
