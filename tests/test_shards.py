@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from msm_ray.errors import StageError
-from msm_ray.generate.shards import FixedShards, GrowingShards
+from msm_ray.generate.at_size.worker import PASS, begin_pass
+from msm_ray.generate.shards import FixedShards, GrowingShards, recover_documents
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA
 from msm_ray.rows.tables import read_rows, write_table
 
@@ -74,6 +75,55 @@ def test_what_a_killed_writer_left_is_no_shard(tmp_path: Path) -> None:
     (tmp_path / "data" / ".part-000000.parquet.tmp").write_bytes(b"half")
     GrowingShards(tmp_path)
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_what_was_added_is_there_after_a_kill_once(tmp_path: Path) -> None:
+    killed = GrowingShards(tmp_path, writer="a")
+    for number in range(3):
+        killed.add(finished(number, "refused" if number == 1 else ""), number)
+    assert not list(tmp_path.rglob("*.parquet"))
+    for _ in range(2):
+        recover_documents(tmp_path)
+        assert [row["id"] for row in read_rows(tmp_path / "data")] == ["000", "002"]
+        assert [row["id"] for row in read_rows(tmp_path / "rejected")] == ["001"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["part-a-000000.parquet"]
+
+
+def test_a_kill_between_a_file_and_its_journals_end_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = GrowingShards(tmp_path, writer="a")
+    writer.add(finished(0), 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda path, **_: pytest.fail("killed") if path.suffix == ".taken" else None)
+        with pytest.raises(pytest.fail.Exception):
+            writer.flush()
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    recover_documents(tmp_path)
+    assert written.items() <= {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}.items()
+    assert [row["id"] for row in read_rows(tmp_path / "data")] == ["000"]
+    assert not list(tmp_path.rglob(".part-*"))
+
+
+def test_a_writer_that_was_thought_dead_writes_nothing_more(tmp_path: Path) -> None:
+    mine = [begin_pass(tmp_path)]
+
+    def guard() -> None:
+        if (tmp_path / PASS).read_text() not in mine:
+            raise StageError("another pass")
+
+    busy, idle = (GrowingShards(tmp_path, writer=name, guard=guard) for name in ("busy", "idle"))
+    busy.add(finished(0), 0)
+    begin_pass(tmp_path)
+    recover_documents(tmp_path)
+    begin_pass(tmp_path)
+    busy.add(finished(1), 1)  # on its way when its pass ended: it is asked again
+    with pytest.raises(StageError, match="another run has taken over"):
+        busy.flush()
+    with pytest.raises(StageError, match="another pass"):
+        idle.add(finished(2), 2)
+    recover_documents(tmp_path)
+    assert [row["id"] for row in read_rows(tmp_path / "data")] == ["000"]
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:

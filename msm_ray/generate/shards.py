@@ -5,8 +5,10 @@ Each is written whole or not at all (`rows/tables.py`), under a name that no oth
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +28,10 @@ FIXED_ROWS = 256
 """Rows of a shard that is the same whenever it is made."""
 
 
+class _Gone(StageError):
+    """Somebody else has a journal."""
+
+
 class GrowingTable:
     """Parquet files of one folder that grow: a next file when `rows` have come or `seconds` have passed since the last.
 
@@ -33,10 +39,20 @@ class GrowingTable:
     Each file has a journal of its own name: `.part-000003.jsonl` is what `part-000003.parquet` will hold. In a bucket there is
     none, and a kill costs what came in the last `seconds`.
 
-    writer: sets the names of one of several writers of a folder apart. One that is alone takes up what was left before.
+    writer: sets the names of one of several writers of a folder apart. One that is alone takes up what was left before. guard:
+    called before each file is begun; raises where the writer should not be there any more.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema, rows: int = 256, seconds: float = 5.0, writer: str = ""):
+    def __init__(
+        self,
+        folder: Path,
+        schema: pa.Schema,
+        rows: int = 256,
+        seconds: float = 5.0,
+        writer: str = "",
+        guard: Callable[[], None] = lambda: None,
+    ):
+        self.guard = guard
         self.folder, self.schema, self.seconds = folder, schema, seconds
         self.rows = rows if isinstance(folder, Path) else max(rows, BUCKET_ROWS)
         self.waiting: list[Row] = []
@@ -49,14 +65,16 @@ class GrowingTable:
     def add(self, row: Row) -> None:
         """Take a row; from here on a kill does not take it back."""
         kept = {name: row.get(name) for name in self.schema.names}
-        self.waiting.append(kept)
-        if not isinstance(self.folder, Path):
-            return  # nothing can be added to an object of a bucket
+        if not isinstance(self.folder, Path):  # nothing can be added to an object of a bucket
+            self.waiting.append(kept)
+            return
         if self.journal is None:
+            self.guard()
             self.folder.mkdir(parents=True, exist_ok=True)
             self.journal = self._journal_path().open("w", encoding="utf-8")
         self.journal.write(json.dumps(kept) + "\n")
         self.journal.flush()
+        self.waiting.append(kept)
 
     def due(self) -> bool:
         """Whether it is time to write."""
@@ -69,6 +87,7 @@ class GrowingTable:
             self.journal.close()
             _settle_journal(self._journal_path(), self.waiting, self.schema)
         elif self.waiting:
+            self.guard()
             write_table(self.folder / f"{self.stem}{self.number:06d}.parquet", self.waiting, self.schema)
         if self.waiting:
             self.waiting, self.journal = [], None
@@ -84,7 +103,8 @@ def recover(folder: Path, schema: pa.Schema) -> None:
     if not isinstance(folder, Path):
         return
     for journal in sorted([*folder.glob(".part-*.jsonl"), *folder.glob(f".part-*{TAKEN}")]):
-        _settle_journal(journal, read_journal(journal), schema)
+        with contextlib.suppress(_Gone):  # its writer was not dead after all, and has just finished
+            _settle_journal(journal, read_journal(journal), schema)
 
 
 def recover_documents(out: Path) -> None:
@@ -103,7 +123,7 @@ def _settle_journal(journal: Path, rows: list[Row], schema: pa.Schema) -> None:
     try:
         journal.replace(taken)
     except FileNotFoundError:
-        raise StageError(f"{journal}: another run has taken over what was being written there; this one ends") from None
+        raise _Gone(f"{journal}: another run has taken over what was being written there; this one ends") from None
     file = journal.with_name(journal.name.removeprefix(".")).with_suffix(".parquet")
     if rows and not file.exists():
         write_table(file, rows, schema)
@@ -117,12 +137,20 @@ class GrowingShards:
     was added.
     """
 
-    def __init__(self, out: Path, rows: int = 256, seconds: float = 5.0, writer: str = ""):
+    def __init__(
+        self,
+        out: Path,
+        rows: int = 256,
+        seconds: float = 5.0,
+        writer: str = "",
+        guard: Callable[[], None] = lambda: None,
+    ):
         if not writer:
             clean(out)
-        self.accepted = GrowingTable(out / "data", DOCUMENT_SCHEMA, rows, seconds, writer)
-        self.rejected = GrowingTable(out / "rejected", REJECTED_SCHEMA, rows, seconds, writer)
-        self.raw = GrowingTable(out / "raw", RAW_SCHEMA, rows, seconds, writer)
+        how = (rows, seconds, writer, guard)
+        self.accepted = GrowingTable(out / "data", DOCUMENT_SCHEMA, *how)
+        self.rejected = GrowingTable(out / "rejected", REJECTED_SCHEMA, *how)
+        self.raw = GrowingTable(out / "raw", RAW_SCHEMA, *how)
 
     def add(self, row: Row, position: int) -> None:
         """Take one finished row; a `reason` marks it as rejected. `position` plays no part here."""

@@ -21,7 +21,7 @@ from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.failures import LOST, SPENT, Ledger
 from msm_ray.generate.asking import AGAIN
 from msm_ray.generate.at_size.plan import Plan
-from msm_ray.generate.at_size.worker import NO_USE, REFUSED, WRITTEN, Brief, DocumentWorker
+from msm_ray.generate.at_size.worker import NO_USE, REFUSED, WRITTEN, Brief, DocumentWorker, begin_pass
 from msm_ray.generate.document_job import RECORDED, DocumentJob
 from msm_ray.generate.document_outcomes import avoided_names
 from msm_ray.generate.pulse import Pulse
@@ -70,6 +70,7 @@ def _write_all(plans: list[Plan], engines: Engines, work: Task) -> None:
         except _WorkerDied as error:
             died = str(error)
         for plan in plans:
+            begin_pass(plan.job.out)  # whoever of this one still lives begins no further file
             recover_documents(plan.job.out)
             plan.look()
             plan.over = plan.fixed and not died  # the same would come again
@@ -135,7 +136,8 @@ def _dataset(blocks: list[pa.Table], plans: Sequence[Plan], engines: Engines) ->
     workers, at_once = _how_many(plans, engines, len(blocks))
     openers = {asked: engines.opener(asked, workers) for plan in plans for asked in _engines(plan.job)}
     avoided = [avoided_names(plan.job, not plan.job.world.closed and bool(plan.done.any()), SAMPLE) for plan in plans]
-    brief = ray.put(Brief([plan.job for plan in plans], openers, avoided))
+    numbers = [begin_pass(plan.job.out) for plan in plans]
+    brief = ray.put(Brief([plan.job for plan in plans], openers, avoided, numbers))
     given = ray.data.from_arrow(blocks)
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when it is imported
     with warnings.catch_warnings():

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from msm_ray.engines import DETERMINISTIC, Answer, Answerer, EngineSettings, Opener
 from msm_ray.engines.offline import composed_answer
+from msm_ray.errors import StageError
 from msm_ray.failures import LOST, SPENT
 from msm_ray.generate.asking import Asking
 from msm_ray.generate.document_job import DocumentJob
@@ -22,6 +25,7 @@ from msm_ray.generate.outline import Idea
 from msm_ray.generate.shards import FixedShards, GrowingShards
 from msm_ray.progress import Task
 from msm_ray.rows.schemas import Row
+from msm_ray.whole_files import write_whole
 
 ENDS = pa.schema(
     [
@@ -37,15 +41,28 @@ ENDS = pa.schema(
 WRITTEN, OUT_OF_TRIES, REFUSED, NO_USE = "written", "out of tries", "refused", "no use"
 """Ends beside those of `failures` (LOST, SPENT). No use: not asked, since nothing that came was of any use."""
 FILE_ROWS, FILE_SECONDS = 512, 60.0
+PASS = ".pass.tmp"
 
 
 @dataclass(frozen=True)
 class Brief:
-    """What all workers of a pass are told. openers: of the engines that are asked; avoided: what each job's writers leave out."""
+    """What all workers of a pass are told. openers: of the engines that are asked; avoided: what each job's writers leave out.
+
+    numbers: of the pass, one in each job's folder while it lasts (`begin_pass`).
+    """
 
     jobs: Sequence[DocumentJob]
     openers: Mapping[EngineSettings, Opener]
     avoided: Sequence[str]
+    numbers: Collection[str]
+
+
+def begin_pass(out: Path) -> str:
+    """End whatever pass writes into a job's folder: its workers begin no further file. Returns what the next is known by."""
+    number = uuid.uuid4().hex
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / PASS, number)
+    return number
 
 
 class DocumentWorker:
@@ -81,11 +98,17 @@ class DocumentWorker:
             shards: FixedShards | GrowingShards = FixedShards(job.out, len(self.ideas[number]), alone=False)
         else:
             if number not in self.shards:
-                self.shards[number] = GrowingShards(job.out, FILE_ROWS, FILE_SECONDS, self.name)
+                guard = partial(self._check_pass, job.out)
+                self.shards[number] = GrowingShards(job.out, FILE_ROWS, FILE_SECONDS, self.name, guard)
             shards = self.shards[number]
         ids = dict(zip(block["place"].to_pylist(), block["id"].to_pylist(), strict=True))
         tries = dict(zip(block["id"].to_pylist(), block["tries"].to_pylist(), strict=True))
         return Part(self.ideas[number], ids, tries, shards, self.brief.avoided[number])
+
+    def _check_pass(self, out: Path) -> None:
+        """Raise StageError where this worker's pass is over: it was thought dead, and its rows are asked by another."""
+        if (out / PASS).read_text(encoding="utf-8") not in self.brief.numbers:
+            raise StageError(f"{out}: another pass writes there now; this worker ends")
 
     async def _ask(self, asking: Asking) -> tuple[str, str]:
         """Ask for the rows that one engine answers. Returns how those ended that nothing came of, and why."""
