@@ -34,7 +34,7 @@ def server() -> Iterator[s3_server.S3]:
 @pytest.fixture
 def root(server: s3_server.S3) -> Any:
     server.faults.__init__()  # type: ignore[misc]
-    return storage.place(f"s3://{s3_server.BUCKET}/root-{next(NUMBER)}")
+    return storage.place(f"s3://{s3_server.BUCKET}/lease-{next(NUMBER)}")
 
 
 @pytest.fixture
