@@ -15,8 +15,8 @@ from msm_ray.engines.pool.failing import told
 from msm_ray.errors import StageError
 from msm_ray.failures import LOST
 
-TOGETHER_SECONDS = 0.02
-"""Rows that come within this time go to an engine in one message."""
+FEW, SOON, TOGETHER_SECONDS = 16, 0.005, 0.05
+"""Rows that come within this time go to an engine in one message; soon, where it has few."""
 MOST_ENGINES = 3
 """Engines that a row may see die. What kills every engine that gets it is lost, and the others go on: the last time rows that saw
 all others die are asked one after the other, so that only the one that kills is lost."""
@@ -156,7 +156,7 @@ class _Line:
         number, future = next(self.numbers), self.loop.create_future()
         self.asked[number] = future
         if not self.parcel:
-            self.loop.call_later(TOGETHER_SECONDS, self._send)
+            self.loop.call_later(TOGETHER_SECONDS if len(self.asked) > FEW else SOON, self._send)
         self.parcel.append((number, row))
         if self.listening is None:
             self.listening = self.loop.create_task(self._listen())

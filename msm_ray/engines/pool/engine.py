@@ -16,8 +16,8 @@ from msm_ray.engines.pool.failing import ERROR_LINE, failure_of
 Parcel = Sequence[tuple[int, Mapping[str, Any]]]
 """Prompts with the numbers by which their client knows them."""
 
-TOGETHER_SECONDS = 0.05
-"""Answers that are finished within this time go back in one message."""
+FEW, SOON, TOGETHER_SECONDS = 16, 0.005, 0.1
+"""Answers that are finished within this time go back in one message; soon, where only few prompts are being answered."""
 LONGEST_WAIT = 20.0
 """Seconds after which a client that waits for answers is told that there are none yet."""
 LAST_LINES, TAIL_BYTES = 12, 60_000
@@ -66,7 +66,7 @@ class VllmEngine:
                 await asyncio.wait_for(event.wait(), LONGEST_WAIT)
             except TimeoutError:
                 return []
-            await asyncio.sleep(TOGETHER_SECONDS)
+            await asyncio.sleep(TOGETHER_SECONDS if len(self.working) > FEW else SOON)
         if self.dead:
             raise EngineDied(self.dead)
         self.finished[client] = deque()
