@@ -26,7 +26,10 @@ from benchmarks.measurements import Measurement, show
 PROMPTS, MAX_TOKENS = 3_000, 120
 ENGINE = {"max_model_len": 512, "max_num_seqs": 128}
 LATENCY = 2.0
-PER_NODE = 256
+PER_NODE = 4 * 32
+"""Rows in flight on a node: the settings' own."""
+REQUESTS = 1 + 7 / 64 + 2 / 64
+"""Requests a row, by `benchmarks.timed`."""
 
 
 def main() -> None:
@@ -133,14 +136,16 @@ def memory(asked: argparse.Namespace) -> Iterator[Measurement]:
 
 def nodes(asked: argparse.Namespace) -> Iterator[Measurement]:
     """Clusters that really run, each node with as many rows, and what the constants of a row and a start say of them."""
-    start, row = _constants(asked)
+    start, row, driver = _constants(asked)
+    cores = os.cpu_count() or 1
     yield Measurement("start of a pass", start, "s", None, "lower")
-    yield Measurement("CPU of a row", 1e3 * row, "ms", None, "lower")
+    yield Measurement("CPU of a row, all processes", 1e3 * row, "ms", None, "lower")
+    yield Measurement("CPU of a row, driver", 1e3 * driver, "ms", None, "lower")
     one = 0.0
     for number in (1, 2, 4, 8) if asked.long else (1, 2, 4):
         run = _in_a_process("cluster", asked, number)
         one = one or run["seconds"]
-        told = start + max(run["rows"] / (number * PER_NODE) * LATENCY, run["rows"] * row / (os.cpu_count() or 1))
+        told = _seconds(run["rows"], number, start * max(1, number / cores)) + run["rows"] * row / cores
         yield Measurement(
             f"{number} nodes, {PER_NODE} in flight on each", run["rows"] / run["seconds"], "rows/s", None, "higher"
         )
@@ -148,13 +153,24 @@ def nodes(asked: argparse.Namespace) -> Iterator[Measurement]:
         yield Measurement(
             f"{number} nodes: rate over {number} times one node's", one / run["seconds"], "ratio", 0.9, "higher"
         )
+    rows = run["rows"] / number  # of a node
+    alone, many = _seconds(rows, 1, start), max(_seconds(64 * rows, 64, start), 64 * rows * driver)
+    yield Measurement("64 nodes, by the model: rate over 64 times one node's", alone / many, "ratio", 0.9, "higher")
+    bend = 1 / driver / (PER_NODE / LATENCY / REQUESTS)
+    yield Measurement("nodes from which the driver has no time left, by the model", bend, "nodes", None, "higher")
 
 
-def _constants(asked: argparse.Namespace) -> tuple[float, float]:
-    """(seconds until a pass has its first rows, CPU seconds of a row), from two runs of an engine without latency."""
-    few, many = (_in_a_process("timed", asked, count, 0)["seconds"] for count in (1_000, 11_000))
-    row = (many - few) / 10_000 * (os.cpu_count() or 1)
-    return few - 1_000 * row / (os.cpu_count() or 1), row
+def _seconds(rows: float, nodes: int, start: float) -> float:
+    """The model: a pass starts, its requests are answered in waves, and the last that are cut off are asked twice again."""
+    return start + REQUESTS * rows / (nodes * PER_NODE) * LATENCY + 2 * LATENCY
+
+
+def _constants(asked: argparse.Namespace) -> tuple[float, float, float]:
+    """(seconds until a pass has its first rows, CPU seconds of a row, of these the driver's), from two runs without latency."""
+    few, many = (_in_a_process("timed", asked, count, 0) for count in (1_000, 11_000))
+    cores = os.cpu_count() or 1
+    row = (many["seconds"] - few["seconds"]) / 10_000 * cores
+    return few["seconds"] - 1_000 * row / cores, row, (many["cpu"] - few["cpu"]) / 10_000
 
 
 def _timed(asked: argparse.Namespace, count: float, latency: float) -> dict[str, float]:
@@ -194,13 +210,13 @@ def _write_timed(folder: Path, count: int, latency: float, nodes: int) -> dict[s
     documents.AT_SIZE = 0
     job = timed_job(folder, count, latency)
     workers = GenerationSettings(workers=nodes)
-    began = time.monotonic()
+    began, used = time.monotonic(), time.process_time()
     with Engines(workers) as pool:
         (counts,) = documents.write_all_documents([job], pool)
     assert int(counts["documents"]) + int(counts["rejected"]) == count
     status = Path("/proc/self/status").read_text()  # `getrusage` tells the peak of whoever forked this process too
     peak = float(status.partition("VmHWM:")[2].split()[0]) * 1024
-    return {"rows": count, "seconds": time.monotonic() - began, "peak": peak}
+    return {"rows": count, "seconds": time.monotonic() - began, "peak": peak, "cpu": time.process_time() - used}
 
 
 def _cluster(asked: argparse.Namespace, nodes: float) -> dict[str, float]:
@@ -214,7 +230,7 @@ def _cluster(asked: argparse.Namespace, nodes: float) -> dict[str, float]:
         cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        rows = PER_NODE * number * (20 if asked.long else 8)
+        rows = PER_NODE * number * (40 if asked.long else 16)
         return _write_timed(Path(folder), rows, LATENCY, number)
 
 

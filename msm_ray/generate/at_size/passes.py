@@ -33,8 +33,8 @@ from msm_ray.rows.schemas import Row
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-BLOCK = 64
-"""Rows that go to a worker together; of what is always the same as many as a file has."""
+LEAST_BLOCK, MOST_BLOCK, BLOCKS = 64, 4096, 2000
+"""Rows that go to a worker together, and about how many blocks a pass has at most: Ray Data keeps some 60 kB of each."""
 NO_LIMIT = float("inf")
 """Minutes without a row: workers watch their engines themselves, from when these can answer."""
 SAMPLE = 5_000
@@ -115,9 +115,10 @@ def _one_pass(plans: Sequence[Plan], most: int, engines: Engines, work: Task) ->
 
 
 def _blocks(plan: Plan, places: np.ndarray) -> Iterator[pa.Table]:
-    """Rows by `BLOCK`; of what is always the same, a block is a file."""
-    shards = np.flatnonzero(np.diff(places // FIXED_ROWS)) + 1
-    edges = shards if plan.fixed else np.arange(BLOCK, len(places), BLOCK)
+    """Rows cut into blocks; of what is always the same, whole files together."""
+    size = max(LEAST_BLOCK, min(MOST_BLOCK, len(places) // BLOCKS))
+    files = FIXED_ROWS * -(-size // FIXED_ROWS)
+    edges = np.flatnonzero(np.diff(places // files)) + 1 if plan.fixed else np.arange(size, len(places), size)
     for part in np.split(places, edges):
         if len(part):
             yield pa.table(
@@ -170,7 +171,7 @@ def _how_many(plans: Sequence[Plan], engines: Engines, blocks: int) -> tuple[int
         return max(1, min(blocks, sum(int(min(cpus, os.cpu_count() or 1)) for cpus in nodes))), 1
     workers = max(1, min(blocks, len([cpus for cpus in nodes if cpus >= 1])))
     in_flight = max(engines.rows_at_once(asked) for plan in plans for asked in _engines(plan.job))
-    return workers, max(4, 3 * in_flight // (BLOCK * workers))
+    return workers, max(4, 3 * in_flight // (LEAST_BLOCK * workers))
 
 
 class _Watch:
