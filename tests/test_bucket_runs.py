@@ -53,11 +53,15 @@ def test_a_killed_run_goes_on_elsewhere_a_second_is_refused_and_all_comes_out_as
         first.send_signal(signal.SIGKILL)
         first.wait()
         s3.faults.refuse_every, s3.faults.cut, s3.faults.cuts = 50, "/data/", 3
+        s3.faults.slow = 0.1  # so that the first is still there when the second has started
         first = start(root, one)
-        wait_for(first, lambda: "stages to make" in (one / "log").read_text().rpartition("this machine")[2])
+        wait_for(
+            first, lambda: (one / "log").read_text().count("stages to make, in") == 2
+        )  # it has waited for the dead
         second = start(root, two)
         assert second.wait(timeout=120) == 3
         assert "another msm run (process" in (two / "log").read_text()
+        s3.faults.slow = 0.0
         wait_for(first, lambda: any(root.glob("written-chats/*/draft.json")))
         first.send_signal(signal.SIGTERM)
         assert first.wait(timeout=120) == 130
