@@ -6,8 +6,6 @@ So the texts of a range of hashes are one slice of every part, and whoever packs
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from msm_ray.corpus.packing import NUMBERS, Text
-from msm_ray.errors import StageError
-from msm_ray.whole_files import settle
+from msm_ray.rows.tables import Sink, write_by
 
 BITS = 64
 PART_SCHEMA = pa.schema(
@@ -117,14 +114,9 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
     Raises StageError when it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
-    try:
-        with pa.ipc.new_file(str(temporary), table.schema) as writer:
+
+    def write(temporary: Sink) -> None:
+        with pa.ipc.new_file(str(temporary) if isinstance(temporary, Path) else temporary, table.schema) as writer:
             writer.write_table(table.combine_chunks())
-        settle(temporary)
-        temporary.replace(path)
-        settle(path.parent)
-    except OSError as error:
-        raise StageError(
-            f"{path} cannot be written: {error.strerror or error}. Make room and give the same command again."
-        ) from error
+
+    write_by(path, write)

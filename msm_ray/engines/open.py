@@ -17,7 +17,7 @@ from msm_ray.failures import LOST
 from msm_ray.own_objects import is_own, own_object
 from msm_ray.placement.settings import GenerationSettings
 
-LEAVE_SECONDS = 60
+LEAVE_SECONDS, ANSWER_SECONDS = 60, 5
 
 
 class Engines:
@@ -64,10 +64,15 @@ class Engines:
         return math.ceil(self.rows_at_once(settings) / askers)
 
     def up(self) -> int:
-        """vLLM engines that are up now."""
+        """vLLM engines that are up now; 0 where nobody says so in time: this is only told."""
+        if not self.pools:
+            return 0
         import ray
 
-        counted = ray.get([keeper.counts.remote() for keeper in self.pools.values()])
+        try:
+            counted = ray.get([keeper.counts.remote() for keeper in self.pools.values()], timeout=ANSWER_SECONDS)
+        except (ray.exceptions.RayError, TimeoutError):
+            return 0
         return sum(counts["up"] for counts in counted)
 
     def close(self) -> None:

@@ -73,9 +73,12 @@ def accepted_digests(job: DocumentJob) -> Iterator[tuple[str, str]]:
 
 def _digests(files: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Ids and digests of the rows of each file; read by Ray's workers where there are many and Ray is up."""
+    if len(files) < MANY_FILES:
+        yield from map(_file_digests, files)
+        return
     import ray
 
-    if len(files) < MANY_FILES or not ray.is_initialized():
+    if not ray.is_initialized():
         yield from map(_file_digests, files)
         return
     task = ray.remote(_file_digests)

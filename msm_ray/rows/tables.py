@@ -8,6 +8,8 @@ nothing; what is read of it there is read at once where it is small, and by rang
 from __future__ import annotations
 
 import io
+import os
+import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +41,7 @@ def write_table(path: Path, rows: list[Row], schema: pa.Schema) -> None:
             if rows:  # an empty row group is one that `datasets` can't read
                 file.write_table(pa.Table.from_pylist(rows, schema=schema))
 
-    _whole(path, write)
+    write_by(path, write)
 
 
 def write_groups(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> None:
@@ -51,7 +53,7 @@ def write_groups(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> N
                 if table.num_rows:
                     file.write_table(table.combine_chunks())
 
-    _whole(path, write)
+    write_by(path, write)
 
 
 def write_own_table(path: Path, rows: list[Row], schema: pa.Schema | None = None) -> None:
@@ -59,16 +61,22 @@ def write_own_table(path: Path, rows: list[Row], schema: pa.Schema | None = None
 
     schema: None takes the columns and their types from the rows. Raises StageError as `write_table` does.
     """
-    _whole(path, lambda temporary: pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary))
+    write_by(path, lambda temporary: pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary))
 
 
-def _whole(path: Path, write: Callable[[Sink], None]) -> None:
+def write_by(path: Path, write: Callable[[Sink], None]) -> None:
+    """Have a file of a table's written whole under its name or not at all. write: is given where it is written to.
+
+    What is not whole yet has a name that no other process uses: two may write the same file, with the same bytes, at the same
+    time.
+    Raises StageError when the file cannot be written: no room, no permission.
+    """
     if not isinstance(path, Path):  # in a bucket, whose errors say themselves what to do
         buffer = io.BytesIO()
         write(buffer)
         path.write_bytes(buffer.getbuffer())
         return
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

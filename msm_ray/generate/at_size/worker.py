@@ -40,7 +40,8 @@ ENDS = pa.schema(
 """How rows ended. tokens: of the documents of the whole block, in its first row; why: of those that were not written."""
 WRITTEN, OUT_OF_TRIES, REFUSED, NO_USE = "written", "out of tries", "refused", "no use"
 """Ends beside those of `failures` (LOST, SPENT). No use: not asked, since nothing that came was of any use."""
-FILE_ROWS, FILE_SECONDS = 512, 60.0
+FILE_ROWS, FILE_SECONDS, BUCKET_SECONDS = 512, 60.0, 5.0
+"""A journal keeps what waits for its file; a bucket has none, so that there a file is not waited for as long."""
 PASS = ".pass.tmp"
 
 
@@ -79,7 +80,7 @@ class DocumentWorker:
         self.busy = 0
 
     async def __call__(self, block: pa.Table) -> pa.Table:
-        """One block; its rows are safe on disk when it comes back."""
+        """One block; its rows are safe when it comes back (in a bucket some seconds later, or when the worker has no other)."""
         number = block["job"][0].as_py()
         rows = JobRows(0, self.brief.jobs[number], self._part(number, block))
         self.busy += 1
@@ -99,7 +100,8 @@ class DocumentWorker:
         else:
             if number not in self.shards:
                 guard = partial(self._check_pass, job.out)
-                self.shards[number] = GrowingShards(job.out, FILE_ROWS, FILE_SECONDS, self.name, guard)
+                seconds = FILE_SECONDS if isinstance(job.out, Path) else BUCKET_SECONDS
+                self.shards[number] = GrowingShards(job.out, FILE_ROWS, seconds, self.name, guard)
             shards = self.shards[number]
         ids = dict(zip(block["place"].to_pylist(), block["id"].to_pylist(), strict=True))
         tries = dict(zip(block["id"].to_pylist(), block["tries"].to_pylist(), strict=True))
