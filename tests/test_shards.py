@@ -130,3 +130,10 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where a folder should be")
     with pytest.raises(StageError, match="data/part.parquet cannot be written"):
         write_table(tmp_path / "data" / "part.parquet", [finished(1)], DOCUMENT_SCHEMA)
+
+
+def test_a_journal_that_cannot_be_written_is_named_as_a_file_is(tmp_path: Path) -> None:
+    shards = GrowingShards(tmp_path)
+    (tmp_path / "raw").write_text("a file where a folder should be")
+    with pytest.raises(StageError, match=r"raw/\.part-000000\.jsonl cannot be written: .*make room"):
+        shards.add(finished(1), 1)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from msm_ray.errors import StageError
 from msm_ray.rows.journal import read_journal
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, RAW_SCHEMA, REJECTED_SCHEMA, Row
-from msm_ray.rows.tables import clean, count_rows, write_table
+from msm_ray.rows.tables import clean, count_rows, unwritable, write_table
 from msm_ray.storage import sizes
 
 BUCKET_ROWS = 2048
@@ -68,13 +68,20 @@ class GrowingTable:
         if not isinstance(self.folder, Path):  # nothing can be added to an object of a bucket
             self.waiting.append(kept)
             return
+        try:
+            self._note(json.dumps(kept) + "\n")
+        except OSError as error:
+            raise unwritable(self._journal_path(), error) from error
+        self.waiting.append(kept)
+
+    def _note(self, line: str) -> None:
+        """Have a row stand in the journal."""
         if self.journal is None:
             self.guard()
             self.folder.mkdir(parents=True, exist_ok=True)
             self.journal = self._journal_path().open("w", encoding="utf-8")
-        self.journal.write(json.dumps(kept) + "\n")
+        self.journal.write(line)
         self.journal.flush()
-        self.waiting.append(kept)
 
     def due(self) -> bool:
         """Whether it is time to write."""
@@ -84,7 +91,10 @@ class GrowingTable:
     def flush(self) -> None:
         """Write what waits."""
         if self.waiting and self.journal:
-            self.journal.close()
+            try:
+                self.journal.close()  # writes what a full disk did not take before
+            except OSError as error:
+                raise unwritable(self._journal_path(), error) from error
             _settle_journal(self._journal_path(), self.waiting, self.schema)
         elif self.waiting:
             self.guard()

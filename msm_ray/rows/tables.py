@@ -84,10 +84,15 @@ def write_by(path: Path, write: Callable[[Sink], None]) -> None:
         temporary.replace(path)
         settle(path.parent)
     except OSError as error:
-        raise StageError(
-            f"{path} cannot be written: {error.strerror or error}. What was written before is safe; make room (or set another "
-            "root=FOLDER) and give the same command again."
-        ) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> StageError:
+    """What is said where a file of rows cannot be written: no room, no permission."""
+    return StageError(
+        f"{path} cannot be written: {error.strerror or error}. What was written before is safe; make room (or set another "
+        "root=FOLDER) and give the same command again."
+    )
 
 
 def read_rows(folder: Path, columns: list[str] | None = None) -> Iterator[Row]:

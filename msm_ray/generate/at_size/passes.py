@@ -21,7 +21,7 @@ from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.failures import LOST, SPENT, Ledger
 from msm_ray.generate.asking import AGAIN
 from msm_ray.generate.at_size.plan import Plan
-from msm_ray.generate.at_size.worker import NO_USE, REFUSED, WRITTEN, Brief, DocumentWorker, begin_pass
+from msm_ray.generate.at_size.worker import NO_USE, REFUSED, WRITTEN, Brief, DocumentWorker, begin_pass, end_pass
 from msm_ray.generate.document_job import RECORDED, DocumentJob
 from msm_ray.generate.document_outcomes import avoided_names
 from msm_ray.generate.pulse import Pulse
@@ -56,6 +56,9 @@ def write_at_size(jobs: Sequence[DocumentJob], engines: Engines, work: Task) -> 
         _write_all(plans, engines, work)
     except MsmError as error:
         stopped = error
+    finally:
+        for job in jobs:
+            end_pass(job.out)
     return [plan.problem(stopped) for plan in plans]
 
 

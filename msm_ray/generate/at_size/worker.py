@@ -66,6 +66,11 @@ def begin_pass(out: Path) -> str:
     return number
 
 
+def end_pass(out: Path) -> None:
+    """No pass writes there any more."""
+    (out / PASS).unlink(missing_ok=True)
+
+
 class DocumentWorker:
     """Of Ray Data: a block of (job, place, id, tries) in, how they ended out. Many blocks at a time, one event loop."""
 
