@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measurements import Measurement, show
+from benchmarks.node_plot import plot
 
-PROMPTS, MAX_TOKENS = 3_000, 120
-ENGINE = {"max_model_len": 512, "max_num_seqs": 128}
+PROMPTS, FEW_PROMPTS, MAX_TOKENS = 3_000, 96, 120
+"""Few of a model that is given: two cores write some 150 tokens a second of SmolLM2-135M."""
 LATENCY = 2.0
 PER_NODE = 4 * 32
 """Rows in flight on a node: the settings' own."""
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="more rows, and eight nodes")
     parser.add_argument("--json", action="store_true", help="print one list of measurements")
     parser.add_argument("--model", help="folder of the weights that write (default: the tiny world's base)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="nodes: a PNG of what ran and of the model")
     parser.add_argument("--inner", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.inner:
@@ -69,12 +71,12 @@ def _bare(asked: argparse.Namespace) -> dict[str, float]:
     from msm_ray.engines.vllm import end_tokens, engine_arguments, engine_environment
     from msm_ray.generate.document_rows import JobRows, prompt_columns
 
-    os.environ |= engine_environment(_workers())
+    os.environ |= engine_environment(_workers(asked))
     with tempfile.TemporaryDirectory() as folder:
-        job = _job(Path(folder), asked, PROMPTS)
+        job = _job(Path(folder), asked, _prompts(asked))
         rows = JobRows(0, job).pending()
         prompts = [prompt_columns(job.engine(), job.spec, job.world, row)["prompt"] for row in rows]
-    llm = LLM(model=_model(asked), **engine_arguments(_workers(), 0))
+    llm = LLM(model=_model(asked), **engine_arguments(_workers(asked), 0))
     sampling = SamplingParams(temperature=0.7, max_tokens=MAX_TOKENS, stop_token_ids=end_tokens(_model(asked)))
     llm.generate(prompts[:4], sampling, use_tqdm=False)
     began = time.monotonic()
@@ -90,31 +92,34 @@ def _ours(asked: argparse.Namespace) -> dict[str, float]:
     from msm_ray.generate.documents import write_all_documents
     from msm_ray.placement.settings import ClusterSettings
 
-    begun, taken = list[float](), list[float]()
+    begun, taken, tokens = list[float](), list[float](), list[int]()
+    next_row, take = Asking._next, Asking._take
 
-    def noted(method: Any, when: list[float]) -> Any:
-        def call(one: Asking, *told: Any) -> Any:
-            when.append(time.monotonic())
-            return method(one, *told)
+    def noted_next(one: Asking) -> Any:
+        begun.append(time.monotonic())
+        return next_row(one)
 
-        return call
+    def noted_take(one: Asking, row: Any, told: Any) -> None:
+        taken.append(time.monotonic())
+        tokens.append(told["num_generated_tokens"])  # of answers that are no use too, as bare vLLM's count
+        take(one, row, told)
 
-    setattr(Asking, "_next", noted(Asking._next, begun))  # noqa: B010
-    setattr(Asking, "_take", noted(Asking._take, taken))  # noqa: B010
+    setattr(Asking, "_next", noted_next)  # noqa: B010
+    setattr(Asking, "_take", noted_take)  # noqa: B010
     with (
         tempfile.TemporaryDirectory() as folder,
         ray_session.open_session(ClusterSettings()),
-        Engines(_workers()) as pool,
+        Engines(_workers(asked)) as pool,
     ):
         times = []
-        for name, count in (("start", 4), ("again", 4), ("all", PROMPTS)):
+        for name, count in (("start", 4), ("again", 4), ("all", _prompts(asked))):
             began = time.monotonic()
-            begun.clear()
-            taken.clear()
-            (counts,) = write_all_documents([_job(Path(folder) / name, asked, count)], pool)
+            for noted in (begun, taken, tokens):
+                noted.clear()
+            write_all_documents([_job(Path(folder) / name, asked, count)], pool)
             times.append(time.monotonic() - began)
-    told = {"start": times[0], "again": times[1], "whole": times[2], "tokens": float(counts["tokens_written"])}
-    return told | {"seconds": taken[-1] - begun[0]}
+    told = {"start": times[0], "again": times[1], "whole": times[2]}
+    return told | {"tokens": float(sum(tokens)), "seconds": taken[-1] - begun[0]}
 
 
 def rows(asked: argparse.Namespace) -> Iterator[Measurement]:
@@ -141,26 +146,31 @@ def nodes(asked: argparse.Namespace) -> Iterator[Measurement]:
     yield Measurement("start of a pass", start, "s", None, "lower")
     yield Measurement("CPU of a row, all processes", 1e3 * row, "ms", None, "lower")
     yield Measurement("CPU of a row, driver", 1e3 * driver, "ms", None, "lower")
-    one = 0.0
+    one, seen = 0.0, dict[int, float]()
     for number in (1, 2, 4, 8) if asked.long else (1, 2, 4):
         run = _in_a_process("cluster", asked, number)
         one = one or run["seconds"]
+        seen[number] = one / run["seconds"]
         told = _seconds(run["rows"], number, start * max(1, number / cores)) + run["rows"] * row / cores
         yield Measurement(
             f"{number} nodes, {PER_NODE} in flight on each", run["rows"] / run["seconds"], "rows/s", None, "higher"
         )
         yield Measurement(f"{number} nodes: seconds over the model's", run["seconds"] / told, "ratio", None, "lower")
-        yield Measurement(
-            f"{number} nodes: rate over {number} times one node's", one / run["seconds"], "ratio", 0.9, "higher"
-        )
+        yield Measurement(f"{number} nodes: rate over {number} times one node's", seen[number], "ratio", 0.9, "higher")
     rows = run["rows"] / number  # of a node
-    alone, many = _seconds(rows, 1, start), max(_seconds(64 * rows, 64, start), 64 * rows * driver)
-    yield Measurement("64 nodes, by the model: rate over 64 times one node's", alone / many, "ratio", 0.9, "higher")
+
+    def model(many: float) -> float:
+        """The rate of so many nodes over so many times one node's: all have the same time, until the driver has none left."""
+        return _seconds(rows, 1, start) / max(_seconds(many * rows, many, start), many * rows * driver)
+
+    yield Measurement("64 nodes, by the model: rate over 64 times one node's", model(64), "ratio", 0.9, "higher")
     bend = 1 / driver / (PER_NODE / LATENCY / REQUESTS)
     yield Measurement("nodes from which the driver has no time left, by the model", bend, "nodes", None, "higher")
+    if asked.plot:
+        plot(asked.plot, seen, model, bend)
 
 
-def _seconds(rows: float, nodes: int, start: float) -> float:
+def _seconds(rows: float, nodes: float, start: float) -> float:
     """The model: a pass starts, its requests are answered in waves, and the last that are cut off are asked twice again."""
     return start + REQUESTS * rows / (nodes * PER_NODE) * LATENCY + 2 * LATENCY
 
@@ -275,10 +285,14 @@ def _model(asked: argparse.Namespace) -> str:
     return asked.model or str(Path(str(resources.files("msm_ray.tinyworld"))) / "base")
 
 
-def _workers() -> Any:
+def _workers(asked: argparse.Namespace) -> Any:
     from msm_ray.placement.settings import GenerationSettings
 
-    return GenerationSettings(cpus=1, max_model_len=512, max_num_seqs=128)
+    return GenerationSettings(cpus=1, max_model_len=1024 if asked.model else 512, max_num_seqs=128)
+
+
+def _prompts(asked: argparse.Namespace) -> int:
+    return FEW_PROMPTS if asked.model else PROMPTS
 
 
 def _in_a_process(inner: str, asked: argparse.Namespace, *numbers: float) -> dict[str, float]:

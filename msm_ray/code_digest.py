@@ -23,6 +23,15 @@ def code_digest(*files: str) -> str:
     return total.hexdigest()[:16]
 
 
+@lru_cache
+def package_digest() -> str:
+    """Digest of all of the package's code: for what is kept from one run to the next and made anew at no great cost."""
+    total = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        total.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
 def _without_docstrings(source: bytes, name: str) -> str:
     tree: ast.AST = ast.parse(source)
     if name:

@@ -53,6 +53,13 @@ def cluster_config() -> Any:
     return state.get_cluster_config()
 
 
+def whole_cpus_free() -> int:
+    """CPUs that are not asked for now, counted node by node: two halves on two nodes give nobody one."""
+    from ray._private.state import available_resources_per_node
+
+    return sum(int(free.get("CPU", 0)) for free in available_resources_per_node().values())
+
+
 def log_folder() -> Path | None:
     """Where the Ray that this process started, or is connected to, keeps its logs on this machine; None without one."""
     from ray._private import worker

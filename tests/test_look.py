@@ -154,11 +154,13 @@ def test_clean_takes_checkpoints_of_finished_trainings_and_what_killed_runs_left
         folder / "checkpoints/step-000005",
         store.root / "ray-train/train-1",
         store.root / "sft/.x-s0@2.removed",
+        store.root / "ahead",
     ):
         left.mkdir(parents=True)
         (left / "shard").write_text("x")
     code, printed = msm("clean", store.root, "--yes")
     assert code == 0 and "sft/x-s0@1/checkpoints" in printed and "half removed" in printed
+    assert "checks and tokens that a run made ahead" in printed
     assert [p.name for p in store.root.rglob("shard")] == []
     assert (folder / "data.txt").exists()
 

@@ -76,7 +76,9 @@ def written(folder: Path, each: int, backwards: bool = False) -> Path:
     return folder
 
 
-def corpus(out: Path, documents: Path, who: Workers = workers.HERE) -> tuple[dict[str, Any], dict[str, bytes]]:
+def corpus(
+    out: Path, documents: Path, who: Workers = workers.HERE, looked: Path | None = None
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Its record and its files. A few of the documents are judged, and the last two are not taken."""
     out.mkdir(parents=True, exist_ok=True)
     (out.parent / "s.md").write_text(
@@ -86,8 +88,9 @@ def corpus(out: Path, documents: Path, who: Workers = workers.HERE) -> tuple[dic
     ids = sorted(row["id"] for row in rows())[:-2]
     judged = {key: Faithful(3 + number % 6, "wrong") for number, key in enumerate(ids[::9])}
     counts = check_corpus(
-        out, documents, spec, world("plain"), 0.0, taken=iter(ids), asked=404, limits=ALL, judged=judged, workers=who
-    )
+        out, documents, spec, world("plain"), 0.0, taken=iter(ids), asked=404, limits=ALL, judged=judged, workers=who,
+        looked=looked,
+    )  # fmt: skip
     return counts, {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
@@ -125,7 +128,7 @@ def test_bytes_do_not_depend_on_files_pieces_batches_or_parts(
         [("e", (1000, 2, 5, 3, 2)), ("f", (3000, 64, 1, 7, 1)), ("e", (9000, 1, 50, 1, 9)), ("d", (500, 1, 2, 2, 3))]
     ):
         cut_small(*cut)
-        monkeypatch.setattr("msm_ray.corpus.examining.BATCH", 1 + 4 * number)
+        monkeypatch.setattr("msm_ray.corpus.looks.BATCH", 1 + 4 * number)
         assert corpus(tmp_path / f"b{number}/a/c@1", tmp_path / folder) == (counts, files)
 
 

@@ -78,6 +78,7 @@ SIGNATURES = {
     "WorkerGroup.execute_single_async": "self rank fn fn_args fn_kwargs",
     "init": "",
     "set_torch_distributed_env_vars": "",
+    "available_resources_per_node": "",
     "state.get_cluster_config": "",
     "to_model_metadata": "model_id model_config overrides",
     "worker.print_to_stdstream": "data ignore_prefix",
@@ -106,7 +107,13 @@ def rays() -> Any:
     named = {name: getattr(ray_private, name) for name in ray_private.HEAVY}
     named["CallbackCtx"] = type(ray_private.CallbackBase(llm_config=None).ctx)
     classes = {kind.__name__: kind for kind in (LLMServer, Node, OpenAiIngress, WorkerGroup)}
-    return SimpleNamespace(**named, **classes, worker=worker, state=state.state)
+    return SimpleNamespace(
+        **named,
+        **classes,
+        worker=worker,
+        state=state.state,
+        available_resources_per_node=state.available_resources_per_node,
+    )
 
 
 def said(name: str, now: str, pinned: str) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,13 +22,15 @@ from msm_ray.corpus.settings import BlockSettings
 from msm_ray.corpus.spread import Note, Work, notes
 from msm_ray.corpus.tokenized import Tokenized
 from msm_ray.corpus.tokenizing import COLUMN, PART, ROWS, Kind, Rendering, Tokenizing
+from msm_ray.corpus.tokens_ahead import NONE_AHEAD, Taken, TokensAhead, taken_from
 from msm_ray.errors import SettingsError, StageError
 from msm_ray.rows.stretches import STRETCH, stretches
 from msm_ray.rows.tables import write_own_table
 from msm_ray.whole_files import write_whole
 
-WORKING, PLAN = "tokens", "plan.json"
-"""Folder below the blocks for what is tokenized and not packed yet, which goes when the blocks are whole; what it is of."""
+WORKING, TAKEN, PLAN = "tokens", "taken", "plan.json"
+"""Folders below the blocks, which go when these are whole: for what is tokenized and not packed yet, and for what is taken of
+that which was made ahead; and what the first is of."""
 MOST_HERE = 64 * 2**20
 
 
@@ -58,6 +60,8 @@ def build_blocks(
     seed: int,
     rendering: Rendering = Rendering(),  # noqa: B008  frozen
     need_ray: Callable[[], None] | None = None,
+    documents: Path | None = None,
+    ahead: Path | None = None,
     sizes: Sizes = Sizes(),  # noqa: B008  frozen
 ) -> dict[str, int | float]:
     """Tokenize, mix and pack; deterministic in its arguments, whoever does the work and however often it is interrupted.
@@ -65,21 +69,24 @@ def build_blocks(
     main, other: folders of Parquet files (`text` for documents, `messages` for chats); other is mixed in by
     `settings.mix`. tokenizer: a model folder. Documents are cut over blocks where they must be; a chat that does not fit
     a block is rejected, never cut; that some were is warned about. need_ray: starts Ray, where there is much to do; None: all
-    is done here. Writes blocks-*.arrow, blocks.json and rejected.parquet (id, reason) into `out`, and goes on from what a killed
-    run left there. Returns tokens_in, tokens_kept, trained_tokens, positions, fill, blocks, texts, rejected and
+    is done here. documents, ahead: what a corpus was made of, and where lies what was made of them while they came
+    (`TokensAhead`). Writes blocks-*.arrow, blocks.json and rejected.parquet (id, reason) into `out`, and goes on from what a
+    killed run left there. Returns tokens_in, tokens_kept, trained_tokens, positions, fill, blocks, texts, rejected and
     `rejected: reason`. Raises SettingsError or StageError for inputs that leave nothing to train on, QualityGateError
     where most chats are rejected.
     """
     mains = list(main) if isinstance(main, Sequence) else [main]
     folders = [*mains, *([other] if other and settings.mix else [])]
+    made = _made_ahead(out, mains[0], documents, ahead, tokenizer, rendering.separator)
     how = _tokenizing(out / WORKING, kind, folders, len(mains), tokenizer, settings, rendering, sizes)
+    how = replace(how, ahead=made.hashes)
     if settings.mix and other is None:
         raise SettingsError(f"mix {settings.mix}: there is nothing to mix in; set mix_source or mix=0")
     digest = tokens.tokenizer_digest(how.tokenizer)
-    _begin(out, how, json.dumps([digest, seed, sizes.of_range, sizes.of_part]))
+    _begin(out, how, json.dumps([digest, seed, sizes.of_range, sizes.of_part, made.said()]))
     on_ray = need_ray is not None and _on_ray(how, need_ray, sizes.here)
     named = f"{mains[0].parent.name}: {kind} tokenized"
-    tokenized = Tokenized(how, _all_notes(how, on_ray, named, "stretches"), folders, len(mains))
+    tokenized = Tokenized(how, _all_notes(how, on_ray, named, "stretches"), folders, len(mains), made)
     tokenized.tell()
     chosen, texts, kept = tokenized.choose(seed)
     packing = Packing(
@@ -95,6 +102,16 @@ def build_blocks(
         )
     _finish(out, tokenized, ranges, counts, digest)
     return counts
+
+
+def _made_ahead(
+    out: Path, corpus: Path, documents: Path | None, ahead: Path | None, model: Path, separator: str | None
+) -> Taken:
+    """What was tokenized while documents came, as far as the corpus took it; its notes lie beside what is on its way."""
+    if documents is None or not isinstance(ahead, Path):
+        return NONE_AHEAD  # in a bucket nothing can be memory-mapped
+    rows = corpus / "data" if (corpus / "data").is_dir() else corpus
+    return taken_from(ahead / TokensAhead(model, separator).key, documents / "data", rows, out / TAKEN)
 
 
 def _tokenizing(
@@ -193,5 +210,6 @@ def _finish(
     }
     write_whole(out / FACTS, json.dumps(facts, indent=1, sort_keys=True))
     shutil.rmtree(tokenized.how.folder)
+    shutil.rmtree(out / TAKEN, ignore_errors=True)
     for torn in out.glob(".blocks-*.tmp"):
         torn.unlink()

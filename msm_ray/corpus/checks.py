@@ -19,11 +19,12 @@ import numpy as np
 from msm_ray import progress
 from msm_ray.corpus.card import OVERVIEW, SAMPLES, CardFacts, corpus_card
 from msm_ray.corpus.deciding import Decisions, places_of, starts
-from msm_ray.corpus.examining import Rules, examine, signatures_at
+from msm_ray.corpus.examining import examine, signatures_at
 from msm_ray.corpus.exchange import duplicates, groups, joined, links, parts_for
 from msm_ray.corpus.figures import overview
 from msm_ray.corpus.gates import Outcome, gate
 from msm_ray.corpus.gathering import Gathered, files_in, gather, never_written
+from msm_ray.corpus.looks import NONE_AHEAD, LooksAhead, Place, Rules, places
 from msm_ray.corpus.near_duplicates import compare
 from msm_ray.corpus.settings import CheckContent, CheckWhere
 from msm_ray.corpus.sorting_out import NEAR, SHARD_ROWS, Cut, Drawn, cut, write_kept, write_rejected
@@ -58,13 +59,15 @@ def check_corpus(
     facts: CardFacts = CardFacts(),  # noqa: B008
     judged: Mapping[str, Faithful] | None = None,
     by_headings: bool = True,
+    looked: Path | None = None,
     workers: Workers = HERE,
 ) -> dict[str, int | float | str]:
     """Stage: `data/*.parquet`, `rejected.parquet` and its card in `out` from the documents folder `documents`.
 
     taken: ids of the documents that are looked at, of the `asked` that there should be. facts: what else the card is to tell.
     judged: what a judge said of the documents of a sample, by their ids. by_headings: documents are about the spec's own
-    sections, so that one without any shows on the card. workers: who does the work.
+    sections, so that one without any shows on the card. looked: where lies what was found while documents still came
+    (`looks.LooksAhead`). workers: who does the work.
     The same documents give the same bytes. Raises QualityGateError when less than `least_share` of the ideas became a document
     that is kept, or the documents are more alike than `limits` allow; the files are written all the same, so that they can be
     looked at. Raises StageError where a file of the documents is damaged.
@@ -72,7 +75,9 @@ def check_corpus(
     clean(out)
     documents, there = documents.absolute(), out.absolute()  # workers have working directories of their own
     gathered = gather(files_in(documents), taken, workers)
-    decided, examined = sort_out(gathered, Rules(spec, world, checks), workers)
+    rules = Rules(spec, world, checks)
+    ahead = places(looked / LooksAhead(rules, least_share).key, documents / "data") if looked else {}
+    decided, examined = sort_out(gathered, rules, workers, ahead)
     decided.judged(judged or {}, checks.least_faithful)
     summary, alike = _write_rows(there, gathered, decided, examined, spec, workers)
     reasons, found = decided.counts()
@@ -88,11 +93,16 @@ def check_corpus(
     return _counts(summary, reasons, alike)
 
 
-def sort_out(gathered: Gathered, rules: Rules, workers: Workers) -> tuple[Decisions, list[Any]]:
-    """What is decided of the documents, but for a judge's word, and what each piece's worker found (`Examined`)."""
+def sort_out(
+    gathered: Gathered, rules: Rules, workers: Workers, ahead: Mapping[str, Place] = NONE_AHEAD
+) -> tuple[Decisions, list[Any]]:
+    """What is decided of the documents, but for a judge's word, and what each piece's worker found (`Examined`).
+
+    ahead: of files that were looked at while they came, where what was found lies.
+    """
     decided = Decisions(gathered.ids)
-    parts, shared = parts_for(len(gathered.ids)), workers.share(rules)
-    jobs = [(workers.share(taken), shared, parts) for taken in gathered.taken]
+    parts, shared, looked = parts_for(len(gathered.ids)), workers.share(rules), workers.share(ahead)
+    jobs = [(workers.share(taken), shared, parts, looked) for taken in gathered.taken]
     examined, shares = _examine(jobs, gathered, decided, rules.spec.name, workers)
     for _, [found] in workers.each(duplicates, shares):
         decided.duplicates(*found)
@@ -102,7 +112,7 @@ def sort_out(gathered: Gathered, rules: Rules, workers: Workers) -> tuple[Decisi
 
 
 def _examine(
-    jobs: list[tuple[Any, Any, int]], gathered: Gathered, decided: Decisions, name: str, workers: Workers
+    jobs: list[tuple[Any, ...]], gathered: Gathered, decided: Decisions, name: str, workers: Workers
 ) -> tuple[list[Any], list[tuple[Any, ...]]]:
     """What each piece's worker keeps, and the shares of each part of the exchange."""
     held: dict[int, list[Any]] = {}

@@ -6,9 +6,8 @@ bands are exchanged (`exchange.py`).
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,17 +15,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from msm_ray.corpus.exchange import BANDS, DIGESTS, Ranks, band_hashes, shares
-from msm_ray.corpus.near_duplicates import SIGNATURE, bands_for, signatures_of_folded
-from msm_ray.corpus.rules import Findings, check_batch, count_words
-from msm_ray.corpus.settings import CheckContent
-from msm_ray.corpus.words import folded, loose
-from msm_ray.rows.pieces import Piece, read_piece
-from msm_ray.spec import Spec
-from msm_ray.worlds import World
+from msm_ray.corpus.exchange import BANDS, Ranks, band_hashes, shares
+from msm_ray.corpus.looks import Look, Place, Rules, look_at
+from msm_ray.corpus.near_duplicates import bands_for
+from msm_ray.corpus.rules import Findings
+from msm_ray.rows.pieces import Part, Piece, read_piece
 
-BATCH = 32
-"""Documents that are checked together, so that as many texts are in Python's memory."""
 TEXTS = pa.schema([("text", pa.string())])
 
 
@@ -37,15 +31,6 @@ class Taken:
     piece: Piece
     rows: NDArray[np.int32]
     ranks: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What documents are held against."""
-
-    spec: Spec
-    world: World
-    checks: CheckContent
 
 
 @dataclass(frozen=True)
@@ -72,49 +57,38 @@ class Examined:
     signed: NDArray[np.uint32]
 
 
-def examine(taken: Taken, rules: Rules, parts: int) -> tuple[Any, ...]:
-    """(Told, Examined, a Share for each part) of one piece. Raises StageError where a file of it is damaged."""
-    texts = read_piece(taken.piece, TEXTS, absent=False).column("text").take(pa.array(taken.rows))
-    words: list[int] = []
-    findings: list[Findings] = []
-    characters: list[int] = []
-    digests = np.empty(len(taken.rows), DIGESTS)
-    signed = []
-    for at in range(0, len(taken.rows), BATCH):
-        batch = [text or "" for text in texts.slice(at, BATCH).to_pylist()]
-        counted = count_words(batch)
-        found = check_batch(batch, rules.spec, rules.world, rules.checks, counted)
-        sound = [place for place, each in enumerate(found) if not each]
-        said = [folded(batch[place]) for place in sound]
-        for place, each in zip(sound, said, strict=True):
-            digests[at + place] = (*_numbers(loose(each), 2), *_numbers(batch[place].encode(), 1), 0)
-        if rules.checks.near_duplicates is not None:
-            signed.append(signatures_of_folded(said))
-        words += counted
-        findings += found
-        characters += map(len, batch)
-    return _results(taken, rules, parts, words, characters, findings, digests, signed)
+def examine(taken: Taken, rules: Rules, parts: int, ahead: Mapping[str, Place]) -> tuple[Any, ...]:
+    """(Told, Examined, a Share for each part) of one piece. Raises StageError where a file of it is damaged.
+
+    ahead: of files that were looked at while they came, by their names, where what was found lies.
+    """
+    looks, start = [], 0
+    for part in taken.piece:
+        low, high = np.searchsorted(taken.rows, (start, start + len(part)))
+        rows = taken.rows[low:high] - start
+        place = ahead.get(part.path.name)
+        looks.append(place.read(part).take(rows) if place else look_at(_texts(part, rows), rules))
+        start += len(part)
+    return _results(taken, rules, parts, Look.together(looks))
 
 
-def _results(
-    taken: Taken, rules: Rules, parts: int, words: Sequence[int], characters: Sequence[int],
-    findings: Sequence[Findings], digests: NDArray[Any], signed: list[NDArray[np.uint32]],
-) -> tuple[Any, ...]:  # fmt: skip
-    failed = np.array([place for place, each in enumerate(findings) if each], np.int64)
-    sound = np.array([place for place, each in enumerate(findings) if not each], np.int64)
+def _texts(part: Part, rows: NDArray[np.int32]) -> list[str]:
+    texts = read_piece((part,), TEXTS, absent=False).column("text")
+    return [text or "" for text in texts.take(pa.array(rows)).to_pylist()]
+
+
+def _results(taken: Taken, rules: Rules, parts: int, look: Look) -> tuple[Any, ...]:
+    failed = np.array([place for place, each in enumerate(look.findings) if each], np.int64)
+    sound = np.array([place for place, each in enumerate(look.findings) if not each], np.int64)
     ranks = taken.ranks.astype(np.int64)
-    fit, digests = ranks[sound], digests[sound]
+    fit, digests = ranks[sound], look.digests[sound]
     digests["rank"] = fit
-    matrix = np.concatenate(signed) if signed else np.zeros((0, SIGNATURE), np.uint32)
     near, bands = rules.checks.near_duplicates, np.empty(0, BANDS)
     if near is not None:
-        bands = band_hashes(matrix, fit, bands_for(near))
-    counted = np.array(words, np.int32)
-    told = Told(
-        counted, np.array(characters, np.int32), failed, *_counted([findings[at] for at in failed], ranks[failed])
-    )
-    examined = Examined(taken, counted, {int(at): findings[at] for at in failed}, fit, matrix)
-    return told, examined, *shares(digests, bands, parts)
+        bands = band_hashes(look.signed, fit, bands_for(near))
+    findings = {int(at): look.findings[at] for at in failed}
+    told = Told(look.words, look.characters, failed, *_counted(list(findings.values()), ranks[failed]))
+    return told, Examined(taken, look.words, findings, fit, look.signed), *shares(digests, bands, parts)
 
 
 def _counted(findings: Sequence[Findings], ranks: Ranks) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
@@ -130,9 +104,3 @@ def signatures_at(examined: Examined, ranks: Ranks) -> tuple[Ranks, NDArray[np.u
     """Those of these ranks (ascending) that are in a piece, and their signatures."""
     at = np.flatnonzero(np.isin(examined.fit, ranks))
     return examined.fit[at], examined.signed[at]
-
-
-def _numbers(raw: bytes, count: int) -> tuple[int, ...]:
-    """So many numbers of 64 bits from the digest of some bytes."""
-    digest = hashlib.sha256(raw).digest()
-    return tuple(int.from_bytes(digest[8 * place : 8 * place + 8], "little") for place in range(count))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from msm_ray.corpus.packing import NUMBERS, Text
 from msm_ray.rows.tables import Sink, write_by
@@ -36,9 +37,22 @@ def hash_of(id: str) -> int:
     return int.from_bytes(hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=BITS // 8).digest(), "big")
 
 
+def hashes_of(ids: Sequence[str]) -> NDArray[np.uint64]:
+    """The same of many."""
+    return np.array([hash_of(id) for id in ids], np.uint64)
+
+
+def is_in(values: NDArray[np.uint64], those: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of some hashes are among others. those: ascending."""
+    if not len(those):
+        return np.zeros(len(values), np.bool_)
+    places = np.minimum(np.searchsorted(those, values), len(those) - 1)
+    return np.asarray(those[places] == values)
+
+
 def write_part(path: Path, texts: Sequence[Text]) -> None:
     """Write texts sorted by hash; whole or not at all."""
-    hashes = np.array([hash_of(text.id) for text in texts], np.uint64)
+    hashes = hashes_of([text.id for text in texts])
     order = np.argsort(hashes, kind="stable")
     own = [texts[i] for i in order.tolist()]
     columns = {

@@ -18,6 +18,7 @@ from msm_ray.corpus import mixing
 from msm_ray.corpus.parts import Part, column
 from msm_ray.corpus.spread import Note
 from msm_ray.corpus.tokenizing import Tokenizing
+from msm_ray.corpus.tokens_ahead import NONE_AHEAD, Taken
 from msm_ray.errors import QualityGateError, StageError
 from msm_ray.rows.stretches import Stretch
 
@@ -27,17 +28,22 @@ MOST_LOST = 0.5
 
 @dataclass(frozen=True)
 class Tokenized:
-    """The notes of all stretches. folders: what was read; mains: how many of them are not mixed in; they come first."""
+    """The notes of all stretches. folders: what was read; mains: how many of them are not mixed in; they come first.
+
+    ahead: what was tokenized of the first of them before.
+    """
 
     how: Tokenizing
     notes: Sequence[Note]
     folders: Sequence[Path]
     mains: int
+    ahead: Taken = NONE_AHEAD
 
     @cached_property
     def parts(self) -> list[Part]:
-        """All parts, in the order of their folders and files."""
-        return [Part(self.how.folder / name, at.source) for at, note in self._both() for name, *_ in note["parts"]]
+        """All parts, in the order of their folders and files; those that were made ahead come first."""
+        own = [Part(self.how.folder / name, at.source) for at, note in self._both() for name, *_ in note["parts"]]
+        return [*(part for part, *_ in self.ahead.parts), *own]
 
     @cached_property
     def rejected(self) -> list[dict[str, Any]]:
@@ -45,6 +51,7 @@ class Tokenized:
         rows = [
             {"source": at.source, "id": id, "reason": why} for at, note in self._both() for id, why in note["rejected"]
         ]
+        rows += [{"source": 0, "id": id, "reason": why} for id, why in self.ahead.rejected]
         return sorted(rows, key=lambda row: (row["source"], row["id"]))
 
     @property
@@ -55,12 +62,13 @@ class Tokenized:
     def main(self) -> tuple[int, int]:
         """Texts and tokens of what is not mixed in. Raises StageError where there are none."""
         own = [part for at, note in self._both() if at.source < self.mains for part in note["parts"]]
-        if not own:
+        if not own and not self.ahead.texts:
             raise StageError(
                 f"{', '.join(map(str, self.folders[: self.mains]))}: no {self.how.kind} left to train on (rejected: "
                 f"{dict(self.reasons)})"
             )
-        return sum(texts for _, texts, _ in own), sum(tokens for _, _, tokens in own)
+        texts, tokens = sum(texts for _, texts, _ in own), sum(tokens for _, _, tokens in own)
+        return texts + self.ahead.texts, tokens + self.ahead.tokens
 
     def tell(self) -> None:
         """Warn of what was rejected and of chats without reasoning. Raises QualityGateError where most chats are lost."""
@@ -105,7 +113,7 @@ class Tokenized:
         drawn = order[mixing.drawn(sizes[order].tolist(), tokens, self.how.settings.mix, seed)]
         place = np.full(len(sizes), -1, np.int64)
         place[drawn] = np.arange(len(drawn))
-        files: dict[Path, Path] = {}
+        files = {part.path: places for part, places, *_ in self.ahead.parts}
         for part in mixed:
             files[part.path] = part.path.with_suffix(".npy")
             rows = part.table.num_rows

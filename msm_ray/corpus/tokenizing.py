@@ -8,11 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import pyarrow as pa
+
 from msm_ray import progress
 from msm_ray.corpus import templates, tokens
 from msm_ray.corpus.document_tokens import documents_tokens
 from msm_ray.corpus.packing import Text, text_of
-from msm_ray.corpus.parts import write_part
+from msm_ray.corpus.parts import hashes_of, is_in, write_part
 from msm_ray.corpus.settings import BlockSettings
 from msm_ray.corpus.spread import Note
 from msm_ray.reasoning import split_reasoning
@@ -45,7 +48,7 @@ class Rendering:
 class Tokenizing:
     """The work of tokenizing, a stretch a piece (`spread.Work`). folder: for parts and notes; thinking: by source.
 
-    separator: the token after a document; None for chats.
+    separator: the token after a document; None for chats. ahead: hashes of rows of the first source that are tokenized already.
     """
 
     folder: Path
@@ -58,6 +61,7 @@ class Tokenizing:
     separator: str | None
     part: int = PART
     batch: int = ROWS
+    ahead: Path | None = None
 
     @property
     def count(self) -> int:
@@ -74,7 +78,7 @@ class Tokenizing:
         reader = _Reader(self, stretch)
         parts: list[tuple[str, int, int]] = []
         with progress.task(_label(stretch.file), stretch.rows, f"{self.kind} tokenized") as told:
-            for texts in _in_parts(reader.texts(told), self.part):
+            for texts in in_parts(reader.texts(told), self.part):
                 name = f"tokens-{number:06d}-{len(parts):04d}.arrow"
                 write_part(self.folder / name, texts)
                 parts.append((name, len(texts), sum(len(text.ids) for text in texts)))
@@ -129,14 +133,18 @@ class _Reader:
 
     def _documents(self, told: progress.Task) -> Iterator[Text]:
         how, source = self.how, self.stretch.source
+        made = np.load(how.ahead, mmap_mode="r") if how.ahead and not source else None
         for batch in read_stretch(self.stretch, COLUMN[self.how.kind], self.how.batch):
+            told.advance(batch.num_rows)
+            if made is not None:
+                left = ~is_in(hashes_of(batch.column("id").to_pylist()), made)
+                batch = batch.filter(pa.array(left))
             names, texts = (batch.column(name).to_pylist() for name in ("id", "text"))
             for name, ids in zip(names, documents_tokens(how.tokenizer, texts, how.separator), strict=True):
                 if isinstance(ids, tokens.UntrainableText):
                     self.rejected.append((name, str(ids)))
                 else:
                     yield Text.whole(name, ids, source)
-            told.advance(batch.num_rows)
 
     def _chat(self, row: Mapping[str, Any], chats: tokens.ChatRenderer) -> Sequence[Text]:
         settings = self.how.settings
@@ -156,7 +164,7 @@ def _label(file: Path) -> str:
     return (file.parent.parent if file.parent.name == "data" else file.parent).name
 
 
-def _in_parts(texts: Iterable[Text], most: int) -> Iterator[list[Text]]:
+def in_parts(texts: Iterable[Text], most: int) -> Iterator[list[Text]]:
     """Texts in lots that hold `most` tokens at most, but for a single text that has more."""
     own: list[Text] = []
     held = 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from msm_ray import progress
+from msm_ray.ahead import NOTHING_AHEAD, Ahead
 from msm_ray.engines import EngineSettings
 from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError, OutOfMeans
@@ -31,19 +32,21 @@ def write_all_documents(
     engines: Engines,
     on_finished: Callable[[DocumentJob, Counts], None] = lambda job, counts: None,
     on_failed: Callable[[DocumentJob, MsmError], None] | None = None,
+    ahead: Ahead = NOTHING_AHEAD,
 ) -> list[Counts]:
     """Write the documents of every job, those with the same engine settings through one engine; counts in the jobs' order.
 
     A job that is whole is told to `on_finished` at once, one that is not to `on_failed`; without that, the first failure is
     raised in the end: StageError where rows were lost (what is written stays, and the same call goes on), QualityGateError
-    where the engine refused too many for their own sake. OutOfMeans (quota, credentials, disk) is always raised, at once.
+    where the engine refused too many for their own sake. OutOfMeans (quota, credentials, disk) is always
+    raised, at once. ahead: is given files as Ray's workers finish them.
     """
     groups: dict[tuple[EngineSettings, ...], list[DocumentJob]] = {}
     failures: list[MsmError] = []
     for job in jobs:
         groups.setdefault(tuple(writer.engine() for writer in job.writers), []).append(job)
     for group in groups.values():
-        for job, failure in zip(group, _write_group(group, engines), strict=True):
+        for job, failure in zip(group, _write_group(group, engines, ahead), strict=True):
             if failure is None:
                 on_finished(job, _with_card(job))
                 continue
@@ -70,12 +73,12 @@ def _with_card(job: DocumentJob) -> Counts:
     return counts
 
 
-def _write_group(jobs: list[DocumentJob], engines: Engines) -> list[MsmError | None]:
+def _write_group(jobs: list[DocumentJob], engines: Engines, ahead: Ahead = NOTHING_AHEAD) -> list[MsmError | None]:
     """Write the jobs of the same writers; for each, why it is not whole, if it is not."""
     rows = sum(len(job.ideas()) for job in jobs)
     if rows > AT_SIZE and not any(writer.who.engine == "replay" for job in jobs for writer in job.writers):
         with progress.task("", rows, "documents", waits_for="the first of them") as work:
-            return write_at_size(jobs, engines, work)
+            return write_at_size(jobs, engines, work, ahead)
     tables = [JobRows(number, job) for number, job in enumerate(jobs)]
     stopped: MsmError | None = None
     settled = sum(table.settled for table in tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import traceback
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from msm_ray import progress, storage
+from msm_ray.ahead import FOLDER
 from msm_ray.errors import MsmError, OutOfMeans, no_room
 from msm_ray.graph.artifacts import RECORD, Artifact, commit, is_committed
 from msm_ray.graph.node import Graph, Node, with_upstream
@@ -27,12 +29,13 @@ class Making:
     """What the nodes of one run share.
 
     artifacts: what is there, by key; works: what has been begun; failures: what was begun and failed, and why; told: called with
-    each artifact that is made, and with all that is there.
+    each artifact that is made, and with all that is there; wanted: the kinds that this run makes, None: all.
     """
 
     graph: Graph
     store: ArtifactStore
     told: Told = lambda made, there: None
+    wanted: tuple[str, ...] | None = None
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     works: dict[str, Work[Any]] = field(default_factory=dict)
     failures: dict[str, Exception] = field(default_factory=dict)
@@ -76,6 +79,31 @@ class Work(Generic[Kind]):
     def folder(self, source: Node) -> Path:
         """The folder of one of its inputs. Raises KeyError for a node that is none: nothing else is in reach."""
         return self._making.folder(self.node.inputs[source.key], direct=self.node.direct)
+
+    def reached(self, source: Node) -> Path:
+        """The folder of a node that its inputs were made from, for what was made ahead of it."""
+        return self._making.folder(source)
+
+    def ahead_of(self, source: Node) -> Path:
+        """Where lies what was made ahead of the rows of a node: a shortcut, and no part of what anything is made from.
+
+        Of the same node made of other things it lies elsewhere.
+        """
+        making = self._making
+        there = making.artifacts.get(source.key)
+        record = there.record if there else making.works[source.key].record
+        made = json.dumps([record["fingerprint"], record["inputs"]], sort_keys=True)
+        name = f"{source.name}-{hashlib.sha256(made.encode()).hexdigest()[:16]}"
+        return making.store.root / FOLDER / source.kind / name
+
+    def works_ahead(self, machine: Any) -> list[Any]:
+        """What can be done of its rows while they come, for whatever this run makes of them, each once."""
+        making, found = self._making, dict[str, Any]()
+        for node in making.graph.nodes.values():
+            wanted = (making.wanted is None or node.kind in making.wanted) and node.key not in making.artifacts
+            if wanted and (work := node.ahead(self.node, making.folder, machine)):
+                found.setdefault(work.key, work)
+        return list(found.values())
 
     def behind(self) -> dict[str, Artifact]:
         """All that it is made from, however far back, by key: for what tells where a result comes from."""

@@ -7,7 +7,7 @@ marked `extent()` is the exception that the contract knows: how far a stage that
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -84,6 +84,13 @@ class Node:
 
     def taken(self, source: Node) -> int | None:
         """How many rows it takes of an input that grows; None: it reads all of it."""
+        return None
+
+    def ahead(self, source: Node, folder: Callable[[Node], Path], machine: Any) -> Any:
+        """What can be done for it of files of an input's rows while that is still being made (`FileWork`); None: nothing.
+
+        source: may lie further back; folder: of any node that is there.
+        """
         return None
 
     @cached_property

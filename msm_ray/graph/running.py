@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msm_ray import progress, storage
+from msm_ray import ahead, progress, storage
 from msm_ray.errors import MsmError, SettingsError, StageError, command_line
 from msm_ray.graph import forcing, planning
 from msm_ray.graph.artifacts import Artifact, is_committed
@@ -82,7 +82,7 @@ def run(graph: Graph, store: ArtifactStore, wishes: Wishes, place: Workplace) ->
     say(f"{len(todo)} of {len(planned)} stages to make, in {store.root}")
     try:
         with progress.reporting(reporter, place.logs, say), place.opened() as (machine, told):
-            making = Making(graph, store, told)
+            making = Making(graph, store, told, wanted=wanted)
             for kinds in graph.groups():
                 names = tuple(kind.kind for kind in kinds)
                 if names[0] in wanted:
@@ -94,6 +94,8 @@ def run(graph: Graph, store: ArtifactStore, wishes: Wishes, place: Workplace) ->
             _say_what_is_left(graph, store, wanted)
         raise
     forced.finished()
+    if wanted == graph.kind_names:
+        ahead.remove(store.root)  # nobody is left who could read it
     say(f"done: {len(made)} stages in {time.monotonic() - started:.0f} s")
     return made
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msm_ray.ahead import FOLDER
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.look.entries import Entry, needed_by, read_root
 from msm_ray.look.words import bytes_below, size
@@ -63,6 +64,8 @@ def removals(root: Path, entries: Sequence[Entry], *, keep_drafts: bool = False)
     for entry in (e for e in entries if e.state != "draft" and e.folder in needed):
         if (left := entry.folder / CHECKPOINTS).is_dir():
             found.append(Removal(left, "checkpoints of a training that is finished"))
+    if not keep_drafts and (root / FOLDER).is_dir():
+        found.append(Removal(root / FOLDER, "checks and tokens that a run made ahead, which would go on with them"))
     if not isinstance(root, Path):
         return (
             found  # what was half removed went when the root was taken, and Ray Train's notes are on the nodes' disks

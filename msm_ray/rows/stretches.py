@@ -37,7 +37,7 @@ def stretches(source: int, folder: Path, column: str, most: int = STRETCH) -> li
     files = sorted(data.glob("*.parquet"))
     if not files:
         raise StageError(f"{data}: no Parquet file with id and {column} in it")
-    return [stretch for file in files for stretch in _of_file(source, file, column, most)]
+    return [stretch for file in files for stretch in stretches_of(source, file, column, most)]
 
 
 def read_stretch(stretch: Stretch, column: str, rows: int) -> Iterator[pa.RecordBatch]:
@@ -50,7 +50,8 @@ def read_stretch(stretch: Stretch, column: str, rows: int) -> Iterator[pa.Record
         yield from file.iter_batches(rows, row_groups=list(stretch.groups), columns=["id", column])
 
 
-def _of_file(source: int, file: Path, column: str, most: int) -> list[Stretch]:
+def stretches_of(source: int, file: Path, column: str, most: int = STRETCH) -> list[Stretch]:
+    """The same of one file."""
     with _named(file, column), file.open("rb") as stream:
         footer = pq.read_metadata(stream)
         if missing := {"id", column} - set(footer.schema.to_arrow_schema().names):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from msm_ray.corpus.card import CardFacts
 from msm_ray.corpus.checks import check_corpus
 from msm_ray.corpus.gathering import files_in, size_of
+from msm_ray.corpus.looks import LooksAhead, Rules
 from msm_ray.corpus.settings import CheckContent
 from msm_ray.corpus.workers import workers_for
 from msm_ray.errors import MsmError
@@ -90,6 +92,12 @@ class Corpus(Node):
         writers = writers_at(judge, machine.asking[self.key], base, self.judge.chat_template_kwargs)
         return Talk(work.out, faithfulness_conversation(self.spec, rows), writers)
 
+    def ahead(self, source: Node, folder: Callable[[Node], Path], machine: Machine) -> LooksAhead | None:
+        """Documents are looked at, where it is made of them as they are written."""
+        if source.key != self.documents.key or not isinstance(source, Documents):
+            return None
+        return LooksAhead(Rules(self.spec, world(self.world), self.how), machine.writing[source.key].least_share)
+
     def make(self, work: Work[Corpus], machine: Machine) -> Counts:
         """Documents that are kept, those that are not and why, and a card."""
         return self.checked(work, machine, {})
@@ -111,6 +119,7 @@ class Corpus(Node):
             facts=CardFacts(cost=self._cost(work, machine)),
             judged=judged,
             by_headings=isinstance(self.documents, Documents) and self.documents.outline.asking is None,
+            looked=work.ahead_of(self.documents),
             workers=workers_for(size_of(files_in(documents)), machine.need_ray),
         )
         return {"rows": counts["documents"], "tokens": counts["tokens_written"] or None, **counts}

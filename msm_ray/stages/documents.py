@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from msm_ray.ahead import Ahead
 from msm_ray.errors import MsmError
 from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_settings import DocumentContent
@@ -74,7 +75,14 @@ class Documents(Node):
             asked = rows if counts.get("target_tokens_reached") else job.documents
             by_spec[job.spec.name].finish({"rows": rows, "asked": asked, "tokens": tokens, **counts})
 
-        write_all_documents(jobs, machine.engines, finish, lambda job, error: by_spec[job.spec.name].fail(error))
+        beside = Ahead(
+            (work.out / "data", work.ahead_of(work.node) / each.key, each)
+            for work in works
+            for each in work.works_ahead(machine)
+        )
+        write_all_documents(
+            jobs, machine.engines, finish, lambda job, error: by_spec[job.spec.name].fail(error), beside
+        )
 
     def job(self, work: Work[Documents], machine: Machine) -> DocumentJob | None:
         """What is to be written; None where the outline, which people may have edited, can't be read."""

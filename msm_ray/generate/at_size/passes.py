@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from msm_ray.ahead import Ahead
 from msm_ray.engines import DETERMINISTIC, EngineSettings
 from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError, QualityGateError, StageError
@@ -44,8 +45,11 @@ DEATHS = 5
 ASKER_CPUS = 0.5
 
 
-def write_at_size(jobs: Sequence[DocumentJob], engines: Engines, work: Task) -> list[MsmError | None]:
-    """Write the documents of jobs through Ray's workers; for each, why it is not whole, if it is not."""
+def write_at_size(jobs: Sequence[DocumentJob], engines: Engines, work: Task, ahead: Ahead) -> list[MsmError | None]:
+    """Write the documents of jobs through Ray's workers; for each, why it is not whole, if it is not.
+
+    ahead: is given files as they are finished.
+    """
     engines.need_ray()
     for job in jobs:
         recover_documents(job.out)
@@ -53,7 +57,8 @@ def write_at_size(jobs: Sequence[DocumentJob], engines: Engines, work: Task) -> 
     work.found(sum(len(plan) - len(plan.pending()) for plan in plans))
     stopped: MsmError | None = None
     try:
-        _write_all(plans, engines, work)
+        _write_all(plans, engines, work, ahead)
+        ahead.close()
     except MsmError as error:
         stopped = error
     finally:
@@ -62,14 +67,14 @@ def write_at_size(jobs: Sequence[DocumentJob], engines: Engines, work: Task) -> 
     return [plan.problem(stopped) for plan in plans]
 
 
-def _write_all(plans: list[Plan], engines: Engines, work: Task) -> None:
+def _write_all(plans: list[Plan], engines: Engines, work: Task, ahead: Ahead) -> None:
     """Passes until nothing is pending, each twice as large as the one before: what came tells the next which names to avoid."""
     most, deaths = _first_pass(plans), 0
     while any(len(plan.next(1)) for plan in plans):
         written = sum(int(plan.done.sum()) for plan in plans)
         stopped, died = None, ""
         try:
-            stopped = _one_pass(plans, most, engines, work)
+            stopped = _one_pass(plans, most, engines, work, ahead)
         except _WorkerDied as error:
             died = str(error)
         for plan in plans:
@@ -95,16 +100,21 @@ class _WorkerDied(Exception):
     """A worker is gone, and with it what it had in memory."""
 
 
-def _one_pass(plans: Sequence[Plan], most: int, engines: Engines, work: Task) -> MsmError | None:
+def _one_pass(plans: Sequence[Plan], most: int, engines: Engines, work: Task, ahead: Ahead) -> MsmError | None:
     """Give every job's next rows to workers. Returns why nothing more should be asked. Raises _WorkerDied, MsmError."""
     watch = _Watch(plans, work)
     given = [block for plan in plans for block in _blocks(plan, plan.next(most))]
-    pulse = watch.pulse = Pulse(work, None, lambda: f"{up} engines up" if (up := engines.up()) else "")
-    rows = stream_rows(_dataset(given, plans, engines), NO_LIMIT, pulse.tick)
+    pulse = watch.pulse = Pulse(work, None, lambda: _told(engines, ahead))
+
+    def tick() -> None:
+        ahead.tick()
+        pulse.tick()
+
+    rows = stream_rows(_dataset(given, plans, engines), NO_LIMIT, tick)
     try:
         for row in rows:
             watch.note(row)
-            pulse.tick()
+            tick()
             if watch.stopped:
                 break
     except StageError as error:
@@ -115,6 +125,11 @@ def _one_pass(plans: Sequence[Plan], most: int, engines: Engines, work: Task) ->
         rows.close()
     watch.ledger.close()
     return watch.stopped or watch.ledger.error("The engine", AGAIN)
+
+
+def _told(engines: Engines, ahead: Ahead) -> str:
+    up = engines.up()
+    return ", ".join(filter(None, [f"{up} engines up" if up else "", ahead.told()]))
 
 
 def _blocks(plan: Plan, places: np.ndarray) -> Iterator[pa.Table]:
