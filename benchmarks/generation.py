@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.measurements import Measurement, show
 from benchmarks.node_plot import plot
 
-PROMPTS, FEW_PROMPTS, MAX_TOKENS = 3_000, 96, 120
+PROMPTS, FEW_PROMPTS, MAX_TOKENS = 3_000, 64, 120
 """Few of a model that is given: two cores write some 150 tokens a second of SmolLM2-135M."""
 LATENCY = 2.0
 PER_NODE = 4 * 32
@@ -69,13 +69,14 @@ def _bare(asked: argparse.Namespace) -> dict[str, float]:
     from vllm import LLM, SamplingParams
 
     from msm_ray.engines.vllm import end_tokens, engine_arguments, engine_environment
-    from msm_ray.generate.document_rows import JobRows, prompt_columns
+    from msm_ray.generate.document_rows import JobRows
 
     os.environ |= engine_environment(_workers(asked))
     with tempfile.TemporaryDirectory() as folder:
         job = _job(Path(folder), asked, _prompts(asked))
-        rows = JobRows(0, job).pending()
-        prompts = [prompt_columns(job.engine(), job.spec, job.world, row)["prompt"] for row in rows]
+        rows = JobRows(0, job)
+        render = rows.render(job.engine())
+        prompts = [render(row)["prompt"] for row in rows.pending()]
     llm = LLM(model=_model(asked), **engine_arguments(_workers(asked), 0))
     sampling = SamplingParams(temperature=0.7, max_tokens=MAX_TOKENS, stop_token_ids=end_tokens(_model(asked)))
     llm.generate(prompts[:4], sampling, use_tqdm=False)
@@ -288,7 +289,7 @@ def _model(asked: argparse.Namespace) -> str:
 def _workers(asked: argparse.Namespace) -> Any:
     from msm_ray.placement.settings import GenerationSettings
 
-    return GenerationSettings(cpus=1, max_model_len=1024 if asked.model else 512, max_num_seqs=128)
+    return GenerationSettings(cpus=1, max_model_len=2048 if asked.model else 512, max_num_seqs=128)
 
 
 def _prompts(asked: argparse.Namespace) -> int:

@@ -19,6 +19,10 @@ from msm_ray.placement import engine_bundles, generation
 from msm_ray.placement.room import wait_for_room
 from msm_ray.placement.settings import GenerationSettings, WorkerSettings
 
+ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""vLLM's scheduler and its model in one process. On CPUs these get one each otherwise, which both import vLLM, and the
+scheduler's waits for the other by asking again and again: half a core. It is so for the sake of threads that are bound to
+cores; here none are, and every engine has an environment of its own."""
 SPARE = 2.0
 """Rows that an engine has beside those that it works on, so that one is there whenever one is finished."""
 
@@ -104,6 +108,8 @@ def engine_arguments(workers: WorkerSettings, seed: int) -> dict[str, Any]:
         arguments["max_model_len"] = workers.max_model_len
     if not workers.gpus:
         arguments |= {"dtype": "float32", "enforce_eager": True}
+    if not workers.gpus and workers.tensor_parallel == 1:
+        arguments["distributed_executor_backend"] = ONE_PROCESS
     return arguments
 
 
