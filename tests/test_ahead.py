@@ -76,6 +76,20 @@ def test_what_was_made_of_another_file_or_by_other_rules_is_not_taken(tmp_path: 
     assert LooksAhead(rules(tmp_path), 0.9).key == work.key, "when somebody is warned changes nothing that is found"
 
 
+def test_files_are_given_once_and_together_and_not_again_after_a_kill(tmp_path: Path) -> None:
+    rows = written(tmp_path / "d", 50) / "data"
+    there = {path.name: path.stat().st_size for path in rows.iterdir()}
+    first, second, third, *_ = sorted(there)
+    work = LooksAhead(rules(tmp_path), 0.5, piece=there[first] + 1)
+    track = ahead._Track(rows, tmp_path / "made", work)
+    assert list(track.next(there)) == [first, second] and track.next({first: there[first]}) == {}
+    ahead._do(work, rows, track.next(there), tmp_path / "made")
+    (tmp_path / "made" / "torn.parquet").write_bytes(b"no note, so nothing was made")
+    again = ahead._Track(rows, tmp_path / "made", work)
+    assert again.notes == [{"rows": [50, 50], "unfit": again.notes[0]["unfit"]}]
+    assert next(iter(again.next(there))) == third
+
+
 def test_too_many_unfit_documents_are_told_while_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "MANY", 100)
     rows = written(tmp_path / "d", 100) / "data"
