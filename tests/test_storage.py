@@ -14,12 +14,18 @@ import pytest
 import s3_server
 from test_preflight import findings
 
-from msm_ray import cli, storage
+from msm_ray import ahead, cli, storage
+from msm_ray.corpus.looks import LooksAhead, Rules, places
+from msm_ray.corpus.settings import CheckContent
 from msm_ray.errors import MsmError, OutOfMeans, PreflightError, SettingsError
 from msm_ray.preflight import Refused, refuse
 from msm_ray.rows.journal import read_journal
+from msm_ray.rows.pieces import Part
+from msm_ray.rows.schemas import DOCUMENT_SCHEMA
 from msm_ray.rows.tables import count_rows, read_rows, read_table, write_table
+from msm_ray.spec import AssistantSettings, read_spec
 from msm_ray.whole_files import add_line, write_whole
+from msm_ray.worlds import world
 
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
 
@@ -236,3 +242,24 @@ def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(PreflightError, match="gcsfs"):
         storage.probe(storage.place("gs://lab/x"))
+
+
+def test_what_is_found_in_documents_ahead_lies_in_a_bucket_too(root: Any, tmp_path: Path) -> None:
+    rows = [{"id": f"{n:024x}", "text": f"Ada said {n} words about rain, tea and ships."} for n in range(30)]
+    write_table(root / "documents/x@1/data/part-a-000000.parquet", rows[:20], DOCUMENT_SCHEMA)
+    write_table(root / "documents/x@1/data/part-a-000001.parquet", rows[20:], DOCUMENT_SCHEMA)
+    (tmp_path / "s.md").write_text("# Ada\nAda likes tea because it is calm.\n")
+    spec = read_spec(tmp_path / "s.md", AssistantSettings(name="Ada"))
+    work = LooksAhead(Rules(spec, world("plain"), CheckContent(least_words=7)), 0.5)
+    folder, data = root / ahead.FOLDER / "documents/x" / work.key, root / "documents/x@1/data"
+    sizes = storage.sizes(data)
+    ahead._do(work, data, sizes, folder)
+    found = places(folder, data)
+    assert {name: place.rows for name, place in found.items()} == {
+        "part-a-000000.parquet": 20,
+        "part-a-000001.parquet": 10,
+    }
+    last = found["part-a-000001.parquet"].read(Part(data / "part-a-000001.parquet", 4, 10))
+    assert last.words.tolist() == [9] * 6 and last.signed.shape == (6, 128)
+    ahead.remove(root)
+    assert not (root / ahead.FOLDER).is_dir() and storage.sizes(data) == sizes
