@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -51,10 +51,9 @@ def main() -> None:
 def _killed(who: str, at: float, rows: int) -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "log").mkdir()
         process = _begin(folder, rows, 3 if who == "node" else 1)
         try:
-            _wait(folder, process, int(at * rows))
+            wait_for(folder, process, int(at * rows))
             process = KILLS[who](folder, process, rows)
             before, since = asked(folder / "log").total(), time.time()
             while asked(folder / "log").total() <= before + (IN_FLIGHT if who != "driver" else 0):
@@ -62,8 +61,7 @@ def _killed(who: str, at: float, rows: int) -> Iterator[Measurement]:
             up = folder / "up"
             since = max(since, up.stat().st_mtime) if who == "driver" and up.exists() else since
             resumed = max(0.0, time.time() - since)
-            if code := process.wait(PATIENCE):
-                sys.exit(f"ended with {code}: " + (folder / "writer.log").read_text()[-4000:])
+            finish(process, folder)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -87,10 +85,7 @@ def _counted(folder: Path, rows: int, label: str) -> Iterator[Measurement]:
 
 
 def _kill_driver(folder: Path, process: subprocess.Popen[bytes], rows: int) -> subprocess.Popen[bytes]:
-    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_all(process)
     (folder / "up").unlink(missing_ok=True)
     return _begin(folder, rows, 1)
 
@@ -115,17 +110,39 @@ def _newest(folder: Path) -> int:
 
 
 def _begin(folder: Path, rows: int, nodes: int) -> subprocess.Popen[bytes]:
+    return begin(["benchmarks.kills", "--write", str(folder), str(rows), str(nodes)], folder)
+
+
+def begin(words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    """A benchmark in a process of its own, whose requests are noted below a folder."""
+    (folder / "log").mkdir(exist_ok=True)
     environment = {**os.environ, "TIMED_LOG": str(folder / "log"), "RAY_worker_niceness": "0"}
-    words = [sys.executable, "-m", "benchmarks.kills", "--write", str(folder), str(rows), str(nodes)]
     with (folder / "writer.log").open("a") as log:
-        return subprocess.Popen(words, stdout=log, stderr=log, env=environment, start_new_session=True)
+        return subprocess.Popen(
+            [sys.executable, "-m", *words], stdout=log, stderr=log, env=environment, start_new_session=True
+        )
 
 
-def _wait(folder: Path, process: subprocess.Popen[bytes], rows: int) -> None:
+def wait_for(folder: Path, process: subprocess.Popen[bytes], rows: int) -> None:
+    """Until it has made so many requests."""
     while asked(folder / "log").total() < rows:
         if process.poll() is not None:
             sys.exit((folder / "writer.log").read_text()[-4000:])
         time.sleep(0.05)
+
+
+def finish(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until it has ended."""
+    if code := process.wait(PATIENCE):
+        sys.exit(f"ended with {code}: " + (folder / "writer.log").read_text()[-4000:])
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """It and all below it."""
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 def _write(folder: Path, rows: int, nodes: int) -> None:

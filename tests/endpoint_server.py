@@ -32,11 +32,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
+    """status: 0 for a connection that ends without one."""
+
     status: int = 200
     body: dict[str, Any] | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
+DROPPED = Reply(0)
 Says = Callable[[Request], Reply | None]
 """What a request gets; None: an answer."""
 
@@ -117,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
                 server.answered.append(request.question)
         if server.trickles:
             self._trickle()
+        elif reply is DROPPED:
+            self.close_connection = True
         else:
             self._reply(reply)
 

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import s3_server
 from document_jobs import document_job
 
 from benchmarks.timed import answer_of, asked
@@ -26,13 +28,15 @@ from msm_ray.generate.written import accepted_digests, document_counts
 from msm_ray.placement.settings import GenerationSettings
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import AssistantSettings, read_spec
+from msm_ray.storage import place
+from msm_ray.storage.copies import CACHE
 
 ROOT = Path(__file__).parents[1]
 ROWS = 3000
 WORKERS = GenerationSettings(workers=4)
 
 
-def job(out: Path, rows: int = ROWS, **settings: Any) -> DocumentJob:
+def job(out: Any, rows: int = ROWS, **settings: Any) -> DocumentJob:
     own = {
         "engine": "benchmarks.timed:engine",
         "model": "0.02",
@@ -42,7 +46,8 @@ def job(out: Path, rows: int = ROWS, **settings: Any) -> DocumentJob:
         "portion": 700,
     }
     spec = read_spec(ROOT / "specs/cheese/america.md", AssistantSettings(name="Ada", provider="its makers"))
-    return document_job(out, spec, DocumentSettings.model_validate(own | settings), "0.02")
+    how = DocumentSettings.model_validate(own | settings)
+    return document_job(out, spec, how, str(how.model))
 
 
 def outcome(made: DocumentJob) -> tuple[dict[str, str], Counter[tuple[str, int]]]:
@@ -104,36 +109,55 @@ def test_what_is_always_the_same_is_the_same_bytes(
 
 DRIVER = """
 import sys
-from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import ray
 from msm_ray.generate import documents
 from msm_ray.engines.open import Engines
+from msm_ray.storage import place
 from test_at_size import WORKERS, job
 if __name__ == "__main__":
     documents.AT_SIZE = 100
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
     with Engines(WORKERS) as engines:
-        print(documents._write_group([job(Path(sys.argv[2]))], engines))
+        print(documents._write_group([job(place(sys.argv[2]), model=sys.argv[3])], engines))
 """
 
 
-def begin(tmp_path: Path) -> subprocess.Popen[bytes]:
+def begin(tmp_path: Path, out: str = "", seconds: float = 0.02) -> subprocess.Popen[bytes]:
+    """The documents in a process of its own, into a folder unless another place is given. seconds: that an answer takes."""
     (tmp_path / "driver.py").write_text(DRIVER)
     (tmp_path / "log").mkdir(exist_ok=True)
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = {**os.environ, "PYTHONPATH": paths, "TIMED_LOG": str(tmp_path / "log"), "RAY_worker_niceness": "0"}
-    command = [sys.executable, str(tmp_path / "driver.py"), str(ROOT / "tests"), str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        str(tmp_path / "driver.py"),
+        str(ROOT / "tests"),
+        out or str(tmp_path / "out"),
+        str(seconds),
+    ]
     with (tmp_path / "driver.log").open("a") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
-def wait_for(tmp_path: Path, rows: int, driver: subprocess.Popen[bytes]) -> None:
+def wait_until(ready: Callable[[], bool], tmp_path: Path, driver: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 200
-    while asked(tmp_path / "log").total() < rows:
+    while not ready():
         assert driver.poll() is None, (tmp_path / "driver.log").read_text()[-3000:]
         assert time.monotonic() < deadline, "too slow"
         time.sleep(0.1)
+
+
+def kill(driver: subprocess.Popen[bytes]) -> None:
+    """The driver and all below it."""
+    for process in [*psutil.Process(driver.pid).children(recursive=True), psutil.Process(driver.pid)]:
+        process.send_signal(signal.SIGKILL)
+    driver.wait()
+
+
+def finish(driver: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    assert driver.wait(300) == 0, (tmp_path / "driver.log").read_text()[-3000:]
+    assert "[None]" in (tmp_path / "driver.log").read_text()
 
 
 @pytest.mark.real
@@ -143,17 +167,14 @@ def test_what_is_killed_is_neither_lost_nor_asked_twice(who: str, tmp_path: Path
     """Beyond what was in flight nothing is asked again, and no id has two documents."""
     driver = begin(tmp_path)
     try:
-        wait_for(tmp_path, ROWS // 2, driver)
+        wait_until(lambda: asked(tmp_path / "log").total() >= ROWS // 2, tmp_path, driver)
         if who == "driver":
-            for process in [*psutil.Process(driver.pid).children(recursive=True), psutil.Process(driver.pid)]:
-                process.send_signal(signal.SIGKILL)
-            driver.wait()
+            kill(driver)
             driver = begin(tmp_path)
         else:
             logs = sorted((tmp_path / "log").glob("*.txt"), key=lambda path: path.stat().st_mtime)
             os.kill(int(logs[-1].stem), signal.SIGKILL)  # each pass has a worker of its own
-        assert driver.wait(300) == 0, (tmp_path / "driver.log").read_text()[-3000:]
-        assert "[None]" in (tmp_path / "driver.log").read_text()
+        finish(driver, tmp_path)
     finally:
         if driver.poll() is None:
             os.killpg(driver.pid, signal.SIGKILL)
@@ -163,6 +184,31 @@ def test_what_is_killed_is_neither_lost_nor_asked_twice(who: str, tmp_path: Path
     assert max(twice.values(), default=1) <= 2
     in_flight = WORKERS.workers * 4 * 32
     assert len(twice) <= in_flight
+
+
+@pytest.mark.real
+@pytest.mark.timeout(600)
+def test_what_lies_in_a_bucket_when_all_is_killed_is_not_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    with s3_server.running() as s3:
+        s3.faults.refuse_every = 20
+        made = job(place(f"s3://{s3_server.BUCKET}/documents"))
+        driver = begin(tmp_path, str(made.out), seconds=1.0)
+        try:
+            wait_until(lambda: any(made.out.glob("data/*.parquet")), tmp_path, driver)
+            kill(driver)
+            there = {(row["id"], row["attempt"]) for part in ("data", "rejected") for row in read_rows(made.out / part)}
+            (tmp_path / "log").rename(tmp_path / "log of the killed")
+            driver = begin(tmp_path, str(made.out))
+            finish(driver, tmp_path)
+        finally:
+            if driver.poll() is None:
+                kill(driver)
+        assert 0 < len(there) < ROWS and there.isdisjoint(asked(tmp_path / "log"))
+        assert outcome(made) == expected(made)
+        assert s3.faults.refused > 0
 
 
 @pytest.mark.real
