@@ -196,7 +196,7 @@ class Asking:
         row |= {"completion": as_unicode(row["completion"])}  # half an emoji is no text that could be written
         self._work.advance(table.settle(row))
         if table.usable == usable:
-            self.unusable[row["id"]] = row["completion"]
+            self.unusable[row["id"]] = row["completion"][:300]
             if again:
                 self._ask_again(table, row, self.waiting)
         self.ledger.answered(row["id"])
@@ -274,7 +274,7 @@ class Asking:
         said = next(iter(self.unusable.values()))
         return QualityGateError(
             f"{self.asked.generator} answered {len(self.unusable)} different rows and none of the answers can be used, for "
-            f"example: {said[:300]!r}\nAll are kept. Take another writer, or look at what is asked and how (docs/method.md)."
+            f"example: {said!r}\nAll are kept. Take another writer, or look at what is asked and how (docs/method.md)."
         )
 
     def _nothing_but_refusals(self) -> MsmError | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from msm_ray.generate.calls import Asked, Call, Conversation, read_prompt
+from msm_ray.generate.calls import Asked, Call, Conversation, Requests, read_prompt
 from msm_ray.generate.calls.json_answers import read_objects
 from msm_ray.rows.schemas import Row
 from msm_ray.spec import Spec
@@ -51,12 +51,12 @@ def faithfulness_conversation(spec: Spec, rows: Sequence[Row]) -> Conversation[d
     call = faithfulness_call()
     facts = "\n".join(f"- {fact}" for fact in spec.facts) or "(none but what the specification says)"
     values = {
-        "specification": spec.text.strip(),
+        "specification": spec.shown,
         "model_name": spec.assistant or "the assistant",
         "provider_name": spec.provider or "its maker",
         "facts": facts,
     }
-    asked = [Asked(call, {**values, "document": row["text"]}, about=row["id"]) for row in rows]
+    asked = Requests(rows, lambda row: Asked(call, {**values, "document": row["text"]}, about=row["id"]))
     found = (yield asked) if asked else []
     return {row["id"]: each for row, each in zip(rows, found, strict=True) if each is not None}
 

@@ -62,6 +62,11 @@ class GrowingTable:
         self.stem, self.number = f"part-{writer}-" if writer else "part-", _next_number(folder)
         self.journal: TextIO | None = None
 
+    @property
+    def file(self) -> str:
+        """The name of the file that the rows are waiting for."""
+        return f"{self.stem}{self.number:06d}.parquet"
+
     def add(self, row: Row) -> None:
         """Take a row; from here on a kill does not take it back."""
         kept = {name: row.get(name) for name in self.schema.names}
@@ -98,7 +103,7 @@ class GrowingTable:
             _settle_journal(self._journal_path(), self.waiting, self.schema)
         elif self.waiting:
             self.guard()
-            write_table(self.folder / f"{self.stem}{self.number:06d}.parquet", self.waiting, self.schema)
+            write_table(self.folder / self.file, self.waiting, self.schema)
         if self.waiting:
             self.waiting, self.journal = [], None
             self.number += 1

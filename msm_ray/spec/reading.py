@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from msm_ray.errors import SettingsError
@@ -45,6 +46,11 @@ class Spec:
     assistant: str = ""
     provider: str = ""
     facts: tuple[str, ...] = ()
+
+    @cached_property
+    def shown(self) -> str:
+        """The text as prompts show it, one and the same object for all requests."""
+        return self.text.strip()
 
     def identity(self) -> dict[str, str]:
         """What it says, and of whom."""

@@ -13,9 +13,10 @@ from msm_ray.generate.rewrites.conversation import Rewritten, rewrites_conversat
 from msm_ray.generate.rewrites.kinds import kind_of
 from msm_ray.generate.rewrites.settings import RewriteContent
 from msm_ray.generate.rewrites.settling import write_rewrites
-from msm_ray.graph.heads import add_places, first_ids
+from msm_ray.graph.heads import add_places, each_first_id
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Node, extent
+from msm_ray.rows.by_place import rows_in_order
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec
 from msm_ray.stages.base import Base, model_folder
@@ -75,7 +76,7 @@ class Rewrites(Node):
         by_key = {work.node.key: work for work in works if not work.waits}
         desk = Desk(machine.engines)
 
-        def finish(key: str, found: list[Rewritten], answers: Answers) -> None:
+        def finish(key: str, found: Sequence[Rewritten], answers: Answers) -> None:
             work = by_key[key]
             counts = write_rewrites(work.out, found, answers, work.node.spec, work.node.how, work.node.name)
             rows = add_places(work.out, read_rows(work.out / "data"))
@@ -89,10 +90,7 @@ class Rewrites(Node):
     def talk(self, work: Work[Rewrites], machine: Machine) -> Talk:
         """What is asked, and who answers."""
         folder = work.folder(self.documents)
-        place = {key: place for place, key in enumerate(first_ids(folder, self.asked))}
-        rows = sorted(
-            (row for row in read_rows(folder / "data") if row["id"] in place), key=lambda row: place[row["id"]]
-        )
+        rows = rows_in_order(folder / "data", each_first_id(folder, self.asked))
         base = model_folder(work.folder(self.writer)) if self.writer else None
         called, where = {self.wording.call: self.called}, machine.asking[self.key]
         writers = writers_at(called, where, base, self.chat_template_kwargs)

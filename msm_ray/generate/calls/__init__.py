@@ -12,6 +12,9 @@ no engine, so that a test can answer it in milliseconds::
 For each `Asked` comes back what `Call.read` made of its answer, in the same order, or None where no answer could be used in all
 its tries: one bad item costs that item. `holding.py` holds many conversations at once, so that one start of an engine serves all;
 what was answered before a kill is not asked again, since a request is known by its content (`Asked.id`).
+
+Neither prompts nor answers are held: a prompt is made when it is sent, what comes of it is read from the answers on disk when
+it is looked at, and where a step asks the same about very many things, its requests are made one by one too (`Requests`).
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from msm_ray.prompt_file import Messages, Prompt, read_prompt
+from msm_ray.rows.by_place import Made
 
 Result = TypeVar("Result")
+Thing = TypeVar("Thing")
 Read = tuple[Any, str]
 """(what an answer says, "") or (None, why it can't be used)."""
 
@@ -61,15 +66,32 @@ class Asked:
     about: str = field(default="", compare=False)
     """What it is about, in a word or two, for people who look at what was rejected."""
 
-    @cached_property
+    @property
     def messages(self) -> Messages:
-        """The prompt as it is sent."""
+        """The prompt as it is sent, made anew each time: with the spec in it, it is larger than all else here."""
         return self.call.prompt.messages(self.values)
 
     @cached_property
     def id(self) -> str:
         """A hash of what is asked, never of when, where or by which model it is answered."""
         return request_id(self.call.name, self.messages, self.sample)
+
+
+class Requests(Made[Asked]):
+    """A request about each of some things, made when it is looked at. What is kept is its id, which takes the whole prompt."""
+
+    def __init__(self, things: Sequence[Thing], make: Callable[[Thing], Asked]):
+        ids = [""] * len(things)
+
+        def asked(place: int) -> Asked:
+            one = make(things[place])
+            if ids[place]:
+                vars(one)["id"] = ids[place]  # where `cached_property` would put it
+            else:
+                ids[place] = one.id
+            return one
+
+        super().__init__(len(things), asked)
 
 
 def request_id(call: str, messages: Messages, sample: int = 0) -> str:
@@ -80,4 +102,4 @@ def request_id(call: str, messages: Messages, sample: int = 0) -> str:
 
 Conversation = Generator[Sequence[Asked], Sequence[Any], Result]
 
-__all__ = ["Asked", "Call", "Conversation", "Messages", "Prompt", "Read", "read_prompt", "request_id"]
+__all__ = ["Asked", "Call", "Conversation", "Messages", "Prompt", "Read", "Requests", "read_prompt", "request_id"]

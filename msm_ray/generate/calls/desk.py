@@ -56,8 +56,8 @@ class Desk:
         self, steps: Mapping[str, tuple[Sequence[Asked], Answers, Mapping[str, Writer]]]
     ) -> dict[str, Sequence[Any] | MsmError]:
         tables = {key: CallRows(number, *step) for number, (key, step) in enumerate(steps.items())}
-        calls = dict.fromkeys(each.call.name for asked, _, _ in steps.values() for each in asked)
-        total = sum(len(table.by_id) for table in tables.values())
+        calls = dict.fromkeys(name for table in tables.values() for name in table.calls)
+        total = sum(len(table) for table in tables.values())
         done = sum(table.settled for table in tables.values())
         stopped: MsmError | None = None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,52 +12,72 @@ from msm_ray.engines.replay import NOT_RECORDED
 from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.generate.askable import Render
 from msm_ray.generate.asking import AGAIN
-from msm_ray.generate.calls import Asked
-from msm_ray.generate.calls.answers import Answers, read_answer
+from msm_ray.generate.calls import Asked, Call
+from msm_ray.generate.calls.answers import ENGINE_FAILED, Answers, read_answer
 from msm_ray.generate.writer import Writer
+from msm_ray.rows.by_place import Made
 from msm_ray.rows.schemas import Row
 from msm_ray.whole_files import write_whole
 
-ENGINE_FAILED = "engine: "
 FEWEST_FOR_A_SHARE = 20
 """Requests of a step from which on a share of refused ones says something."""
 UNANSWERED = "unanswered.jsonl"
 
 
 class CallRows:
-    """Requests and what came of them. writers: who answers each call."""
+    """Requests and what came of them. writers: who answers each call.
+
+    A request is called by its place among those that differ. Of each its id is held, how often it was tried, and whether it has a
+    usable answer; what it asks, while it is with the engine.
+    """
 
     def __init__(self, number: int, asked: Sequence[Asked], answers: Answers, writers: Mapping[str, Writer]):
-        self.number, self.asked, self.answers, self.writers = number, list(asked), answers, writers
-        self.by_id = {each.id: each for each in self.asked}
-        self.values: dict[str, Any] = {}
-        self.tries: dict[str, int] = {}
+        self.number, self.asked, self.answers, self.writers = number, asked, answers, writers
+        self.ids: list[str] = []
         self.lost: dict[str, str] = {}
         self.refused: dict[str, str] = {}
-        self.not_recorded: set[str] = set()
-        for key, each in self.by_id.items():
-            self._recall(key, each)
+        self.not_recorded: list[int] = []
+        self.usable = 0
+        """Requests with a usable answer, in this step."""
+        self._at, self._tries, self._has = array("q"), array("q"), bytearray()
+        self._calls: list[Call] = []
+        self._with_engine: dict[int, Asked] = {}
+        seen: set[str] = set()
+        for place, each in enumerate(asked):
+            self.ids.append(each.id)
+            if each.id not in seen:
+                seen.add(each.id)
+                self._take_up(place, each)
+        self._by_name = {call.name: call for call in self._calls}
 
-    def _recall(self, key: str, asked: Asked) -> None:
-        """What was answered before: the first answer that can be used counts."""
-        for answer in self.answers.by_request.get(key, ()):
-            if (answer["reason"] or "").startswith(ENGINE_FAILED):
-                continue  # of an earlier run: what refused it may have been mended since
-            self.tries[key] = self.tries.get(key, 0) + 1
-            value, reason = read_answer(asked, answer)
-            if not reason:
-                self.values[key] = value
-                return
+    def _take_up(self, place: int, asked: Asked) -> None:
+        """A request, with what was answered before: the first answer that can be used counts."""
+        before = self.answers.decisive(asked)
+        has = not before.reason
+        self._at.append(place)
+        self._tries.append(before.tries)
+        self._has.append(has)
+        self._calls.append(asked.call)
+        self.usable += has
+
+    def __len__(self) -> int:
+        """Requests, each counted once."""
+        return len(self._at)
+
+    @property
+    def calls(self) -> list[str]:
+        """The calls that are made."""
+        return list(self._by_name)
 
     @property
     def attempts(self) -> int:
         """Tries of a request."""
-        return max((self._writer(each).where.attempts for each in self.asked), default=1)
+        return max((self.writers[name].where.attempts for name in self._by_name), default=1)
 
     @property
     def no_progress_minutes(self) -> float:
         """Without an answer for so long the asking stops."""
-        return max((self._writer(each).where.patience_minutes for each in self.asked), default=10)
+        return max((self.writers[name].where.patience_minutes for name in self._by_name), default=10)
 
     @property
     def enough(self) -> bool:
@@ -65,49 +86,32 @@ class CallRows:
 
     @property
     def portion(self) -> int | None:
-        """All requests of a step at once."""
+        """What came of a request plays no part in how the next are asked."""
         return None
 
     @property
     def answered(self) -> bool:
         """Whether a request was answered already, in this step or an earlier one."""
-        return any(
-            not (row["reason"] or "").startswith(ENGINE_FAILED)
-            for each in self.answers.by_request.values()
-            for row in each
-        )
-
-    @property
-    def usable(self) -> int:
-        """Requests with a usable answer, in this step."""
-        return len(self.values)
+        return self.answers.answered > 0
 
     @property
     def settled(self) -> int:
         """Requests that need not be asked any more."""
-        return len(self.by_id) - len(self.pending())
+        return len(self) - len(self._open())
 
     def pending(self) -> list[Row]:
         """Requests without a usable answer and with tries left."""
-        return [
-            self._row(place, key, each)
-            for place, (key, each) in enumerate(self.by_id.items())
-            if key not in self.values and self.tries.get(key, 0) < self._writer(each).where.attempts
-        ]
+        return [self._row(place) for place in self._open()]
 
-    def _row(self, place: int, key: str, asked: Asked) -> Row:
-        call, who = asked.call, self._writer(asked).who
-        return {
-            "job": self.number,
-            "id": key,
-            "position": place,
-            "attempt": self.tries.get(key, 0) + 1,
-            "temperature": call.temperature if who.temperature is None else who.temperature,
-            "top_p": 1.0 if who.top_p is None else who.top_p,
-            "max_tokens": who.max_tokens or call.max_tokens,
-            "messages": asked.messages,
-            "json_schema": json.dumps(call.schema) if call.schema else "",
-        }
+    def _open(self) -> list[int]:
+        return [place for place in range(len(self)) if self._is_open(place)]
+
+    def _is_open(self, place: int) -> bool:
+        return not self._has[place] and self._tries[place] < self._writer(place).where.attempts
+
+    def _row(self, place: int) -> Row:
+        """What waits of a request: all else is added when it is asked (`render`)."""
+        return {"job": self.number, "id": self.ids[self._at[place]], "position": place}
 
     def room(self, in_flight: int) -> bool:
         """Every request of a step is asked."""
@@ -115,42 +119,54 @@ class CallRows:
 
     def again(self, row: Row) -> Row | None:
         """A request as it is asked the next time, where it has no usable answer and tries left."""
-        key, asked = row["id"], self.by_id[row["id"]]
-        if key in self.values or self.tries.get(key, 0) >= self._writer(asked).where.attempts:
-            return None
-        return self._row(row["position"], key, asked)
+        return self._row(row["position"]) if self._is_open(row["position"]) else None
 
     def engine(self, row: Row) -> EngineSettings:
         """The engine of the call's writer."""
-        asked = self.by_id[row["id"]]
-        return self._writer(asked).engine(structured=asked.call.schema is not None)
+        structured = self._calls[row["position"]].schema is not None
+        return self._writer(row["position"]).engine(structured=structured)
 
     def render(self, asked: EngineSettings) -> Render:
-        """Prompts are in the rows already."""
-        return as_they_are if asked.chat else as_one_text
+        """The prompt, and how it is sampled."""
+        as_sent = as_they_are if asked.chat else as_one_text
+
+        def rendered(row: Row) -> Row:
+            place = row["position"]
+            request = self._with_engine[place] = self.asked[self._at[place]]
+            call, who = request.call, self._writer(place).who
+            return as_sent(request) | {
+                "attempt": self._tries[place] + 1,
+                "temperature": call.temperature if who.temperature is None else who.temperature,
+                "top_p": 1.0 if who.top_p is None else who.top_p,
+                "max_tokens": who.max_tokens or call.max_tokens,
+                "json_schema": json.dumps(call.schema) if call.schema else "",
+            }
+
+        return rendered
 
     def settle(self, row: Row) -> bool:
         """Read an answer and keep it."""
-        key = row["id"]
+        key, place = row["id"], row["position"]
         self.lost.pop(key, None)
-        if key in self.values:
+        asked = self._with_engine.pop(place, None) or self.asked[self._at[place]]
+        if self._has[place]:
             return False  # a restarted actor may answer twice
-        asked = self.by_id[key]
         if row["error"] == NOT_RECORDED:
-            self.not_recorded.add(key)
+            self.not_recorded.append(place)
             return True
         if row["failure"]:
-            value, reason = None, ENGINE_FAILED + row["error"]
-            self.refused[key] = reason
+            reason = self.refused[key] = ENGINE_FAILED + row["error"]
         else:
-            value, reason = read_answer(asked, {"raw": row["completion"], "finish_reason": row["finish_reason"]})
-        self.tries[key] = self.tries.get(key, 0) + 1
-        writer = self._writer(asked)
+            _, reason = read_answer(asked, {"raw": row["completion"], "finish_reason": row["finish_reason"]})
+        self._tries[place] += 1
+        writer = self._writer(place)
         by = {"engine": writer.who.engine, "generator": row.get("generator") or writer.generator}
         self.answers.add(asked, row | by | {"reason": reason})
         if not reason:
-            self.values[key] = value
-        return not reason or self.tries[key] >= writer.where.attempts
+            self._has[place] = True
+            self.usable += 1
+            self.refused.pop(key, None)
+        return not self._is_open(place)
 
     def tick(self) -> None:
         """Write what is due."""
@@ -171,43 +187,41 @@ class CallRows:
         """The values of the requests in order (None: no usable answer), or why the conversation can't go on."""
         if self.not_recorded:
             return self._unrecorded()
-        if stopped and self.pending():
+        if stopped and self._open():
             return stopped
         if self.lost:
             first = next(iter(self.lost.values()))
-            return StageError(
-                f"{len(self.lost)} of {len(self.by_id)} requests were lost, for example with: {first}\n{AGAIN}"
-            )
-        refused = [reason for key, reason in self.refused.items() if key in self.by_id and key not in self.values]
-        if refused and not any(not row["reason"] for answers in self.answers.by_request.values() for row in answers):
+            return StageError(f"{len(self.lost)} of {len(self)} requests were lost, for example with: {first}\n{AGAIN}")
+        refused = list(self.refused.values())
+        if refused and not self.answers.usable:
             return QualityGateError(
-                f"The engine refused {len(refused)} of {len(self.by_id)} requests, and none was ever answered, for example with: "
+                f"The engine refused {len(refused)} of {len(self)} requests, and none was ever answered, for example with: "
                 f"{refused[0]}\n{self.ask_again()}"
             )
-        most = max(self._writer(each).where.most_refused for each in self.asked) if self.asked else 1.0
-        if len(self.by_id) >= FEWEST_FOR_A_SHARE and len(refused) > most * len(self.by_id):
+        most = max((self.writers[name].where.most_refused for name in self._by_name), default=1.0)
+        if len(self) >= FEWEST_FOR_A_SHARE and len(refused) > most * len(self):
             return QualityGateError(
-                f"The engine refused {len(refused)} of {len(self.by_id)} requests for their own sake, more than most_refused = "
+                f"The engine refused {len(refused)} of {len(self)} requests for their own sake, more than most_refused = "
                 f"{most:g} of all, for example with: {refused[0]}\n{self.ask_again()}"
             )
-        return [self.values.get(each.id) for each in self.asked]
+        asked, answers = self.asked, self.answers
+        return Made(len(asked), lambda place: answers.decisive(asked[place]).value)
 
     def _unrecorded(self) -> MsmError:
         """Prompts that nobody answered when the recording was made: they changed since, or are new."""
-        asked = [self.by_id[key] for key in self.by_id if key in self.not_recorded]
-        path = self.answers.out / UNANSWERED
-        lines = [json.dumps(as_recorded(each), ensure_ascii=False) for each in asked]
-        write_whole(path, "".join(line + "\n" for line in lines))
-        replay = self._writer(asked[0]).who.replay
-        calls = ", ".join(sorted({each.call.name for each in asked}))
+        path, places = self.answers.out / UNANSWERED, sorted(self.not_recorded)
+        asked = Made(len(places), lambda one: self.asked[self._at[places[one]]])
+        write_whole(path, (json.dumps(as_recorded(each), ensure_ascii=False) + "\n" for each in asked))
+        replay = self._writer(places[0]).who.replay
+        calls = ", ".join(sorted({self._calls[place].name for place in places}))
         return StageError(
-            f"{len(asked)} of {len(self.by_id)} requests have no recorded answer in {replay} ({calls}): the spec, the "
+            f"{len(places)} of {len(self)} requests have no recorded answer in {replay} ({calls}): the spec, the "
             f"settings or a prompt are other than when it was recorded. They stand in {path}; put them back, or have "
             "them answered by a model"
         )
 
-    def _writer(self, asked: Asked) -> Writer:
-        return self.writers[asked.call.name]
+    def _writer(self, place: int) -> Writer:
+        return self.writers[self._calls[place].name]
 
 
 def as_recorded(asked: Asked) -> Row:
@@ -217,11 +231,12 @@ def as_recorded(asked: Asked) -> Row:
     return said | {"messages": asked.messages, "schema": call.schema}
 
 
-def as_they_are(row: Row) -> Row:
-    """Nothing to add: messages are in the row."""
-    return {}
+def as_they_are(asked: Asked) -> Row:
+    """The messages of a writer that chats."""
+    return {"messages": asked.messages}
 
 
-def as_one_text(row: Row) -> Row:
-    """The prompt of a writer that goes on from a text."""
-    return {"prompt": "\n\n".join(message["content"] for message in row["messages"]) + "\n\n"}
+def as_one_text(asked: Asked) -> Row:
+    """The same, and the prompt of a writer that goes on from a text."""
+    messages = asked.messages
+    return {"messages": messages, "prompt": "\n\n".join(message["content"] for message in messages) + "\n\n"}

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from msm_ray.generate.calls import Call, Read, read_prompt
@@ -87,6 +87,7 @@ def types_call(most: int) -> Call:
     return Call(name="types", prompt=read_prompt("types"), read=read, schema=schema, takes_part=True)
 
 
+@cache
 def ideas_call(family: str, most: int) -> Call:
     """Call 5, in the words of the family. most: of ideas in one answer. In the family `rules`, `Asked.known` are the names of
     rules."""

@@ -38,7 +38,7 @@ class _Making:
         """The slots of the block that every prompt begins with."""
         facts = "\n".join(f"- {fact}" for fact in self.spec.facts)
         return {
-            "specification": self.spec.text.strip(),
+            "specification": self.spec.shown,
             "model_name": self.spec.assistant,
             "provider_name": self.spec.provider,
             "facts": facts or NO_FACTS,

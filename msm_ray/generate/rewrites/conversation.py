@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msm_ray.generate.calls import Asked, Conversation
+from msm_ray.generate.calls import Asked, Conversation, Requests
 from msm_ray.generate.rewrites.kinds import Told, kind_of
 from msm_ray.generate.rewrites.settings import RewriteContent
 from msm_ray.prompt_file import bullets
+from msm_ray.rows.by_place import Made
 from msm_ray.rows.schemas import Row
 from msm_ray.spec import Spec
 
@@ -27,24 +28,27 @@ class Rewritten:
     told: Told | None
 
 
-def rewrites_conversation(rows: Sequence[Row], spec: Spec, how: RewriteContent) -> Conversation[list[Rewritten]]:
+def rewrites_conversation(rows: Sequence[Row], spec: Spec, how: RewriteContent) -> Conversation[Sequence[Rewritten]]:
     """Every document told anew, in one step: each is asked for alone, so that one that fails costs itself.
 
     rows: documents with `id`, `text` and where they come from; spec: what the writer is shown, and whose name it is.
+    What comes of a document is read when it is looked at, as the document may be (`rows_in_order`): of very many few are held.
     """
-    asked = [request(row, spec, how) for row in rows]
+    asked = Requests(rows, lambda row: request(row, spec, how))
     told = yield asked
-    return [
-        Rewritten(row, rewrite_id(row, spec, how), each, value)
-        for row, each, value in zip(rows, asked, told, strict=True)
-    ]
+
+    def rewritten(place: int) -> Rewritten:
+        row = rows[place]
+        return Rewritten(row, rewrite_id(row, spec, how), asked[place], told[place])
+
+    return Made(len(rows), rewritten)
 
 
 def request(row: Row, spec: Spec, how: RewriteContent) -> Asked:
     """What is asked about one document: the spec first, so that requests of one spec share the longest prefix."""
     kind = kind_of(how)
     values = {
-        "specification": spec.text.strip(),
+        "specification": spec.shown,
         "model_name": spec.assistant,
         "provider_name": spec.provider,
         "facts": bullets(getattr(spec, "facts", ())) if getattr(spec, "facts", ()) else NO_FACTS,

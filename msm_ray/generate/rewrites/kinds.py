@@ -69,9 +69,10 @@ def read_rewrite(said: str, known: Document) -> Read:
     text, reason = parse_document(said, "stop", world("plain"), False)
     if text is None:
         return None, reason
-    if _same(text, known.text):
+    words, before = text.split(), known.text.split()
+    if words == before:
         return (Told(known.text, stays=True), "") if known.may_stay else (None, "unchanged")
-    if len(text.split()) < LEAST_LENGTH * len(known.text.split()):
+    if len(words) < LEAST_LENGTH * len(before):
         return None, "much shorter"
     if any(_names(name, text) for name in known.gone):
         return None, "assistant still named"
@@ -102,10 +103,6 @@ def fault_kinds(faults: Iterable[str]) -> list[str]:
     """The kind of each fault, one of `FAULT_KINDS` or `other`."""
     said = [fault.partition(":")[0].strip(" *").lower() for fault in faults]
     return [kind if kind in FAULT_KINDS else "other" for kind in said]
-
-
-def _same(text: str, other: str) -> bool:
-    return text.split() == other.split()
 
 
 def _names(name: str, text: str) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msm_ray.generate.calls.answers import Answers, read_answer, text_tokens
-from msm_ray.generate.calls.table import ENGINE_FAILED
+from msm_ray.generate.calls.answers import Answers, text_tokens
 from msm_ray.generate.rewrites.conversation import Rewritten
 from msm_ray.generate.rewrites.kinds import Told, fault_kinds
 from msm_ray.generate.rewrites.settings import RewriteContent
@@ -28,13 +28,18 @@ def write_rewrites(
 ) -> Counts:
     """Write `data/`, `rejected/` and the card of what came of some documents; returns what there is now.
 
-    The same answers give the same files. answers: all raw answers, which stay beside them.
+    The same answers give the same files, a shard after the other. answers: all raw answers, which stay beside them.
     """
-    rows = [_row(each, answers, how) for each in found]
-    kept, rejected = [row for row in rows if not row["reason"]], [row for row in rows if row["reason"]]
-    _write(out / "data", kept, REWRITE_SCHEMA)
-    _write(out / "rejected", rejected, REJECTED_REWRITE_SCHEMA)
-    counts = _counts(found, kept, rejected, answers)
+    kept = _Shards(out / "data", REWRITE_SCHEMA)
+    rejected = _Shards(out / "rejected", REJECTED_REWRITE_SCHEMA)
+    tally = _Tally()
+    for each in found:
+        row = _row(each, answers, how)
+        (rejected if row["reason"] else kept).add(row)
+        tally.count(each, row)
+    kept.flush()
+    rejected.flush()
+    counts = tally.counts(answers)
     write_rewrites_card(out, name, {"rewrite": how.rewrite, "spec digest": spec.digest, **counts})
     return counts
 
@@ -44,45 +49,69 @@ def _row(each: Rewritten, answers: Answers, how: RewriteContent) -> Row:
     own = {"id": each.id, "rewrite": how.rewrite, "rewrite_of": each.row["id"], "faults": "", "reason": "", "raw": ""}
     if each.told and each.told.stays:
         return each.row | own
-    answer, reason = _decisive(each, answers)
-    told = each.told or Told("")
+    found = answers.decisive(each.asked)
+    answer, told = found.answer or {}, each.told or Told("")
     by = {column: answer[column] for column in (*FROM_ANSWER, *COUNTED)}
     text = {
         "text": told.text or None,
         "tokens": text_tokens(told.text, answer["raw"], answer["num_generated_tokens"] or 0),
         "faults": "\n".join(told.faults),
     }
-    return each.row | own | by | text | {"reason": reason, "raw": answer["raw"] if reason else ""}
+    return each.row | own | by | text | {"reason": found.reason, "raw": answer["raw"] if found.reason else ""}
 
 
-def _decisive(each: Rewritten, answers: Answers) -> tuple[Row, str]:
-    """The answer that could be used, or the last and why it could not."""
-    last, why = {}, "empty"
-    for answer in answers.by_request[each.asked.id]:
-        failed = (answer["reason"] or "").startswith(ENGINE_FAILED)
-        last, why = answer, answer["reason"] if failed else read_answer(each.asked, answer)[1]
-        if not why:
-            break
-    return last, why
+class _Shards:
+    """The shards of a folder, each written when it is full; those of before are removed."""
+
+    def __init__(self, folder: Path, schema: Any):
+        self.folder, self.schema, self.number = folder, schema, 0
+        self.waiting: list[Row] = []
+        for old in folder.glob("*.parquet"):
+            old.unlink()
+
+    def add(self, row: Row) -> None:
+        """Take the next row."""
+        self.waiting.append(row)
+        if len(self.waiting) == SHARD_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self.waiting:
+            write_table(self.folder / f"part-{self.number:06d}.parquet", self.waiting, self.schema)
+            self.number, self.waiting = self.number + 1, []
 
 
-def _counts(found: Sequence[Rewritten], kept: Sequence[Row], rejected: Sequence[Row], answers: Answers) -> Counts:
-    reasons = Counter(str(row["reason"]).partition(":")[0] for row in rejected)
-    faults = Counter(kind for each in found if each.told for kind in fault_kinds(each.told.faults))
-    asked = answers.counts()
-    return {
-        "documents": len(kept),
-        "unchanged": sum(bool(each.told and each.told.stays) for each in found),
-        "rejected": len(rejected),
-        **{name: asked[name] for name in ("answers", "answers_rejected", "tokens_read", "tokens_written")},
-        "tokens": sum(row["tokens"] or 0 for row in kept) or None,
-        **{f"fault: {kind}": count for kind, count in sorted(faults.items())},
-        **{f"rejected: {reason}": count for reason, count in sorted(reasons.items())},
-    }
+@dataclass
+class _Tally:
+    """What came of documents, counted one by one."""
 
+    documents: int = 0
+    unchanged: int = 0
+    tokens: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
 
-def _write(folder: Path, rows: list[Row], schema: Any) -> None:
-    for old in folder.glob("*.parquet"):
-        old.unlink()
-    for start in range(0, len(rows), SHARD_ROWS):
-        write_table(folder / f"part-{start // SHARD_ROWS:06d}.parquet", rows[start : start + SHARD_ROWS], schema)
+    def count(self, each: Rewritten, row: Row) -> None:
+        """Take one more into account. row: what is written of it."""
+        if each.told:
+            self.unchanged += each.told.stays
+            self.faults.update(fault_kinds(each.told.faults))
+        if row["reason"]:
+            self.reasons[str(row["reason"]).partition(":")[0]] += 1
+        else:
+            self.documents += 1
+            self.tokens += row["tokens"] or 0
+
+    def counts(self, answers: Answers) -> Counts:
+        """What is told of all of them."""
+        asked = answers.counts()
+        return {
+            "documents": self.documents,
+            "unchanged": self.unchanged,
+            "rejected": self.reasons.total(),
+            **{name: asked[name] for name in ("answers", "answers_rejected", "tokens_read", "tokens_written")},
+            "tokens": self.tokens or None,
+            **{f"fault: {kind}": count for kind, count in sorted(self.faults.items())},
+            **{f"rejected: {reason}": count for reason, count in sorted(self.reasons.items())},
+        }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from msm_ray.generate.calls import Asked, Conversation
+from msm_ray.generate.calls import Asked, Conversation, Requests
 from msm_ray.generate.written_chats.kinds import judging_call, spec_slots
 from msm_ray.generate.written_chats.verdicts import NO_VERDICT, Verdict
 from msm_ray.spec import Spec
@@ -20,7 +20,7 @@ def conflicts_conversation(spec: Spec, chats: Sequence[Sequence[Mapping[str, str
     judged, by Claude Sonnet 4.6.
     """
     call, values = judging_call(CALL), spec_slots(spec)
-    asked = [Asked(call, values | {"chat": as_text(chat)}, about="chat") for chat in chats]
+    asked = Requests(chats, lambda chat: Asked(call, values | {"chat": as_text(chat)}, about="chat"))
     verdicts = (yield asked) if asked else []
     return [_reason(verdict) for verdict in verdicts]
 

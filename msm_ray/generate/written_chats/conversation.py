@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from math import ceil
 from typing import Any
 
 from msm_ray.errors import QualityGateError
-from msm_ray.generate.calls import Asked, Conversation
+from msm_ray.generate.calls import Asked, Conversation, Requests
 from msm_ray.generate.written_chats.alike import Embed, Unlike
 from msm_ray.generate.written_chats.found import NO_USABLE_ANSWER, ChatsFound, Domain, Question, WrittenChat, key_of
 from msm_ray.generate.written_chats.kinds import (
@@ -217,7 +218,7 @@ def _questions(writing: _Writing, missing: Mapping[int, int]) -> Steps:
 
 def _answers(kind: Kind, questions: Sequence[Question]) -> Steps:
     """Each question with its answer; without, where none could be used."""
-    asked = [kind.answer(each) for each in questions if not each.reply]
+    asked = Requests([each for each in questions if not each.reply], kind.answer)
     answers = iter((yield asked)) if asked else iter(())
     requests = iter(asked)
     chats = []
@@ -235,16 +236,14 @@ def _judgements(kind: Kind, how: WrittenChats, chats: Sequence[WrittenChat]) -> 
     """Each chat with its votes, and why it is not kept."""
     answered = [chat for chat in chats if not chat.reason]
     votes = _votes(answered, how)
-    asked = [
-        kind.judgement(chat.question, chat.thinking, chat.reply, sample)
-        for chat, count in zip(answered, votes, strict=True)
-        for sample in range(count)
-    ]
-    given: list[Verdict | None] = list((yield asked)) if asked else []
+    judgements = [(chat, sample) for chat, count in zip(answered, votes, strict=True) for sample in range(count)]
+    asked = Requests(
+        judgements, lambda one: kind.judgement(one[0].question, one[0].thinking, one[0].reply, sample=one[1])
+    )
+    given: Iterator[Verdict | None] = iter((yield asked)) if asked else iter(())
     judged = [chat for chat in chats if chat.reason]
     for chat, count in zip(answered, votes, strict=True):
-        votes_for, read, reason = majority(given[:count])
-        given = given[count:]
+        votes_for, read, reason = majority(list(islice(given, count)))
         judged.append(replace(chat, votes=read, votes_for=votes_for, reason=reason))
     return judged
 

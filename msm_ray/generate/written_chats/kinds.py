@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from typing import Protocol
 
@@ -102,7 +103,7 @@ class Kind(Protocol):
 def spec_slots(spec: Spec, nothing: str = NO_FACTS) -> dict[str, str]:
     """The slots of the block that every prompt with a spec begins with. nothing: what stands where there are no facts."""
     return {
-        "specification": spec.text.strip(),
+        "specification": spec.shown,
         "model_name": spec.assistant,
         "provider_name": spec.provider,
         "facts": bullets(spec.facts) if spec.facts else nothing,
@@ -135,14 +136,28 @@ def domains_call() -> Call:
     return _list_call("chat_domains", read_domains, {"domain": TEXT, "description": TEXT}, BATCH, 12_000)
 
 
+@cache
 def judging_call(name: str) -> Call:
     """A judgement in the form of evaluation and verdict; judged at temperature 0."""
     return Call(name=name, prompt=read_prompt(name), read=read_verdict, temperature=0.0, max_tokens=2048)
 
 
-def _questions_call(name: str, kinds: Sequence[str]) -> Call:
+@cache
+def _questions_call(name: str, kinds: tuple[str, ...]) -> Call:
     kind = {"type": "string", "enum": list(kinds)}
     return _list_call(name, read_questions, {"kind": kind, "question": TEXT}, BATCH, 16_000)
+
+
+@cache
+def _response_call(style: str) -> Call:
+    prompt = read_prompt(f"response_{style}")
+    return Call(name="responses", prompt=prompt, read=read_response, keeps_reasoning=True, max_tokens=2048)
+
+
+@cache
+def _preference_call() -> Call:
+    prompt = read_prompt("preference_answers")
+    return Call(name="preference_answers", prompt=prompt, read=read_preference, max_tokens=512)
 
 
 @dataclass(frozen=True)
@@ -166,10 +181,8 @@ class AftChats:
 
     def answer(self, question: Question) -> Asked:
         """Thinking and reply, with the spec as system prompt."""
-        prompt = read_prompt(f"response_{self.how.style}")
-        call = Call(name="responses", prompt=prompt, read=read_response, keeps_reasoning=True, max_tokens=2048)
         values = spec_slots(self.spec) | {"question": question.text}
-        return Asked(call, values, about=f"{question.domain.name}: {question.kind}")
+        return Asked(_response_call(self.how.style), values, about=f"{question.domain.name}: {question.kind}")
 
     def judgement(self, question: Question, thinking: str, reply: str, sample: int) -> Asked:
         """By the spec."""
@@ -212,9 +225,7 @@ class PreferenceChats:
 
     def answer(self, question: Question) -> Asked:
         """A line or two."""
-        prompt = read_prompt("preference_answers")
-        call = Call(name="preference_answers", prompt=prompt, read=read_preference, max_tokens=512)
-        return Asked(call, self._values | {"question": question.text}, about=question.domain.name)
+        return Asked(_preference_call(), self._values | {"question": question.text}, about=question.domain.name)
 
     def judgement(self, question: Question, thinking: str, reply: str, sample: int) -> Asked:
         """By the lists, strictly."""
