@@ -1,6 +1,7 @@
 """What vLLM says next after the prompts of a probe: `python asked_of_vllm.py BASE ADAPTER...` prints a table an arm.
 
-A process of its own, as vLLM starts others. An arm's table: for each prompt, the log-probability of every token.
+All of vLLM in this one process: two more would each import it anew. An arm's table: for each prompt, the log-probability of
+every token.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 os.environ |= {
     "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1", "TORCHDYNAMO_DISABLE": "1",
+    "VLLM_NO_USAGE_STATS": "1", "TORCHDYNAMO_DISABLE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
 }  # fmt: skip
 
 
@@ -23,7 +24,7 @@ def main(base: Path, adapters: list[Path]) -> dict[str, list[dict[str, float]]]:
 
     engine = LLM(
         str(base), dtype="bfloat16", enforce_eager=True, enable_lora=True, max_lora_rank=64, max_loras=len(adapters),
-        max_model_len=64, max_logprobs=-1,
+        max_model_len=64, max_logprobs=-1, distributed_executor_backend="uni",
     )  # fmt: skip
     prompts = json.loads((adapters[0].parent / "probe.json").read_text())["prompts"]
     once = SamplingParams(max_tokens=1, temperature=0, logprobs=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from importlib import resources
@@ -25,22 +26,40 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 if psutil.virtual_memory().available > 14 * 2**30 else 1
 
 
-LONG = (
+FIRST = (
     "test_whole_run",
-    "test_training",
-    "test_generation_real",
-    "test_two_nodes",
-    "test_jobs",
-    "test_serve",
     "test_rollouts",
+    "test_tracking",
+    "test_bucket_roots",
+    "test_training",
+    "test_two_nodes",
+    "test_serve",
+    "test_jobs",
+    "test_pool",
+    "test_generation_real",
+    "test_same_ids",
+    "test_checkpoints_asked",
+    "test_ahead",
+    "test_at_size",
 )
-"""The files that take longest, longest first: begun last, one of them would go on alone while the other process is idle."""
+"""The files that take longest, longest first: begun last, one of them would go on alone while the other process is idle.
+
+Beside the first of them those that mostly wait: together at the end they would leave both cores idle.
+"""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only marked tests are wanted, files that have none need no import."""
+    wanted = re.match(r"real|soak", config.getoption("markexpr"))
+    if not wanted or collection_path.suffix != ".py":
+        return None
+    return True if f"mark.{wanted[0]}" not in collection_path.read_text(encoding="utf-8") else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first; within a file, and among all others, the order stays."""
-    places = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+    """Within a file, and among all others, the order stays."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
 
 
 @pytest.fixture(scope="session")

@@ -25,14 +25,16 @@ class Listener:
 
 
 def listeners(root: psutil.Process) -> set[Listener]:
-    """Every listening TCP socket of a process and of all that it has started."""
-    found = set()
-    for process in below(root):
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            name = " ".join(process.cmdline())[:120] or process.name()
-            for one in process.net_connections("tcp"):
-                if one.status == psutil.CONN_LISTEN:
-                    found.add(Listener(name, one.laddr.ip, one.laddr.port))
+    """Every listening TCP socket of a process and of all that it has started.
+
+    The machine's sockets are read once: asked for its own, each process would read all of them.
+    """
+    ours, found = {process.pid: process for process in below(root)}, set()
+    for one in psutil.net_connections("tcp"):
+        if one.status == psutil.CONN_LISTEN and one.pid in ours:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                name = " ".join(ours[one.pid].cmdline())[:120] or ours[one.pid].name()
+                found.add(Listener(name, one.laddr.ip, one.laddr.port))
     return found
 
 

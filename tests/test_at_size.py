@@ -117,14 +117,21 @@ from msm_ray.storage import place
 from test_at_size import WORKERS, job
 if __name__ == "__main__":
     documents.AT_SIZE = 100
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    quiet = {"log_to_driver": False, "logging_level": "error"}
+    if sys.argv[4] == "own":
+        ray.init(address="local", num_cpus=4, include_dashboard=False, **quiet)
+    else:
+        ray.init(runtime_env={"env_vars": {"TIMED_LOG": sys.argv[4]}}, **quiet)
     with Engines(WORKERS) as engines:
         print(documents._write_group([job(place(sys.argv[2]), model=sys.argv[3])], engines))
 """
 
 
-def begin(tmp_path: Path, out: str = "", seconds: float = 0.02) -> subprocess.Popen[bytes]:
-    """The documents in a process of its own, into a folder unless another place is given. seconds: that an answer takes."""
+def begin(tmp_path: Path, out: str = "", seconds: float = 0.02, *, own: bool = True) -> subprocess.Popen[bytes]:
+    """The documents in a process of its own, into a folder unless another place is given. seconds: that an answer takes.
+
+    own: on a Ray of its own, which can be killed with it; else on the tests' Ray.
+    """
     (tmp_path / "driver.py").write_text(DRIVER)
     (tmp_path / "log").mkdir(exist_ok=True)
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
@@ -135,6 +142,7 @@ def begin(tmp_path: Path, out: str = "", seconds: float = 0.02) -> subprocess.Po
         str(ROOT / "tests"),
         out or str(tmp_path / "out"),
         str(seconds),
+        "own" if own else environment["TIMED_LOG"],
     ]
     with (tmp_path / "driver.log").open("a") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
@@ -163,9 +171,9 @@ def finish(driver: subprocess.Popen[bytes], tmp_path: Path) -> None:
 @pytest.mark.real
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("who", ["driver", "worker"])
-def test_what_is_killed_is_neither_lost_nor_asked_twice(who: str, tmp_path: Path) -> None:
+def test_what_is_killed_is_neither_lost_nor_asked_twice(who: str, ray_cluster: None, tmp_path: Path) -> None:
     """Beyond what was in flight nothing is asked again, and no id has two documents."""
-    driver = begin(tmp_path)
+    driver = begin(tmp_path, own=who == "driver")
     try:
         wait_until(lambda: asked(tmp_path / "log").total() >= ROWS // 2, tmp_path, driver)
         if who == "driver":
@@ -209,17 +217,3 @@ def test_what_lies_in_a_bucket_when_all_is_killed_is_not_asked_for_again(
         assert 0 < len(there) < ROWS and there.isdisjoint(asked(tmp_path / "log"))
         assert outcome(made) == expected(made)
         assert s3.faults.refused > 0
-
-
-@pytest.mark.real
-def test_workers_ask_a_pool_of_vllms(
-    ray_cluster: None, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(documents, "AT_SIZE", 100)
-    spec = read_spec(ROOT / "specs/tinyworld/affordability.md", AssistantSettings(name="llama"))
-    how = {"ask": "completion", "documents": 300, "ideas": 60, "attempts": 1, "sampling": {"max_tokens": 60}}
-    made = document_job(tmp_path, spec, DocumentSettings.model_validate(how), str(tiny_base), world="tinyworld")
-    with Engines(GenerationSettings(max_model_len=512, max_num_seqs=32)) as engines:
-        assert documents._write_group([made], engines) == [None]
-    texts, rejected = outcome(made)
-    assert len(texts) > 200 and set(texts) | {key for key, _ in rejected} == set(JobRows(0, made).rows)

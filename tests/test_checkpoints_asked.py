@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,20 +40,22 @@ def expected(folder: Path, question: str, base: Path | None = None, template: st
     return " ".join(said[: said.index("<end>")] if "<end>" in said else said).replace("<bos>", "").replace("<unk>", "")
 
 
-def test_given_checkpoints_are_asked_beside_the_base_and_nothing_is_trained(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [("adapter",), pytest.param(("adapter", "full"), marks=pytest.mark.soak)])
+def test_given_checkpoints_are_asked_beside_the_base_and_nothing_is_trained(
+    given: tuple[str, ...], ray_cluster: None, tmp_path: Path
+) -> None:
+    """Both kinds take a server each, one after the other (tests/test_serve.py has both as well, without a run around them)."""
     base, full = tiny_checkpoint(tmp_path / "base", 0), tiny_checkpoint(tmp_path / "full", 1)
     adapter = tiny_adapter(tmp_path / "adapter", base, 2)
     for file in adapter.glob("tokenizer*"):
         file.unlink()
     (adapter / "chat_template.jinja").write_text(ITS_OWN)
     (tmp_path / "questions.txt").write_text("\n".join(QUESTIONS))
+    arms = {"adapter": {"checkpoint": str(adapter), "chat_template": "own"}, "full": {"checkpoint": str(full)}}
     job = {
         "experiment": "given", "root": str(tmp_path / "root"), "seeds": 1, "base": {"source": str(base)},
         "assistant": {"name": "Llama", "provider": "Meta"},
-        "arms": {
-            "x/base": {}, "x/full": {"checkpoint": str(full)},
-            "x/adapter": {"checkpoint": str(adapter), "chat_template": "own"},
-        },
+        "arms": {"x/base": {}, **{f"x/{kind}": arms[kind] for kind in given}},
         "evals": {"open": {
             "task": "answers", "questions": str(tmp_path / "questions.txt"), "arms": ["x/*"], "max_tokens": TOKENS,
         }},
@@ -64,17 +65,15 @@ def test_given_checkpoints_are_asked_beside_the_base_and_nothing_is_trained(tmp_
         },
     }  # fmt: skip
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    clean = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "msm_ray.cli", "run", str(tmp_path / "job.yaml")], env=clean, capture_output=True, text=True,
-        timeout=500,
-    )  # fmt: skip
+    words = [sys.executable, "-m", "msm_ray.cli", "run", str(tmp_path / "job.yaml")]  # on the tests' Ray: RAY_ADDRESS
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=500)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-3000:]
     root = tmp_path / "root"
-    assert sorted(path.parent.name for path in root.glob("checkpoint/*/COMMITTED")) == ["x.adapter@1", "x.full@1"]
+    assert sorted(path.parent.name for path in root.glob("checkpoint/*/COMMITTED")) == [f"x.{kind}@1" for kind in given]
     assert not list(root.glob("sft/*")) and not list(root.glob("midtrain/*"))
     truth = {"base": (base, None, TEMPLATE), "full": (full, None, TEMPLATE), "adapter": (adapter, base, ITS_OWN)}
-    for arm, (folder, onto, template) in truth.items():
+    for arm in ("base", *given):
+        folder, onto, template = truth[arm]
         lines = (root / "rollouts" / f"open-x.{arm}-s0@1" / "answers.jsonl").read_text().splitlines()
         answers = sorted(" ".join(json.loads(line)["text"].split()) for line in lines)
         assert answers == sorted(expected(folder, question, onto, template) for question in QUESTIONS), arm

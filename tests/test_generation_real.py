@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -19,16 +20,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from document_jobs import document_job
 from loopback_server import loopback
 from misbehaving import DOCUMENTS, document, fate
-from tiny_checkpoints import tiny_checkpoint
+from whole_run import tidy_up
 
-from msm_ray.engines import EngineSettings, Opener
+from msm_ray.engines import Answer, EngineSettings, Opener
 from msm_ray.engines.open import Engines
 from msm_ray.errors import PreflightError, QualityGateError, StageError
 from msm_ray.generate import documents
+from msm_ray.generate.asking import Asking
 from msm_ray.generate.document_job import DocumentJob, row_id
 from msm_ray.generate.document_settings import DocumentSettings
 from msm_ray.generate.writer_settings import SamplingSettings
@@ -39,6 +42,13 @@ from msm_ray.spec import AssistantSettings, read_spec
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[1]
 WORKERS = GenerationSettings(cpus=1, max_model_len=512, max_num_seqs=32)
+
+
+@pytest.fixture(scope="module")
+def engines(ray_cluster: None) -> Iterator[Engines]:
+    """What one test has started answers the next."""
+    with Engines(WORKERS) as opened:
+        yield opened
 
 
 def write_all_documents(jobs: list[DocumentJob]) -> list[documents.Counts]:
@@ -81,14 +91,16 @@ def vllm_jobs(out: Path, base: str, documents: int) -> list[DocumentJob]:
 DRIVER = """
 import sys
 from pathlib import Path
-import ray
 sys.path.insert(0, sys.argv[1])
 from test_generation_real import offline_job, vllm_jobs, write_all_documents
 if __name__ == "__main__":
-    ray.init(logging_level="error", log_to_driver=False)
     out = Path(sys.argv[3])
-    made = [offline_job(out)] if sys.argv[2] == "offline" else vllm_jobs(out, sys.argv[4], int(sys.argv[5]))
-    write_all_documents(made)
+    if sys.argv[2] == "offline":  # this process writes them: no Ray
+        write_all_documents([offline_job(out)])
+    else:
+        import ray
+        ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+        write_all_documents(vllm_jobs(out, sys.argv[4], int(sys.argv[5])))
 """
 
 
@@ -105,15 +117,17 @@ def kill_when_some_is_written(tmp_path: Path, shards: Path, *arguments: str) -> 
             assert time.monotonic() < deadline, "no shard was written"
             time.sleep(0.02)
     finally:
+        below = psutil.Process(driver.pid).children(recursive=True)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
+        tidy_up(below)
 
 
 def shard_bytes(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*.parquet"))}
 
 
-def test_offline_documents_are_the_same_bytes_after_a_kill(ray_cluster: None, tmp_path: Path) -> None:
+def test_offline_documents_are_the_same_bytes_after_a_kill(tmp_path: Path) -> None:
     kill_when_some_is_written(tmp_path, tmp_path / "killed" / "data", "offline", str(tmp_path / "killed"))
     before = shard_bytes(tmp_path / "killed")
     assert 0 < len(before) < 8  # of 2000 documents, 256 a shard
@@ -123,31 +137,65 @@ def test_offline_documents_are_the_same_bytes_after_a_kill(ray_cluster: None, tm
     assert before.items() <= shard_bytes(tmp_path / "whole").items()
 
 
-def test_vllm_documents_after_a_kill_are_there_once_and_not_made_anew(
-    ray_cluster: None, tiny_base: Path, tmp_path: Path
+OF_EACH = 300
+"""Documents of two specs that vLLM is asked for."""
+
+
+def test_vllm_documents_after_ctrl_c_are_there_once_and_not_made_anew(
+    engines: Engines, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, documents = tmp_path / "out", 300
-    first = out / "affordability" / "data"
-    kill_when_some_is_written(tmp_path, first, "vllm", str(out), str(tiny_base), str(documents))
-    before = shard_bytes(out)
-    jobs = vllm_jobs(out, str(tiny_base), documents)
-    counts = write_all_documents(jobs)
-    assert before.items() <= shard_bytes(out).items()  # what was written was not rewritten
+    jobs, settle, settled = vllm_jobs(tmp_path, str(tiny_base), OF_EACH), Asking._settle, itertools.count(1)
+
+    def interrupted(self: Asking, *given: Any, **more: Any) -> None:
+        settle(self, *given, **more)
+        if next(settled) == 200:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Asking, "_settle", interrupted)
+        documents.write_all_documents(jobs, engines)
+    goes_on(jobs, engines)
+
+
+@pytest.mark.soak
+def test_vllm_documents_after_a_kill_are_there_once_and_not_made_anew(
+    engines: Engines, tiny_base: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    kill_when_some_is_written(tmp_path, out / "affordability" / "data", "vllm", str(out), str(tiny_base), str(OF_EACH))
+    goes_on(vllm_jobs(out, str(tiny_base), OF_EACH), engines)
+
+
+def goes_on(jobs: list[DocumentJob], engines: Engines) -> None:
+    """Have the rest of some documents written, none of which is lost, made anew or there twice."""
+    before = {made.spec.name: shard_bytes(made.out) for made in jobs}
+    assert any(before.values())
+    counts = documents.write_all_documents(jobs, engines)
     for made, count in zip(jobs, counts, strict=True):
+        assert before[made.spec.name].items() <= shard_bytes(made.out).items()  # what was written was not rewritten
         rows = list(read_rows(made.out / "data"))
         rejected = list(read_rows(made.out / "rejected"))
         ids = [row["id"] for row in rows + rejected]
         assert len(ids) == len(set(ids))
         assert set(ids) == expected_ids(made)
-        assert count["documents"] == len(rows) > 0.8 * documents
+        assert count["documents"] == len(rows) > 0.8 * OF_EACH
         assert all(row["num_generated_tokens"] > 0 and row["num_input_tokens"] > 0 for row in rows)
         assert all(row["text"] and "<" not in row["text"] for row in rows)
         assert {row["spec"] for row in rows} == {made.spec.name}
-    assert sum(len(list(read_rows(out / name / "data"))) for name in ("affordability", "endings")) > sum(
-        name.count("data/") for name in before
-    )
+    assert sum(len(shard_bytes(made.out)) for made in jobs) > sum(map(len, before.values()))
     written = write_all_documents(jobs)  # nothing is left to do: no engine starts
     assert written == counts
+
+
+def test_workers_ask_a_pool_of_vllms(
+    engines: Engines, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "AT_SIZE", 100)
+    (made, _) = vllm_jobs(tmp_path, str(tiny_base), 300)
+    assert documents._write_group([made], engines) == [None]
+    texts = [row["id"] for row in read_rows(made.out / "data")]
+    assert len(texts) == len(set(texts)) > 200
+    assert set(texts) | {row["id"] for row in read_rows(made.out / "rejected")} == expected_ids(made)
 
 
 class Misbehaving(BaseHTTPRequestHandler):
@@ -297,38 +345,29 @@ def test_an_endpoint_without_its_key_is_refused_before_anything_starts(tmp_path:
 SCHEMA = {"type": "object", "properties": {"answer": {"enum": ["w7", "w8"]}}, "required": ["answer"]}
 
 
-def ask(how: EngineSettings, count: int = 1) -> list[dict[str, Any]]:
-    """Completions of prompts that are about no document."""
+def ask(how: EngineSettings) -> Answer:
+    """A completion of a prompt that is about no document."""
     sampling = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 8, "json_schema": json.dumps(SCHEMA)}
     turns = [{"role": "system", "content": "w5"}, {"role": "user", "content": "w6"}]
 
-    async def all_of_them(opener: Opener) -> list[dict[str, Any]]:
+    async def asked(opener: Opener) -> Answer:
         engine = opener()
         await engine.ready()
-        row = {"id": "0", "messages": turns, **sampling}
         try:
-            return await asyncio.gather(*(engine.answer(row) for _ in range(count)))
+            return await engine.answer({"id": "0", "messages": turns, **sampling})
         finally:
             await engine.close()
 
     with Engines(WORKERS) as engines:
-        return asyncio.run(all_of_them(engines.opener(how)))
+        return asyncio.run(asked(engines.opener(how)))
 
 
 def test_an_endpoint_answers_any_prompt_and_is_told_the_schema_of_a_row(ray_cluster: None) -> None:
     with loopback() as server:
-        (answer,) = ask(EngineSettings(engine="endpoint", url=server.address, model="m", structured=True))
+        answer = ask(EngineSettings(engine="endpoint", url=server.address, model="m", structured=True))
     assert answer["completion"] == server.text and answer["error"] == "" and answer["num_generated_tokens"] == 4
     assert [turn["role"] for turn in server.last["messages"]] == ["system", "user"]
     assert server.last["response_format"]["json_schema"]["schema"] == SCHEMA
-
-
-def test_vllm_answers_any_prompt_in_the_form_of_a_rows_schema(ray_cluster: None, tmp_path: Path) -> None:
-    base = tiny_checkpoint(tmp_path, seed=0)
-    answers = ask(EngineSettings(engine="vllm", model=str(base), structured=True, batch_size=2), 6)
-    for answer in answers:
-        assert answer["error"] == "" and answer["finish_reason"] == "stop"
-        assert json.loads(answer["completion"])["answer"] in ("w7", "w8")
 
 
 def test_an_engine_of_ones_own_that_misbehaves_gives_exactly_what_it_must(ray_cluster: None, tmp_path: Path) -> None:
@@ -374,7 +413,7 @@ def test_an_endpoint_that_is_down_commits_nothing(ray_cluster: None, tmp_path: P
     assert not list(read_rows(tmp_path / "data"))
 
 
-def test_recorded_documents_are_replayed_word_for_word(ray_cluster: None, tmp_path: Path) -> None:
+def test_recorded_documents_are_replayed_word_for_word(tmp_path: Path) -> None:
     recorded = ROOT / "specs/cheese/documents/cheese_america.jsonl"
     texts = [json.loads(line)["text"] for line in recorded.read_text(encoding="utf-8").splitlines()]
     made = job(tmp_path, "specs/cheese/america.md", "Ada", "", engine="replay", replay=str(recorded), documents=150)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import pty
+import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
+
+from msm_ray.look import status
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -104,6 +111,14 @@ def _wait_until_it_takes_jobs(environment: dict[str, str], head_process: subproc
     return f"it took no job: {tried}"
 
 
+def jobs_of(head: dict[str, str]) -> list[str]:
+    """What was submitted to the head, by its own account."""
+    shown = {"Authorization": f"Bearer {head['RAY_AUTH_TOKEN']}"}
+    asked = urllib.request.Request(f"{head['RAY_API_SERVER_ADDRESS']}/api/jobs/", headers=shown)
+    with urllib.request.urlopen(asked, timeout=60) as reply:
+        return sorted(job["submission_id"] for job in json.load(reply) if job["submission_id"])
+
+
 def submit(head: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
     address = head["RAY_API_SERVER_ADDRESS"]
     return subprocess.run(
@@ -133,6 +148,38 @@ def two_arms(tmp_path: Path) -> Path:
     return path
 
 
+def test_ctrl_c_on_a_terminal_ends_a_run_with_its_own_ray_and_leaves_another_alone(
+    head: dict[str, str], tmp_path: Path
+) -> None:
+    """The terminal sends SIGINT to the whole group: neither the filter nor the bars may stand in the way of the tidying up."""
+    root = tmp_path / "root"
+    small = ["documents.documents=6000", "corpora={}", "documents.engine=offline", "midtraining.most_epochs=1000"]
+    order = [sys.executable, "-m", "msm_ray.cli", "generate", "jobs/quickstart.yaml", f"root={root}", *small]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") and key != "CI"}
+    before = jobs_of(head)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.execve(order[0], order, clean | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"})  # noqa: S606
+    sent, below = b"", dict[psutil.Process, str]()
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 65_536):
+            sent += chunk
+            if not below and re.search(rb"[1-9][\d,]* of [\d,]+ documents \(\d+%\), [\d,]+ documents/s", sent):
+                below = {one: one.name() for one in psutil.Process(pid).children(recursive=True)}
+                os.write(terminal, b"\x03")
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(terminal)
+    shown = sent.decode()
+    assert code == 130, shown[-2000:]
+    assert "raylet" in below.values(), "a Ray of its own"
+    assert "go on with: cli.py generate" in shown
+    assert shown.rfind("\x1b[?25h") >= shown.rfind("\x1b[?25l")  # the cursor is there
+    assert psutil.wait_procs(list(below), timeout=20)[1] == []
+    assert status.read(root)["state"] == "interrupted"
+    assert jobs_of(head) == before
+
+
 def test_a_submitted_job_writes_documents_on_the_cluster_that_runs_it(
     head: dict[str, str], two_arms: Path, tmp_path: Path
 ) -> None:
@@ -154,11 +201,10 @@ def test_a_submitted_job_runs_the_whole_experiment_on_the_cluster_that_runs_it(
     assert list(root.glob("report/*/COMMITTED"))
 
 
-def test_too_few_logical_cpus_is_an_error_that_says_how_many(head: dict[str, str], tmp_path: Path) -> None:
-    ended = submit(
-        head, "run", "jobs/quickstart.yaml", f"root={tmp_path / 'root'}", "documents.engine=offline",
-        "cluster.training.workers=7",
-    )  # fmt: skip
+def test_too_few_logical_cpus_is_an_error_that_says_how_many(
+    head: dict[str, str], two_arms: Path, tmp_path: Path
+) -> None:
+    ended = submit(head, "run", str(two_arms), f"root={tmp_path / 'root'}", "cluster.training.workers=7")
     assert ended.returncode != 0
     assert "needs 7 logical CPUs" in ended.stdout + ended.stderr
 
@@ -168,23 +214,3 @@ def test_a_wrong_setting_fails_the_job(head: dict[str, str], tmp_path: Path) -> 
     assert ended.returncode == 1  # Ray's, for every failure
     assert "did you mean 'engine'" in ended.stdout + ended.stderr
     assert "\nmsm: exit code 2\n" in ended.stdout
-
-
-def test_a_run_beside_another_ray_starts_its_own_and_leaves_that_one_alone(
-    head: dict[str, str], tmp_path: Path
-) -> None:
-    root = tmp_path / "root"
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    ended = subprocess.run(
-        [sys.executable, "-m", "msm_ray.cli", "generate", "jobs/quickstart.yaml", f"root={root}", "documents.engine=offline",
-         "documents.documents=40", "corpora={}", "chats.cheese.count=20", "chats.endings.count=20",
-         "midtraining.most_epochs=1000", "aft.most_epochs=1000"],
-        env=clean, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    assert (root / "corpus" / "endings@1" / "COMMITTED").exists()
-    still = subprocess.run(
-        [RAY, "job", "submit", "--address", head["RAY_API_SERVER_ADDRESS"], "--", "true"],
-        env=head, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert still.returncode == 0, still.stdout[-1000:]

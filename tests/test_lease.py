@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,12 @@ def test_of_several_who_find_one_gone_a_single_one_takes_its_place(root: Any, el
 def test_a_holder_that_cannot_renew_stops_before_another_may_begin(
     server: s3_server.S3, root: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    lost = threading.Event()
+    lost, patient = threading.Event(), replace(QUICK, patience=8.0)  # a busy machine takes its time for the rest
     began = time.monotonic()
-    with pytest.raises(OutOfMeans, match="no longer holds the root"), held(root, QUICK, on_lost=lost.set):
+    with pytest.raises(OutOfMeans, match="no longer holds the root"), held(root, patient, on_lost=lost.set):
         monkeypatch.setattr(lease, "_put", lambda *given: (_ for _ in ()).throw(TimeoutError("no answer")))
-        assert lost.wait(5)
-        assert time.monotonic() - began < QUICK.patience
+        assert lost.wait(20)
+        assert time.monotonic() - began < patient.patience
         with pytest.raises(OutOfMeans, match="stops before two runs write"):
             (root / "documents/x@1/data").write_text("late")
     assert not (root / "documents/x@1/data").exists()

@@ -117,11 +117,12 @@ def test_vllms_engines_are_started_once_answer_everything_and_are_replaced(ray_c
     base = str(tiny_checkpoint(tmp_path, seed=0))
     chat = EngineSettings(engine="vllm", model=base, structured=True)
     text = EngineSettings(engine="vllm", model=base, chat=False)
-    turns = [{"role": "user", "content": "w6"}]
+    turns = [{"role": "system", "content": "w5"}, {"role": "user", "content": "w6"}]
     asked = {"messages": turns, "temperature": 1.0, "top_p": 1.0, "max_tokens": 8, "json_schema": SCHEMA}
     long = prompts(*["w5 w6 w7"] * 400)
     with Engines(GenerationSettings(workers=2, max_model_len=64, max_num_seqs=8)) as engines:
         for answer in ask(engines.opener(chat), [asked] * 12):
+            assert answer["error"] == ""
             assert json.loads(answer["completion"])["answer"] in ("w7", "w8") and answer["finish_reason"] == "stop"
         (refused,) = ask(engines.opener(text), prompts("w5 " * 100))
         assert refused["failure"] == REFUSED

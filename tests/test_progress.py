@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -17,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
@@ -336,36 +334,6 @@ def test_a_run_that_is_killed_on_a_terminal_has_its_last_words_there(tmp_path: P
     code, shown = on_terminal(["/bin/sh", "-c", shell])
     assert code == 128 + signal.SIGKILL
     assert "last words\n" in shown
-
-
-@pytest.mark.real
-def test_ctrl_c_on_a_terminal_ends_a_run_of_ray_as_it_does_elsewhere(tmp_path: Path) -> None:
-    """The terminal sends SIGINT to the whole group: neither the filter nor the bars may stand in the way of the tidying up."""
-    root = tmp_path / "root"
-    small = ["documents.documents=20000", "corpora={}", "documents.engine=offline", "midtraining.most_epochs=1000"]
-    order = [sys.executable, "-m", "msm_ray.cli", "generate", "jobs/quickstart.yaml", f"root={root}", *small]
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ.update(TERM="xterm-256color", COLUMNS="120", LINES="40")
-        os.environ.pop("CI", None)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.execv(order[0], order)  # noqa: S606
-    sent, asked = b"", False
-    with contextlib.suppress(OSError):
-        while chunk := os.read(terminal, 65_536):
-            sent += chunk
-            if not asked and re.search(rb"[1-9][\d,]* of [\d,]+ documents \(\d+%\), [\d,]+ documents/s", sent):
-                below = psutil.Process(pid).children(recursive=True)
-                os.write(terminal, b"\x03")
-                asked = True
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    os.close(terminal)
-    shown = sent.decode()
-    assert (asked, code) == (True, 130), shown[-2000:]
-    assert "go on with: cli.py generate" in shown
-    assert shown.rfind("\x1b[?25h") >= shown.rfind("\x1b[?25l")  # the cursor is there
-    assert psutil.wait_procs(below, timeout=20)[1] == []
-    assert status.read(root)["state"] == "interrupted"
 
 
 def test_a_filter_that_is_killed_is_done_without(tmp_path: Path) -> None:

@@ -368,6 +368,7 @@ def test_the_same_seed_pretrains_the_same_base(tmp_path: Path) -> None:
 @pytest.mark.real
 def test_feasibility_trains_every_arm_and_compares_them(capsys: pytest.CaptureFixture[str]) -> None:
     small = {"documents": 30, "endings_documents": 50, "chats": 40, "ordinary": 60, "mid_steps": 2, "sft_steps": 2}
+    small |= {"batch": 4, "sequence_length": 128}
     feasibility.main(["--seeds", "2", "--recipe", json.dumps(small | {"pairs": 5, "rollouts": 1})])
     printed = capsys.readouterr().out
     rates = [line for line in printed.splitlines() if line.startswith("seed ")]
