@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from msm_ray.config import ExperimentSettings
 
 REFERENCE = 440.0
-ENGINE_START, SERVER_START, TRAINING_START = 30.0, 60.0, 15.0
-DOCUMENTS, CHECKED, POSITIONS, ROLLOUTS = 82.0, 1000.0, 18_300.0, 41.0
+ENGINE_START, SERVER_START, TRAINING_START = 28.0, 30.0, 15.0
+DOCUMENTS, CHECKED, POSITIONS, ROLLOUTS = 275.0, 2_700.0, 18_300.0, 47.0
 """A second, at the reference speed: documents written and checked, positions trained on, rollouts."""
 SHOWN = 0.1
 """The share of a run from which on its own pace says more than the machine's speed does."""
