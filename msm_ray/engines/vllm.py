@@ -23,8 +23,9 @@ ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """vLLM's scheduler and its model in one process. On CPUs these get one each otherwise, which both import vLLM, and the
 scheduler's waits for the other by asking again and again: half a core. It is so for the sake of threads that are bound to
 cores; here none are, and every engine has an environment of its own."""
-SPARE = 2.0
-"""Rows that an engine has beside those that it works on, so that one is there whenever one is finished."""
+SPARE = 4.0
+"""Rows that an engine has, of those that it works on: one is there whenever one is finished. With twice as many it waited now and
+then, where answers are short (docs/results/generation.md)."""
 
 
 def open_pool(settings: EngineSettings, workers: GenerationSettings) -> Any:
