@@ -250,7 +250,7 @@ def _cluster(asked: argparse.Namespace, nodes: float) -> dict[str, float]:
         cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        rows = PER_NODE * number * (40 if asked.long else 16)
+        rows = PER_NODE * number * 16
         return _write_timed(Path(folder), rows, LATENCY, number)
 
 
