@@ -18,13 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from msm_ray import ray_private, storage
 from msm_ray.whole_files import write_whole
 
-FOLDER, ROWS = "ahead", "*.parquet"
+FOLDER, WHOLE = "ahead", "[!.]*.parquet"
 SECONDS, SHARE = 2.0, 0.02
 """Between looks, and the share of the time that looking may take: a listing of a large folder, or of a bucket, is slow."""
 LAST_SECONDS = 120.0
@@ -67,12 +67,18 @@ class Piece:
 
 
 def made_ahead(folder: Path, rows: Path) -> list[Piece]:
-    """What lies in a work's folder and was made of files that are in `rows` now, each of them in one piece at most."""
+    """What lies in a work's folder and was made of files that are in `rows` now, each of them in one piece at most.
+
+    A note that can't be read is none.
+    """
     there = _files(rows)
     found: list[Piece] = []
     taken = set[str]()
     for path in sorted(folder.glob("*.json")):
-        told = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
         files = told["files"]
         if files.items() <= there.items() and taken.isdisjoint(files):
             taken |= set(files)
@@ -109,9 +115,11 @@ class _Track:
     def next(self, there: Mapping[str, int]) -> dict[str, int]:
         """Files for the next piece; none while there are too few."""
         found: dict[str, int] = {}
+        held = 0
         for name in sorted(there.keys() - self.begun):
             found[name] = there[name]
-            if sum(found.values()) >= self.work.piece:
+            held += there[name]
+            if held >= self.work.piece:
                 return found
         return {}
 
@@ -180,7 +188,7 @@ class Ahead:
             try:
                 track.notes.append(ray.get(each))
             except Exception as error:  # who reads these files meets it too, and says so then
-                logging.getLogger(__name__).info("%s: not made ahead: %s", track.work.key, error)
+                logging.getLogger(__name__).info("%s: not made ahead: %s", track.folder, error)
 
 
 NOTHING_AHEAD = Ahead()
@@ -203,5 +211,7 @@ def _remote() -> Any:
 
 
 def _files(rows: Path) -> dict[str, int]:
-    """The files of rows that are whole: name -> bytes."""
-    return {name: size for name, size in storage.sizes(rows).items() if Path(name).match(ROWS) and name[0] != "."}
+    """The files of rows that are whole: name -> bytes. Beside them writers have files that come and go, which nobody asks for."""
+    if isinstance(rows, Path):
+        return {path.name: path.stat().st_size for path in rows.glob(WHOLE)}
+    return {name: size for name, size in storage.sizes(rows).items() if PurePath(name).match(WHOLE)}

@@ -76,6 +76,46 @@ def test_what_was_made_of_another_file_or_by_other_rules_is_not_taken(tmp_path: 
     assert LooksAhead(rules(tmp_path), 0.9).key == work.key, "when somebody is warned changes nothing that is found"
 
 
+def test_what_was_made_ahead_and_is_damaged_is_done_without(tmp_path: Path, world: Path) -> None:  # noqa: F811
+    expected = corpus(tmp_path / "a/c@1", written(tmp_path / "d", 50))
+    rows, work = tmp_path / "d/data", LooksAhead(rules(tmp_path), 0.5)
+    names = sorted(path.name for path in rows.iterdir())
+    for name in names[:3]:
+        done(work, rows, tmp_path / "ahead", name)
+    first, second, _ = sorted((tmp_path / "ahead" / work.key).glob("*.parquet"))
+    first.unlink()
+    second.write_bytes(b"PAR1 and no more")
+    next(iter(sorted((tmp_path / "ahead" / work.key).glob("*.json"), reverse=True))).write_text("{")
+    assert corpus(tmp_path / "b/a/c@1", tmp_path / "d", looked=tmp_path / "ahead") == expected
+    counts, tokens = build(world, tmp_path / "blocks"), TokensAhead(world / "tokenizer", "<pad>")
+    for name in ("0.parquet", "1.parquet"):
+        done(tokens, world / "documents", tmp_path / "ahead", name)
+    gone, torn = sorted((tmp_path / "ahead" / tokens.key).glob("*.arrow"))
+    gone.unlink()
+    torn.write_bytes(torn.read_bytes()[:100])
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents/data").symlink_to(world / "documents")
+    again = build(world, tmp_path / "again", documents=tmp_path / "documents", ahead=tmp_path / "ahead")
+    assert again == counts and content(tmp_path / "again") == content(tmp_path / "blocks")
+
+
+def test_files_that_come_and_go_beside_the_rows_are_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = written(tmp_path / "d", 200) / "data"
+    for name in (".part-a-000001.jsonl", ".part-a-000001.parquet.host.7.tmp", ".part-a-000001.taken"):
+        (rows / name).write_text("gone in a moment")
+    plain = Path.stat
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        if path.name.startswith(".part"):
+            raise FileNotFoundError(path)
+        return plain(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert sorted(ahead._files(rows)) == ["part-000000.parquet", "part-000200.parquet"]
+
+
 def test_files_are_given_once_and_together_and_not_again_after_a_kill(tmp_path: Path) -> None:
     rows = written(tmp_path / "d", 50) / "data"
     there = {path.name: path.stat().st_size for path in rows.iterdir()}

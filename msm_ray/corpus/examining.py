@@ -67,7 +67,8 @@ def examine(taken: Taken, rules: Rules, parts: int, ahead: Mapping[str, Place]) 
         low, high = np.searchsorted(taken.rows, (start, start + len(part)))
         rows = taken.rows[low:high] - start
         place = ahead.get(part.path.name)
-        looks.append(place.read(part).take(rows) if place else look_at(_texts(part, rows), rules))
+        found = place.read(part) if place else None
+        looks.append(found.take(rows) if found else look_at(_texts(part, rows), rules))
         start += len(part)
     return _results(taken, rules, parts, Look.together(looks))
 

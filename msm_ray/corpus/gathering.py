@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from msm_ray.corpus.examining import Taken
 from msm_ray.corpus.workers import Workers
-from msm_ray.rows.pieces import hashes, pieces, read_ids
+from msm_ray.rows.pieces import hashes, is_in, pieces, read_ids
 from msm_ray.rows.tables import read_rows
 
 LEAST_PIECE, PIECE, MOST_PIECES = 2**20, 8 * 2**20, 512
@@ -85,7 +85,7 @@ def _ids(
     read = dict(workers.each(read_ids, jobs))
     found = [each for number in range(len(jobs)) for each in read.pop(number)[0]]
     hashed = np.concatenate([each for _, each in found]) if found else np.zeros(0, np.uint64)
-    chosen = np.flatnonzero(_is_in(hashed, np.sort(_hashes(taken)))).astype(np.int32)
+    chosen = np.flatnonzero(is_in(hashed, np.sort(_hashes(taken)))).astype(np.int32)
     ids = pa.chunked_array([ids for ids, _ in found], pa.string())
     rows = [len(ids) for ids, _ in found]
     return (ids if len(chosen) == len(ids) else ids.take(pa.array(chosen))), chosen, rows
@@ -97,14 +97,6 @@ def _hashes(taken: Iterable[str]) -> NDArray[np.uint64]:
     while some := list(islice(left, 10_000)):
         parts.append(hashes(some))
     return np.concatenate(parts)
-
-
-def _is_in(values: NDArray[np.uint64], those: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """those: ascending."""
-    if not len(those):
-        return np.zeros(len(values), np.bool_)
-    places = np.searchsorted(those, values).astype(np.int32)
-    return those[np.minimum(places, len(those) - 1, out=places)] == values
 
 
 def _one(values: pa.ChunkedArray) -> pa.StringArray:

@@ -144,9 +144,12 @@ class Place:
     start: int
     rows: int
 
-    def read(self, part: Part) -> Look:
-        """What was found in a part of the file."""
-        return Look.of(read_table(self.path).slice(self.start + part.start, len(part)))
+    def read(self, part: Part) -> Look | None:
+        """What was found in a part of the file; None where it can't be read any more."""
+        try:
+            return Look.of(read_table(self.path).slice(self.start + part.start, len(part)))
+        except (OSError, pa.ArrowException):
+            return None
 
 
 NONE_AHEAD: Mapping[str, Place] = {}
@@ -194,7 +197,7 @@ class LooksAhead:
         most = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(3))
         return (
             f"{self.rules.spec.name}: {unfit:,} of the first {rows:,} documents are unfit ({most}), and a corpus that keeps less "
-            f"than {self.least_share:.0%} ends the run. Ctrl-C keeps what is written; `msm show` shows it"
+            f"than {self.least_share:.0%} ends the run. Ctrl-C keeps what is written"
         )
 
 

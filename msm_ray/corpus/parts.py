@@ -42,14 +42,6 @@ def hashes_of(ids: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([hash_of(id) for id in ids], np.uint64)
 
 
-def is_in(values: NDArray[np.uint64], those: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which of some hashes are among others. those: ascending."""
-    if not len(those):
-        return np.zeros(len(values), np.bool_)
-    places = np.minimum(np.searchsorted(those, values), len(those) - 1)
-    return np.asarray(those[places] == values)
-
-
 def write_part(path: Path, texts: Sequence[Text]) -> None:
     """Write texts sorted by hash; whole or not at all."""
     hashes = hashes_of([text.id for text in texts])

@@ -15,10 +15,11 @@ from msm_ray import progress
 from msm_ray.corpus import templates, tokens
 from msm_ray.corpus.document_tokens import documents_tokens
 from msm_ray.corpus.packing import Text, text_of
-from msm_ray.corpus.parts import hashes_of, is_in, write_part
+from msm_ray.corpus.parts import hashes_of, write_part
 from msm_ray.corpus.settings import BlockSettings
 from msm_ray.corpus.spread import Note
 from msm_ray.reasoning import split_reasoning
+from msm_ray.rows.pieces import is_in
 from msm_ray.rows.stretches import Stretch, read_stretch
 
 if TYPE_CHECKING:
@@ -139,12 +140,7 @@ class _Reader:
             if made is not None:
                 left = ~is_in(hashes_of(batch.column("id").to_pylist()), made)
                 batch = batch.filter(pa.array(left))
-            names, texts = (batch.column(name).to_pylist() for name in ("id", "text"))
-            for name, ids in zip(names, documents_tokens(how.tokenizer, texts, how.separator), strict=True):
-                if isinstance(ids, tokens.UntrainableText):
-                    self.rejected.append((name, str(ids)))
-                else:
-                    yield Text.whole(name, ids, source)
+            yield from texts_of(batch, how.tokenizer, how.separator, self.rejected, source)
 
     def _chat(self, row: Mapping[str, Any], chats: tokens.ChatRenderer) -> Sequence[Text]:
         settings = self.how.settings
@@ -157,6 +153,22 @@ class _Reader:
             return []
         source = self.stretch.source
         return [text_of(row["id"], *example, number=n, source=source) for n, example in enumerate(made)]
+
+
+def texts_of(
+    batch: pa.RecordBatch,
+    tokenizer: PreTrainedTokenizerBase,
+    separator: str | None,
+    rejected: list[tuple[str, str]],
+    source: int = 0,
+) -> Iterator[Text]:
+    """Documents (`id`, `text`) as tokens. rejected: is given (id, reason) of those that can't be trained on."""
+    names, texts = (batch.column(name).to_pylist() for name in ("id", "text"))
+    for name, ids in zip(names, documents_tokens(tokenizer, texts, separator), strict=True):
+        if isinstance(ids, tokens.UntrainableText):
+            rejected.append((name, str(ids)))
+        else:
+            yield Text.whole(name, ids, source)
 
 
 def _label(file: Path) -> str:

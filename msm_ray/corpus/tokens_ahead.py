@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from msm_ray import ahead
 from msm_ray.code_digest import package_digest
 from msm_ray.corpus import tokens
-from msm_ray.corpus.document_tokens import documents_tokens
 from msm_ray.corpus.packing import Text
-from msm_ray.corpus.parts import Part, column, hashes_of, is_in, write_part
-from msm_ray.corpus.tokenizing import PART, ROWS, in_parts
+from msm_ray.corpus.parts import Part, column, hashes_of, open_arrow, write_part
+from msm_ray.corpus.tokenizing import PART, ROWS, in_parts, texts_of
+from msm_ray.rows.pieces import is_in
 from msm_ray.rows.stretches import read_stretch, stretches_of
 from msm_ray.rows.tables import read_tables
 
@@ -64,12 +65,7 @@ class TokensAhead:
         separator = tokens.document_separator(self.model, tokenizer, self.separator)
         for stretch in (each for file in files for each in stretches_of(0, file, "text")):
             for batch in read_stretch(stretch, "text", ROWS):
-                names, texts = (batch.column(name).to_pylist() for name in ("id", "text"))
-                for name, ids in zip(names, documents_tokens(tokenizer, texts, separator), strict=True):
-                    if isinstance(ids, tokens.UntrainableText):
-                        rejected.append((name, str(ids)))
-                    else:
-                        yield Text.whole(name, ids)
+                yield from texts_of(batch, tokenizer, separator, rejected)
 
     def told(self, notes: Sequence[ahead.Note]) -> str:
         """Tokens that were made."""
@@ -113,7 +109,7 @@ def taken_from(folder: Path, documents: Path, corpus: Path, work: Path) -> Taken
 
     work: a folder for what is noted of it. Rows are known by the hashes of their ids, as everywhere in packing.
     """
-    made = ahead.made_ahead(folder, documents)
+    made = [piece for piece in ahead.made_ahead(folder, documents) if _can_be_read(folder, piece)]
     if not made:
         return NONE_AHEAD
     work.mkdir(parents=True, exist_ok=True)
@@ -137,6 +133,14 @@ def taken_from(folder: Path, documents: Path, corpus: Path, work: Path) -> Taken
     hashes = work / "ahead.npy"
     np.save(hashes, np.sort(np.concatenate(seen)))
     return Taken(parts, rejected, hashes)
+
+
+def _can_be_read(folder: Path, piece: ahead.Piece) -> bool:
+    """Whether all parts of a piece are there, whole."""
+    try:
+        return all(open_arrow(folder / name).num_rows == texts for name, texts, _ in piece.note["parts"])
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 def _hashes_in(folder: Path) -> NDArray[np.uint64]:

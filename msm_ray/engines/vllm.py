@@ -24,8 +24,8 @@ ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 scheduler's waits for the other by asking again and again: half a core. It is so for the sake of threads that are bound to
 cores; here none are, and every engine has an environment of its own."""
 SPARE = 4.0
-"""Rows that an engine has, of those that it works on: one is there whenever one is finished. With twice as many it waited now and
-then, where answers are short (docs/results/generation.md)."""
+"""Rows that an engine has for each that it works on, so that one is there whenever one is finished. With two of them it wrote 7%
+less, where answers are short (docs/results/generation.md)."""
 
 
 def open_pool(settings: EngineSettings, workers: GenerationSettings) -> Any:

@@ -51,6 +51,14 @@ def hashes(ids: Iterable[str]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(blake2b(key.encode(), digest_size=8).digest() for key in ids), np.uint64)
 
 
+def is_in(values: NDArray[np.uint64], those: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of some hashes are among others. those: ascending."""
+    if not len(those):
+        return np.zeros(len(values), np.bool_)
+    places = np.searchsorted(those, values).astype(np.int32)
+    return np.asarray(those[np.minimum(places, len(those) - 1, out=places)] == values)
+
+
 def pieces(files: Sequence[tuple[Path, int, int]], most: int) -> list[Piece]:
     """Files as (path, rows, bytes), cut and put together in their order into pieces of about `most` bytes."""
     found: list[Piece] = []
