@@ -32,12 +32,12 @@ from msm_ray.engines.open import Engines
 from msm_ray.generate import documents
 from msm_ray.generate.asking import Asking
 from msm_ray.generate.at_size import passes
-from msm_ray.generate.at_size.plan import Plan
-from msm_ray.generate.at_size.worker import Brief, DocumentWorker
-from msm_ray.generate.document_outcomes import avoided_names
+from msm_ray.generate.at_size.documents import DocumentPlan, DocumentShare, WrittenJob
+from msm_ray.generate.at_size.worker import Brief, Given, Worker
 from msm_ray.generate.document_rows import JobRows
 from msm_ray.placement.settings import GenerationSettings
 from msm_ray.progress import Task
+from msm_ray.rows.ids import packed_array
 from msm_ray.rows.schemas import REJECTED_SCHEMA, Row
 from msm_ray.rows.tables import read_rows
 
@@ -135,10 +135,10 @@ def _by_ray_data(block: int, at_once: int, made: Any, engines: Engines, folder: 
     import ray
     from ray.data.checkpoint import CheckpointConfig
 
-    plan = Plan(0, made)
+    plan = DocumentPlan(0, made)
     ids = _ids(folder / "ids.parquet", plan)
-    openers = {each: engines.opener(each) for each in passes._engines(made)}
-    brief = ray.put(Brief([made], openers, [avoided_names(made, False)], []))
+    openers = {each: engines.opener(each) for each in plan.asked}
+    brief = ray.put(Brief([WrittenJob(made, "")], openers, [], []))
     ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig("id", str(folder / "checkpoint"))
     given = ray.data.read_parquet(str(ids)).repartition(
         target_num_rows_per_block=block
@@ -154,7 +154,7 @@ def _by_ray_data(block: int, at_once: int, made: Any, engines: Engines, folder: 
     ).write_parquet(str(folder / "out" / "data"))
 
 
-def _ids(file: Path, plan: Plan) -> Path:
+def _ids(file: Path, plan: DocumentPlan) -> Path:
     """The ids of all rows as a file: checkpoints are held against what is read."""
     if not file.exists():
         columns = {"job": [0] * len(plan), "place": range(len(plan)), "id": map(plan.key, range(len(plan)))}
@@ -180,16 +180,17 @@ class Collected:
         """Nothing is written here."""
 
 
-class RowWorker(DocumentWorker):
+class RowWorker(Worker):
     """A worker that hands its rows back, with what became of each."""
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """One block."""
         taken: Any = Collected()
-        self.shards[0] = taken
-        rows = JobRows(0, self.brief.jobs[0], self._part(0, block))
+        job: Any = self.brief.jobs[0]
+        given = Given(block["place"].to_numpy(), packed_array(block["id"].to_pylist()), block["tries"].to_numpy())
+        rows = DocumentShare(job, job.what.ideas(), taken).block(given).table
         if waiting := rows.pending():
-            await self._ask(Asking([rows], rows.engine(waiting[0]), waiting, Task("", None, "")))
+            await self.ask(Asking([rows], rows.engine(waiting[0]), waiting, Task("", None, "")))
         return pa.Table.from_pylist(list(taken.rows.values()), REJECTED_SCHEMA)
 
 

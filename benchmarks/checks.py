@@ -30,11 +30,11 @@ from msm_ray.corpus.checks import check_corpus
 from msm_ray.corpus.near_duplicates import GRAM, SEED, SIGNATURE, likenesses, signatures
 from msm_ray.corpus.settings import CheckWhere
 from msm_ray.corpus.words import folded, words_of
-from msm_ray.corpus.workers import HERE, OnRay, Workers
 from msm_ray.placement.settings import ClusterSettings
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA
 from msm_ray.rows.tables import write_table
 from msm_ray.spec import AssistantSettings, Spec, read_spec
+from msm_ray.workers import HERE, OnRay, Workers
 from msm_ray.worlds import world
 
 LONG_WORDS, SHORT_WORDS = 2300, 30

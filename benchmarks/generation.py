@@ -207,8 +207,8 @@ def _check(folder: Path, count: int, latency: float) -> float:
     """Seconds for the checks of these documents, by Ray's workers."""
     from msm_ray.corpus.checks import check_corpus
     from msm_ray.corpus.settings import CheckContent, CheckWhere
-    from msm_ray.corpus.workers import OnRay
     from msm_ray.generate.document_rows import JobRows
+    from msm_ray.workers import OnRay
 
     job = timed_job(folder / "documents", count, latency)
     taken = list(JobRows(0, job).rows)
@@ -225,6 +225,8 @@ def _check(folder: Path, count: int, latency: float) -> float:
 def _write_timed(folder: Path, count: int, latency: float, nodes: int) -> dict[str, float]:
     from msm_ray.engines.open import Engines
     from msm_ray.generate import documents
+    from msm_ray.generate.written import accepted_digests
+    from msm_ray.graph.heads import add_digests
     from msm_ray.placement.settings import GenerationSettings
 
     documents.AT_SIZE = 0
@@ -233,6 +235,7 @@ def _write_timed(folder: Path, count: int, latency: float, nodes: int) -> dict[s
     began, used = time.monotonic(), time.process_time()
     with Engines(workers) as pool:
         (counts,) = documents.write_all_documents([job], pool)
+    add_digests(job.out, accepted_digests(job))  # as the stage does
     assert int(counts["documents"]) + int(counts["rejected"]) == count
     status = Path("/proc/self/status").read_text()  # `getrusage` tells the peak of whoever forked this process too
     peak = float(status.partition("VmHWM:")[2].split()[0]) * 1024

@@ -20,7 +20,7 @@ from document_jobs import document_job
 from benchmarks.timed import answer_of, asked
 from msm_ray.engines.open import Engines
 from msm_ray.generate import documents
-from msm_ray.generate.at_size.plan import Plan
+from msm_ray.generate.at_size.documents import DocumentPlan
 from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_rows import JobRows, job_ids
 from msm_ray.generate.document_settings import DocumentSettings
@@ -72,7 +72,7 @@ def expected(made: DocumentJob) -> tuple[dict[str, str], Counter[tuple[str, int]
 
 def test_the_driver_knows_the_ids_that_rows_have(tmp_path: Path) -> None:
     made = job(tmp_path, 900)
-    plan, rows = Plan(0, made), JobRows(0, made)
+    plan, rows = DocumentPlan(0, made), JobRows(0, made)
     assert [plan.key(place) for place in range(900)] == list(rows.rows)
     assert job_ids(made).itemsize == 12
 

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from msm_ray.corpus import checks, deciding, gathering, sorting_out, workers
+from msm_ray import workers
+from msm_ray.corpus import checks, deciding, gathering, sorting_out
 from msm_ray.corpus.checks import check_corpus
 from msm_ray.corpus.dedup import EXACT, find_duplicates
 from msm_ray.corpus.exchange import BANDS, DIGESTS, Share, band_hashes, duplicates, groups, links, shares
 from msm_ray.corpus.near_duplicates import bands_for, compare, likenesses, signatures
 from msm_ray.corpus.settings import CheckContent, CheckWhere
 from msm_ray.corpus.words import LETTERS, PLAIN_WORD, WORD, folded, loose, words_of
-from msm_ray.corpus.workers import WORTH_RAY, Here, OnRay, Workers, workers_for
 from msm_ray.errors import StageError
 from msm_ray.generate.faithfulness import Faithful, sample
 from msm_ray.graph.heads import add_places, each_first_id, first_ids
@@ -30,6 +30,7 @@ from msm_ray.rows.pieces import pieces, rows_with
 from msm_ray.rows.schemas import DOCUMENT_SCHEMA, REJECTED_SCHEMA
 from msm_ray.rows.tables import read_rows, write_table
 from msm_ray.spec import AssistantSettings, read_spec
+from msm_ray.workers import WORTH_RAY, Here, OnRay, Workers, workers_for
 from msm_ray.worlds import world
 
 WORDS = [f"{a}{b}" for a in ("tea", "cup", "pot", "rain", "lamp") for b in ("er", "ing", "s", "ful", "less")] + [

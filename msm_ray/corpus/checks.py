@@ -29,13 +29,13 @@ from msm_ray.corpus.near_duplicates import compare
 from msm_ray.corpus.settings import CheckContent, CheckWhere
 from msm_ray.corpus.sorting_out import NEAR, SHARD_ROWS, Cut, Drawn, cut, write_kept, write_rejected
 from msm_ray.corpus.summary import Summary
-from msm_ray.corpus.workers import HERE, Workers
 from msm_ray.generate.faithfulness import Faithful
 from msm_ray.rows.dataset_card import CARD, names_of
 from msm_ray.rows.diversity import NAMES_SAMPLE, SAMPLE, Diversity, Said, repetition, step, together
 from msm_ray.rows.tables import clean
 from msm_ray.spec import Spec, section_names
 from msm_ray.whole_files import write_whole
+from msm_ray.workers import HERE, Workers
 from msm_ray.worlds import World
 
 COMPARED = 50_000

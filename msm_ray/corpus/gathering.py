@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from msm_ray.corpus.examining import Taken
-from msm_ray.corpus.workers import Workers
 from msm_ray.rows.pieces import hashes, is_in, pieces, read_ids
 from msm_ray.rows.tables import read_rows
+from msm_ray.workers import Workers
 
 LEAST_PIECE, PIECE, MOST_PIECES = 2**20, 8 * 2**20, 512
 """Bytes of Parquet that a worker reads at once: 8 MiB, about 1,500 documents of 3,000 tokens; more where there would be more than

@@ -32,14 +32,13 @@ from msm_ray.generate.document_outcomes import (
 from msm_ray.generate.outline import Idea
 from msm_ray.generate.parsing import parse_document
 from msm_ray.generate.shards import FixedShards, GrowingShards
+from msm_ray.rows.ids import ID
 from msm_ray.rows.schemas import Row
 from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec
 from msm_ray.whole_files import write_whole
 from msm_ray.worlds import World
 
-ID = np.dtype("S12")
-"""The 24 hexadecimal digits of a row's id as bytes."""
 UNANSWERED = "unanswered.jsonl"
 
 

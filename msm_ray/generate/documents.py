@@ -17,14 +17,12 @@ from msm_ray.engines import EngineSettings
 from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError, OutOfMeans
 from msm_ray.generate.asking import ask
-from msm_ray.generate.at_size.passes import write_at_size
+from msm_ray.generate.at_size import AT_SIZE
+from msm_ray.generate.at_size.documents import write_at_size
 from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_rows import JobRows
 from msm_ray.generate.written import Counts, document_counts
 from msm_ray.rows.dataset_card import write_documents_card
-
-AT_SIZE = 20_000
-"""From so many rows on, Ray's workers do what this process does with fewer: their start, some seconds, is worth it then."""
 
 
 def write_all_documents(

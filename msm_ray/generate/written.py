@@ -13,6 +13,7 @@ from msm_ray.generate.document_job import DocumentJob
 from msm_ray.generate.document_outcomes import ENGINE_FAILED
 from msm_ray.generate.document_rows import job_ids
 from msm_ray.graph.heads import row_digest
+from msm_ray.rows.ids import ID, Order, packed_array, unpacked
 from msm_ray.rows.tables import read_table, read_table_rows
 
 Counts = dict[str, int | float | str]
@@ -25,15 +26,15 @@ TOKENS = ["num_input_tokens", "num_generated_tokens"]
 
 def document_counts(job: DocumentJob) -> Counts:
     """Documents, ideas without one and why, tokens read and written."""
-    ids, tokens, read, written = [np.zeros(0, "S24")], 0, 0, 0
+    ids, tokens, read, written = [np.zeros(0, ID)], 0, 0, 0
     for path in _files(job, "data"):
         table = read_table(path, ["id", "tokens", *TOKENS])
-        ids.append(np.array(table["id"].to_pylist(), "S24"))
+        ids.append(packed_array(table["id"].to_pylist()))
         tokens += pc.sum(table["tokens"]).as_py() or 0
         read, written = (
             was + (pc.sum(table[name]).as_py() or 0) for was, name in zip((read, written), TOKENS, strict=True)
         )
-    done = np.unique(np.concatenate(ids))
+    done = Order(np.unique(np.concatenate(ids)))
     answers, last = 0, dict[bytes, tuple[int, str]]()
     for path in _files(job, "rejected"):
         table = read_table(path, ["id", "attempt", "reason", *TOKENS])
@@ -41,14 +42,15 @@ def document_counts(job: DocumentJob) -> Counts:
         read, written = (
             was + (pc.sum(table[name]).as_py() or 0) for was, name in zip((read, written), TOKENS, strict=True)
         )
-        keys = np.array(table["id"].to_pylist(), "S24")
+        keys = packed_array(table["id"].to_pylist())
         attempts, reasons = table["attempt"].to_pylist(), table["reason"].to_pylist()
-        for place in np.flatnonzero(~np.isin(keys, done)).tolist():
+        _, accepted = done.find(keys)
+        for place in np.flatnonzero(~accepted).tolist():
             told = (attempts[place] or 0, reasons[place])
             last[keys[place]] = max(last.get(keys[place], told), told)
     counted = Counter(_short(reason) for _, reason in last.values())
     found: Counts = {
-        "documents": len(done),
+        "documents": len(done.ids),
         "rejected": len(last),
         "answers_rejected": answers,
         "tokens_read": read,
@@ -61,14 +63,13 @@ def document_counts(job: DocumentJob) -> Counts:
 def accepted_digests(job: DocumentJob) -> Iterator[tuple[str, str]]:
     """(id, digest) of each document in the order of its outline: sections in turn."""
     ids = job_ids(job)
-    order = np.argsort(ids)
+    order = Order(ids)
     digests, there = np.zeros(len(ids), DIGEST), np.zeros(len(ids), bool)
     for keys, found in _digests(_files(job, "data")):
-        at = order[np.minimum(np.searchsorted(ids, keys, sorter=order), len(order) - 1)]
-        ours = ids[at] == keys
+        at, ours = order.find(keys)
         digests[at[ours]], there[at[ours]] = found[ours], True
     for place in np.flatnonzero(there).tolist():
-        yield bytes(ids[place]).ljust(12, b"\0").hex(), bytes(digests[place]).ljust(32, b"\0").hex()
+        yield unpacked(ids[place]), bytes(digests[place]).ljust(DIGEST.itemsize, b"\0").hex()
 
 
 def _digests(files: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -88,8 +89,7 @@ def _digests(files: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def _file_digests(path: Path) -> tuple[np.ndarray, np.ndarray]:
     rows = read_table_rows(path)
-    ids = np.array([bytes.fromhex(row["id"]) for row in rows], "S12")
-    return ids, np.array([bytes.fromhex(row_digest(row)) for row in rows], DIGEST)
+    return packed_array(row["id"] for row in rows), np.array([bytes.fromhex(row_digest(row)) for row in rows], DIGEST)
 
 
 def _files(job: DocumentJob, folder: str) -> list[Path]:

@@ -81,12 +81,12 @@ def add_places(folder: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 def add_digests(folder: Path, rows: Iterable[tuple[str, str]]) -> int:
     """The same for (id, digest) of each row."""
-    there = places(folder)
-    known, count = {line.split(" ", 1)[0] for line in there}, len(there)
+    known = {line.split(" ", 1)[0] for line in _lines(folder)}
+    count = len(known)
 
     def lines() -> Iterator[str]:
         nonlocal count
-        yield from there
+        yield from _lines(folder)
         for key, digest in rows:
             if key not in known:
                 count += 1

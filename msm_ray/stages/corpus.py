@@ -12,7 +12,6 @@ from msm_ray.corpus.checks import check_corpus
 from msm_ray.corpus.gathering import files_in, size_of
 from msm_ray.corpus.looks import LooksAhead, Rules
 from msm_ray.corpus.settings import CheckContent
-from msm_ray.corpus.workers import workers_for
 from msm_ray.errors import MsmError
 from msm_ray.generate.calls.answers import Answers
 from msm_ray.generate.calls.desk import Desk, Talk
@@ -29,6 +28,7 @@ from msm_ray.stages.given import GivenDocuments
 from msm_ray.stages.machine import Machine
 from msm_ray.stages.rewrites import Rewrites
 from msm_ray.stages.writers import Judge, begun, writers_at
+from msm_ray.workers import workers_for
 from msm_ray.worlds import world
 
 

@@ -1,7 +1,7 @@
-"""Documents through Ray Data: the driver gives ids, workers give back how each row ended.
+"""Rows through Ray Data: the driver gives places, workers give back how each row ended.
 
 In one pass no row is given to two workers. Where a worker dies the pass ends, what its journals hold is put into files, and the
-next pass begins with what is on disk: so no row has two documents, whatever dies when.
+next pass begins with what is on disk: so no row is written twice, whatever dies when.
 """
 
 from __future__ import annotations
@@ -12,21 +12,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from msm_ray.ahead import Ahead
-from msm_ray.engines import DETERMINISTIC, EngineSettings
 from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.failures import LOST, SPENT, Ledger
 from msm_ray.generate.asking import AGAIN
 from msm_ray.generate.at_size.plan import Plan
-from msm_ray.generate.at_size.worker import NO_USE, REFUSED, WRITTEN, Brief, DocumentWorker, begin_pass, end_pass
-from msm_ray.generate.document_job import RECORDED, DocumentJob
-from msm_ray.generate.document_outcomes import avoided_names
+from msm_ray.generate.at_size.worker import NO_USE, REFUSED, WRITTEN, Brief, Given, Worker, begin_pass, end_pass
 from msm_ray.generate.pulse import Pulse
-from msm_ray.generate.shards import FIXED_ROWS, recover_documents
 from msm_ray.generate.stream import stream_rows
 from msm_ray.progress import Task
 from msm_ray.rows.schemas import Row
@@ -34,42 +29,37 @@ from msm_ray.rows.schemas import Row
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-LEAST_BLOCK, MOST_BLOCK, BLOCKS = 64, 4096, 2000
-"""Rows that go to a worker together, and about how many blocks a pass has at most: Ray Data keeps some 60 kB of each."""
+LEAST_BLOCK, MOST_BLOCK, BLOCKS = 64, 4096, 1500
+"""Rows that go to a worker together, and about how many blocks a pass has at most: Ray Data keeps some 10 kB of each."""
 NO_LIMIT = float("inf")
 """Minutes without a row: workers watch their engines themselves, from when these can answer."""
-SAMPLE = 5_000
-"""Documents that are looked at for names that come too often."""
 DEATHS = 5
 """Passes in a row that may end by a worker's death without a row that was written."""
 ASKER_CPUS = 0.5
+GIVEN = pa.schema([("job", pa.int32()), ("first", pa.int64()), ("last", pa.int64()), ("beside", pa.large_binary())])
+"""A block: rows from `first` to before `last` of those that the pass asks for, and what else is sent with them, pickled."""
 
 
-def write_at_size(jobs: Sequence[DocumentJob], engines: Engines, work: Task, ahead: Ahead) -> list[MsmError | None]:
-    """Write the documents of jobs through Ray's workers; for each, why it is not whole, if it is not.
+def ask_at_size(plans: Sequence[Plan], engines: Engines, work: Task, ahead: Ahead) -> MsmError | None:
+    """Have workers ask for what is pending, in passes until nothing is. Returns why asking stopped before, if it did.
 
     ahead: is given files as they are finished.
     """
-    engines.need_ray()
-    for job in jobs:
-        recover_documents(job.out)
-    plans = [Plan(number, job) for number, job in enumerate(jobs)]
     work.found(sum(len(plan) - len(plan.pending()) for plan in plans))
-    stopped: MsmError | None = None
     try:
-        _write_all(plans, engines, work, ahead)
+        _ask_all(plans, engines, work, ahead)
         ahead.close()
     except MsmError as error:
-        stopped = error
+        return error
     finally:
-        for job in jobs:
-            end_pass(job.out)
-    return [plan.problem(stopped) for plan in plans]
+        for plan in plans:
+            end_pass(plan.out)
+    return None
 
 
-def _write_all(plans: list[Plan], engines: Engines, work: Task, ahead: Ahead) -> None:
-    """Passes until nothing is pending, each twice as large as the one before: what came tells the next which names to avoid."""
-    most, deaths = _first_pass(plans), 0
+def _ask_all(plans: Sequence[Plan], engines: Engines, work: Task, ahead: Ahead) -> None:
+    """Each pass is twice as large as the one before: what came tells the next how to ask."""
+    most, deaths = min(plan.first_pass for plan in plans), 0
     while any(len(plan.next(1)) for plan in plans):
         written = sum(int(plan.done.sum()) for plan in plans)
         stopped, died = None, ""
@@ -78,8 +68,8 @@ def _write_all(plans: list[Plan], engines: Engines, work: Task, ahead: Ahead) ->
         except _WorkerDied as error:
             died = str(error)
         for plan in plans:
-            begin_pass(plan.job.out)  # whoever of this one still lives begins no further file
-            recover_documents(plan.job.out)
+            begin_pass(plan.out)  # whoever of this one still lives begins no further file
+            plan.recover()
             plan.look()
             plan.over = plan.fixed and not died  # the same would come again
         if stopped:
@@ -90,27 +80,20 @@ def _write_all(plans: list[Plan], engines: Engines, work: Task, ahead: Ahead) ->
         most *= 2
 
 
-def _first_pass(plans: Sequence[Plan]) -> int:
-    """Rows of a job that are asked for before names that come too often are looked for; all where that plays no part."""
-    open_worlds = [plan.job.where.portion for plan in plans if not plan.fixed and not plan.job.world.closed]
-    return min(open_worlds, default=2**31)
-
-
 class _WorkerDied(Exception):
     """A worker is gone, and with it what it had in memory."""
 
 
 def _one_pass(plans: Sequence[Plan], most: int, engines: Engines, work: Task, ahead: Ahead) -> MsmError | None:
-    """Give every job's next rows to workers. Returns why nothing more should be asked. Raises _WorkerDied, MsmError."""
+    """Give every plan's next rows to workers. Returns why nothing more should be asked. Raises _WorkerDied, MsmError."""
     watch = _Watch(plans, work)
-    given = [block for plan in plans for block in _blocks(plan, plan.next(most))]
     pulse = watch.pulse = Pulse(work, None, lambda: _told(engines, ahead))
 
     def tick() -> None:
         ahead.tick()
         pulse.tick()
 
-    rows = stream_rows(_dataset(given, plans, engines), NO_LIMIT, tick)
+    rows = stream_rows(_dataset(plans, most, engines), NO_LIMIT, tick)
     try:
         for row in rows:
             watch.note(row)
@@ -132,37 +115,34 @@ def _told(engines: Engines, ahead: Ahead) -> str:
     return ", ".join(filter(None, [f"{up} engines up" if up else "", ahead.told()]))
 
 
-def _blocks(plan: Plan, places: np.ndarray) -> Iterator[pa.Table]:
-    """Rows cut into blocks; of what is always the same, whole files together."""
-    size = max(LEAST_BLOCK, min(MOST_BLOCK, len(places) // BLOCKS))
-    files = FIXED_ROWS * -(-size // FIXED_ROWS)
-    edges = np.flatnonzero(np.diff(places // files)) + 1 if plan.fixed else np.arange(size, len(places), size)
-    for part in np.split(places, edges):
-        if len(part):
-            yield pa.table(
-                {
-                    "job": pa.array(np.full(len(part), plan.number, np.int32)),
-                    "place": pa.array(part.astype(np.int32)),
-                    "id": [plan.key(place) for place in part],
-                    "tries": pa.array(plan.tries[part]),
-                }
-            )
+def _blocks(plan: Plan, rows: Given) -> Iterator[pa.Table]:
+    """The rows of a plan as they go to workers: where they stand among those that every worker has."""
+    import ray.cloudpickle as pickle
+
+    last = 0
+    for part in plan.blocks(rows.places, max(LEAST_BLOCK, min(MOST_BLOCK, len(rows.places) // BLOCKS))):
+        first, last = last, last + len(part)
+        beside = plan.given(part)
+        sent = None if beside is None else pickle.dumps(beside)
+        yield pa.Table.from_pylist([{"job": plan.number, "first": first, "last": last, "beside": sent}], GIVEN)
 
 
-def _dataset(blocks: list[pa.Table], plans: Sequence[Plan], engines: Engines) -> Dataset:
+def _dataset(plans: Sequence[Plan], most: int, engines: Engines) -> Dataset:
     import ray
 
+    next_ = [plan.next(most) for plan in plans]
+    rows = [Given(places, plan.ids[places], plan.tries[places]) for plan, places in zip(plans, next_, strict=True)]
+    blocks = [block for plan, given in zip(plans, rows, strict=True) for block in _blocks(plan, given)]
     workers, at_once = _how_many(plans, engines, len(blocks))
-    openers = {asked: engines.opener(asked, workers) for plan in plans for asked in _engines(plan.job)}
-    avoided = [avoided_names(plan.job, not plan.job.world.closed and bool(plan.done.any()), SAMPLE) for plan in plans]
-    numbers = [begin_pass(plan.job.out) for plan in plans]
-    brief = ray.put(Brief([plan.job for plan in plans], openers, avoided, numbers))
-    given = ray.data.from_arrow(blocks)
+    openers = {asked: engines.opener(asked, workers) for plan in plans for asked in plan.asked}
+    jobs = [plan.job() for plan in plans]
+    brief = ray.put(Brief(jobs, openers, rows, [begin_pass(plan.out) for plan in plans]))
+    given = ray.data.from_blocks(blocks)  # `from_arrow` asks a task about each: 5 ms and 50 kB of it
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when it is imported
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there will be other names for the last three in Ray 2.64
         return given.map_batches(
-            DocumentWorker,
+            Worker,
             fn_constructor_args=(brief,),
             batch_size=None,
             batch_format="pyarrow",
@@ -174,12 +154,6 @@ def _dataset(blocks: list[pa.Table], plans: Sequence[Plan], engines: Engines) ->
         )
 
 
-def _engines(job: DocumentJob) -> set[EngineSettings]:
-    """Those that have to be opened."""
-    asked = {writer.engine(recorded=RECORDED) for writer in job.writers}
-    return {each for each in asked if each.engine not in DETERMINISTIC}
-
-
 def _how_many(plans: Sequence[Plan], engines: Engines, blocks: int) -> tuple[int, int]:
     """(workers, blocks that each has at a time): one a node where engines are asked, one a core where workers compose."""
     import ray
@@ -188,7 +162,7 @@ def _how_many(plans: Sequence[Plan], engines: Engines, blocks: int) -> tuple[int
     if all(plan.fixed for plan in plans):
         return max(1, min(blocks, sum(int(min(cpus, os.cpu_count() or 1)) for cpus in nodes))), 1
     workers = max(1, min(blocks, len([cpus for cpus in nodes if cpus >= 1])))
-    in_flight = max(engines.rows_at_once(asked) for plan in plans for asked in _engines(plan.job))
+    in_flight = max(engines.rows_at_once(asked) for plan in plans for asked in plan.asked)
     return workers, max(4, 3 * in_flight // (LEAST_BLOCK * workers))
 
 

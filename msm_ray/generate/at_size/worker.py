@@ -1,29 +1,28 @@
-"""What a worker does with a block of rows: prompts, answers, documents, files; what goes back is how each row ended."""
+"""What a worker does with a block of rows: prompts, answers, settling, files; what goes back is how each row ended."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from msm_ray.engines import DETERMINISTIC, Answer, Answerer, EngineSettings, Opener
 from msm_ray.engines.offline import composed_answer
 from msm_ray.errors import StageError
 from msm_ray.failures import LOST, SPENT
+from msm_ray.generate.askable import Table
 from msm_ray.generate.asking import Asking
-from msm_ray.generate.document_job import DocumentJob
-from msm_ray.generate.document_outcomes import is_fixed
-from msm_ray.generate.document_rows import JobRows, Part
-from msm_ray.generate.outline import Idea
-from msm_ray.generate.shards import FixedShards, GrowingShards
 from msm_ray.progress import Task
+from msm_ray.rows.ids import unpacked
 from msm_ray.rows.schemas import Row
 from msm_ray.whole_files import write_whole
 
@@ -37,24 +36,101 @@ ENDS = pa.schema(
         ("why", pa.string()),
     ]
 )
-"""How rows ended. tokens: of the documents of the whole block, in its first row; why: of those that were not written."""
+"""How rows ended. tokens: of what was written for the whole block, in its first row; why: of those without an answer of use."""
 WRITTEN, OUT_OF_TRIES, REFUSED, NO_USE = "written", "out of tries", "refused", "no use"
 """Ends beside those of `failures` (LOST, SPENT). No use: not asked, since nothing that came was of any use."""
 FILE_ROWS, FILE_SECONDS, BUCKET_SECONDS = 512, 60.0, 5.0
 """A journal keeps what waits for its file; a bucket has none, so that there a file is not waited for as long."""
 PASS = ".pass.tmp"
+Guard = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Rows of a block: places and ids, and the tries that they had before. beside: what else is sent with them."""
+
+    places: NDArray[np.int32]
+    ids: NDArray[np.bytes_]
+    tries: NDArray[np.uint8]
+    beside: Any = None
+
+    def keys(self) -> Iterator[str]:
+        """Their ids."""
+        return map(unpacked, self.ids)
+
+
+@dataclass
+class Ended:
+    """How a row ended. done: it has what it was asked for; over: it has no tries left; lost, refused: why, if it was."""
+
+    place: int
+    tries: int
+    done: bool = False
+    over: bool = False
+    lost: str = ""
+    refused: str = ""
+
+    def told(self, stopped: tuple[str, str]) -> tuple[str, str]:
+        """(end, why). stopped: of rows that nothing came of."""
+        end, why = stopped
+        if self.done:
+            return WRITTEN, ""
+        if self.lost:
+            return (SPENT if end == SPENT else LOST), self.lost
+        if self.over:
+            return (REFUSED, self.refused) if self.refused else (OUT_OF_TRIES, "")
+        return end, why
+
+
+class Block(Protocol):
+    """A block of rows in a worker. table: as they are asked; tokens: of what was written so far."""
+
+    @property
+    def table(self) -> Table:
+        """Its number is 0."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of what was written."""
+
+    def ends(self) -> Iterable[Ended]:
+        """How each row stands."""
+
+
+class Share(Protocol):
+    """A worker's part in a job, and the files that its rows wait for."""
+
+    def block(self, given: Given) -> Block:
+        """Some of its rows."""
+
+    def tick(self) -> None:
+        """Write what is due."""
+
+    def flush(self) -> None:
+        """Write what waits."""
+
+
+class Job(Protocol):
+    """What workers know of a stage, sent to each once. out: its folder."""
+
+    @property
+    def out(self) -> Path:
+        """Where the rows go."""
+
+    def begin(self, writer: str, rows: int, seconds: float, guard: Guard) -> Share:
+        """For a worker: its name among those that write; of its files; what raises where it should not be there any more."""
 
 
 @dataclass(frozen=True)
 class Brief:
-    """What all workers of a pass are told. openers: of the engines that are asked; avoided: what each job's writers leave out.
+    """What all workers of a pass are told. openers: of the engines that are asked; rows: of each job, all that this pass asks for.
 
     numbers: of the pass, one in each job's folder while it lasts (`begin_pass`).
     """
 
-    jobs: Sequence[DocumentJob]
+    jobs: Sequence[Job]
     openers: Mapping[EngineSettings, Opener]
-    avoided: Sequence[str]
+    rows: Sequence[Given]
     numbers: Collection[str]
 
 
@@ -71,53 +147,55 @@ def end_pass(out: Path) -> None:
     (out / PASS).unlink(missing_ok=True)
 
 
-class DocumentWorker:
-    """Of Ray Data: a block of (job, place, id, tries) in, how they ended out. Many blocks at a time, one event loop."""
+class Worker:
+    """Of Ray Data: a block in (job, first and last of its rows, what is beside them), how they ended out.
+
+    Many blocks at a time, one event loop.
+    """
 
     def __init__(self, brief: Any):
         import ray
 
         self.brief: Brief = ray.get(brief)
         self.name = uuid.uuid4().hex[:10]
-        self.ideas: dict[int, Sequence[Idea]] = {}
-        self.shards: dict[int, FixedShards | GrowingShards] = {}
+        self.shares: dict[int, Share] = {}
         self.engines: dict[EngineSettings, SharedEngine] = {}
         self.busy = 0
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """One block; its rows are safe when it comes back (in a bucket some seconds later, or when the worker has no other)."""
-        number = block["job"][0].as_py()
-        rows = JobRows(0, self.brief.jobs[number], self._part(number, block))
+        (said,) = block.to_pylist()
+        number = said["job"]
+        rows = self.share(number).block(self._given(number, slice(said["first"], said["last"]), said["beside"]))
         self.busy += 1
         try:
-            said = [await self._ask(asking) for asking in _by_engine(rows)]
+            stopped = [await self.ask(asking) for asking in _by_engine(rows.table)]
         finally:
             self.busy -= 1
         self._write_what_waits()
-        return _ends(number, rows, said)
+        return _ends(number, rows, stopped)
 
-    def _part(self, number: int, block: pa.Table) -> Part:
-        job = self.brief.jobs[number]
-        if number not in self.ideas:
-            self.ideas[number] = job.ideas()
-        if is_fixed(job):
-            shards: FixedShards | GrowingShards = FixedShards(job.out, len(self.ideas[number]), alone=False)
-        else:
-            if number not in self.shards:
-                guard = partial(self._check_pass, job.out)
-                seconds = FILE_SECONDS if isinstance(job.out, Path) else BUCKET_SECONDS
-                self.shards[number] = GrowingShards(job.out, FILE_ROWS, seconds, self.name, guard)
-            shards = self.shards[number]
-        ids = dict(zip(block["place"].to_pylist(), block["id"].to_pylist(), strict=True))
-        tries = dict(zip(block["id"].to_pylist(), block["tries"].to_pylist(), strict=True))
-        return Part(self.ideas[number], ids, tries, shards, self.brief.avoided[number])
+    def _given(self, number: int, rows: slice, beside: bytes | None) -> Given:
+        import ray.cloudpickle as pickle
+
+        given = self.brief.rows[number]
+        sent = pickle.loads(beside) if beside else None
+        return Given(given.places[rows], given.ids[rows], given.tries[rows], sent)
+
+    def share(self, number: int) -> Share:
+        """This worker's part in a job."""
+        if number not in self.shares:
+            job = self.brief.jobs[number]
+            seconds = FILE_SECONDS if isinstance(job.out, Path) else BUCKET_SECONDS
+            self.shares[number] = job.begin(self.name, FILE_ROWS, seconds, partial(self._check_pass, job.out))
+        return self.shares[number]
 
     def _check_pass(self, out: Path) -> None:
         """Raise StageError where this worker's pass is over: it was thought dead, and its rows are asked by another."""
         if (out / PASS).read_text(encoding="utf-8") not in self.brief.numbers:
             raise StageError(f"{out}: another pass writes there now; this worker ends")
 
-    async def _ask(self, asking: Asking) -> tuple[str, str]:
+    async def ask(self, asking: Asking) -> tuple[str, str]:
         """Ask for the rows that one engine answers. Returns how those ended that nothing came of, and why."""
         asked = asking.asked
         if asked.engine in DETERMINISTIC:
@@ -134,11 +212,11 @@ class DocumentWorker:
 
     def _write_what_waits(self) -> None:
         """Files are written when they are large enough or old enough, and when nothing else is on its way."""
-        for shards in self.shards.values():
+        for share in self.shares.values():
             if self.busy:
-                shards.tick()
+                share.tick()
             else:
-                shards.flush()
+                share.flush()
 
 
 class SharedEngine:
@@ -188,35 +266,20 @@ class SharedEngine:
         """Others still ask."""
 
 
-def _by_engine(rows: JobRows) -> Iterator[Asking]:
+def _by_engine(table: Table) -> Iterator[Asking]:
     groups: dict[EngineSettings, list[Row]] = {}
-    for row in rows.pending():
-        groups.setdefault(rows.engine(row), []).append(row)
+    for row in table.pending():
+        groups.setdefault(table.engine(row), []).append(row)
     for asked, some in groups.items():
-        yield Asking([rows], asked, some, Task("", None, ""))
+        yield Asking([table], asked, some, Task("", None, ""))
 
 
-def _ends(number: int, rows: JobRows, said: Sequence[tuple[str, str]]) -> pa.Table:
+def _ends(number: int, rows: Block, said: Sequence[tuple[str, str]]) -> pa.Table:
     """How each row ended. said: of each engine, how those ended that it gave nothing for."""
     stopped = max(said, key=lambda each: bool(each[1]), default=(NO_USE, ""))
     told: list[Row] = []
-    for key, row in rows.rows.items():
-        end, why = stopped
-        if key in rows.done:
-            end, why = WRITTEN, ""
-        elif key in rows.lost:
-            end, why = (SPENT if end == SPENT else LOST), rows.lost[key]
-        elif rows.fixed or rows.tries[key] >= rows.attempts:
-            end, why = (REFUSED, rows.refused[key]) if key in rows.refused else (OUT_OF_TRIES, "")
+    for row in rows.ends():
+        end, why = row.told(stopped)
         tokens = 0 if told else rows.tokens
-        told.append(
-            {
-                "job": number,
-                "place": row["position"],
-                "end": end,
-                "tries": rows.tries[key],
-                "tokens": tokens,
-                "why": why,
-            }
-        )
+        told.append({"job": number, "place": row.place, "end": end, "tries": row.tries, "tokens": tokens, "why": why})
     return pa.Table.from_pylist(told, ENDS)

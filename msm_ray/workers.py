@@ -1,4 +1,4 @@
-"""Who does the work on pieces of a corpus: this process, or Ray's workers. Functions, arguments and results are the same.
+"""Who does the work on pieces of rows: this process, or Ray's workers. Functions, arguments and results are the same.
 
 What a function gives stays where it was made until somebody asks: with Ray results are references, here the values themselves.
 """
