@@ -1,4 +1,7 @@
-"""What calls take of the process that asks: `python -m benchmarks.calls [--long] [--json]`; `--rows FEW MANY`: other numbers.
+"""What calls take of the run's process: `python -m benchmarks.calls [--workers] [--long] [--json]`.
+
+--rows FEW MANY: other numbers of documents. --workers: asked and written by Ray's workers, as so many are from 20,000 on; else by
+this process, as fewer are.
 
 Documents of 12 kB about a spec of 40 kB are told anew through an engine that takes no time: the stage as a run makes it, from the
 documents in Parquet to the rewritten ones. One in eight answers is cut off at the first attempt, one in 64 at every one. Each
@@ -17,6 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,29 +56,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calls", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs=2, type=int, metavar=("FEW", "MANY"), default=(FEW, MANY))
     parser.add_argument("--long", action="store_true", help=f"{LONG[0]:,} and {LONG[1]:,} documents")
+    parser.add_argument("--workers", action="store_true", help="by Ray's workers")
     parser.add_argument("--json", action="store_true", help="print one list of measurements")
     parser.add_argument("--inner", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.inner:
-        print("RESULT " + json.dumps(_rewritten(asked.inner)))
+        print("RESULT " + json.dumps(_rewritten(asked.inner, asked.workers)))
         return
-    show("calls", list(measured(*(LONG if asked.long else asked.rows))))
+    few, many = LONG if asked.long else asked.rows
+    show("calls", list(measured(few, many, asked.workers)))
 
 
-def measured(few: int, many: int) -> Iterator[Measurement]:
-    """What more documents take."""
-    runs = [_in_a_process(count) for count in (few, many)]
+def measured(few: int, many: int, workers: bool) -> Iterator[Measurement]:
+    """What more documents take of the run's process."""
+    runs = [_in_a_process(count, workers) for count in (few, many)]
     grown = (runs[1]["peak"] - runs[0]["peak"]) / (many - few)
     for count, run in zip((few, many), runs, strict=True):
         yield Measurement(f"peak memory, {count:,} documents", run["peak"] / 2**20, "MiB", None, "lower")
     yield Measurement("what a document more takes", grown, "bytes", 1000, "lower")
     yield Measurement(f"rewritten, {many:,} documents", many / runs[1]["seconds"], "documents/s", None, "higher")
-    yield Measurement("CPU of a document", 1e3 * runs[1]["cpu"] / many, "ms", None, "lower")
+    yield Measurement("CPU of a document, the run's process", 1e3 * runs[1]["cpu"] / many, "ms", None, "lower")
     yield Measurement("CPU once more, where nothing is to be asked", 1e3 * runs[1]["again"] / many, "ms", None, "lower")
 
 
-def _rewritten(count: int) -> dict[str, float]:
+def _rewritten(count: int, workers: bool) -> dict[str, float]:
     """Seconds, CPU seconds and peak of a stage of rewrites, and CPU seconds of the same when all is answered already."""
+    from msm_ray.generate import desk
+    from msm_ray.stages import rewrites
+
+    desk.AT_SIZE = rewrites.AT_SIZE = 0 if workers else 10**9
+    with _ray() if workers else nullcontext():
+        return _stage(count)
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    from msm_ray import ray_session
+    from msm_ray.placement.settings import ClusterSettings
+
+    with ray_session.open_session(ClusterSettings()):
+        yield
+
+
+def _stage(count: int) -> dict[str, float]:
     from msm_ray.config.file import load_experiment
     from msm_ray.graph.making import Making, Work
     from msm_ray.graph.planning import inputs_of
@@ -155,9 +179,9 @@ def engine(settings: Any, workers: Any) -> Any:
     return answer
 
 
-def _in_a_process(count: int) -> dict[str, float]:
+def _in_a_process(count: int, workers: bool) -> dict[str, float]:
     """A peak is that of one run."""
-    words = [sys.executable, "-m", "benchmarks.calls", "--inner", str(count)]
+    words = [sys.executable, "-m", "benchmarks.calls", "--inner", str(count), *(["--workers"] if workers else [])]
     done = subprocess.run(words, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not lines:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any, Protocol
 
 from msm_ray.errors import MsmError
@@ -15,6 +16,8 @@ from msm_ray.errors import MsmError
 WORTH_TASKS, WORTH_RAY = 8 * 2**20, 64 * 2**20
 """Bytes of Parquet from which Ray's workers are sooner done than this process alone: where Ray runs, and where it would have to
 start, which takes about ten seconds (about 1,500 and 12,000 documents of 3,000 tokens)."""
+FEWEST_BEGUN = 64
+"""Pieces that are with Ray at a time, where the cluster has few CPUs; else two a CPU."""
 TRIES = 3
 """Times that a piece is given to another worker where one dies."""
 
@@ -87,16 +90,21 @@ class OnRay:
     def each(
         self, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], results: int = 1
     ) -> Iterator[tuple[int, list[Any]]]:
-        """All begun; those that are done first come first."""
+        """As many begun as keep all busy; those that are done first come first."""
         import ray
 
-        begun = [self.call(function, *job, results=results) for job in jobs]
-        refs = [[each] if results == 1 else list(each) for each in begun]
-        numbers = {each[0]: number for number, each in enumerate(refs)}
-        while numbers:
-            done, _ = ray.wait(list(numbers), num_returns=1)
-            number = numbers.pop(done[0])
-            yield number, [*self.get(done), *refs[number][1:]]
+        most = max(FEWEST_BEGUN, 2 * int(ray.cluster_resources().get("CPU", 0)))
+        waiting, begun = iter(enumerate(jobs)), dict[Any, tuple[int, list[Any]]]()
+        while True:
+            for number, job in islice(waiting, most - len(begun)):
+                given = self.call(function, *job, results=results)
+                refs = [given] if results == 1 else list(given)
+                begun[refs[0]] = number, refs
+            if not begun:
+                return
+            done, _ = ray.wait(list(begun), num_returns=1)
+            number, refs = begun.pop(done[0])
+            yield number, [*self.get(done), *refs[1:]]
 
     def get(self, results: Sequence[Any]) -> list[Any]:
         """Waited for. Raises our own errors as the worker raised them."""

@@ -1,7 +1,8 @@
 """The data stages of an experiment, outline to blocks: run in processes that are killed, and what is compared of what they left.
 
-As a program, `python data_stages.py AT_SIZE LIVES_FOR FILE [key=value ...]`, it is `msm` up to blocks, with documents by Ray's
-workers from AT_SIZE on, and killed when it would put the next file after LIVES_FOR others of a stage in its place (0: never).
+As a program, `python data_stages.py AT_SIZE LIVES_FOR FILE [key=value ...]`, it is `msm` up to blocks, with documents and calls
+by Ray's workers from AT_SIZE on. It is killed when it would put the next file after LIVES_FOR others of a stage in its place
+(0: never).
 """
 
 from __future__ import annotations
@@ -22,18 +23,23 @@ import psutil
 from msm_ray import cli
 from msm_ray.commands import experiments
 from msm_ray.corpus.blocks import read_blocks
-from msm_ray.generate import documents
+from msm_ray.generate import desk, documents
 from msm_ray.graph.store import ArtifactStore
 from msm_ray.rows.tables import read_rows, read_table_rows
 
 ROOT = Path(__file__).parents[1]
 KINDS = ("outline", "documents", "corpus", "replay", "written-chats", "chats", "blocks")
 PATIENCE = 600.0
+FEWEST_CALLS = 24
+"""Requests for which workers are begun, some seconds each time."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a run is done, none of which may change what comes of it. at_size: documents from which on Ray's workers write."""
+    """How a run is done, none of which may change what comes of it.
+
+    at_size: documents from which on Ray's workers write, and requests of a step from which on they ask.
+    """
 
     batch_size: int
     in_flight: int
@@ -188,6 +194,7 @@ def main() -> None:
     """`msm` up to blocks."""
     _, at_size, lives_for, file, root, *more = sys.argv
     documents.AT_SIZE = int(at_size)
+    desk.AT_SIZE = max(FEWEST_CALLS, int(at_size))
     if int(lives_for):
         _dies_after(int(lives_for), Path(root.removeprefix("root=")))
     experiments._runner("data", "blocks", "Run up to the blocks.")

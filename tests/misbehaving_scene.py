@@ -19,7 +19,7 @@ from scripted_writer import number
 from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError
 from msm_ray.generate.calls import Asked, Conversation
-from msm_ray.generate.calls.desk import Desk, Talk
+from msm_ray.generate.desk import Desk, Talk
 from msm_ray.generate.outline.answers import Heard as OutlineHeard
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.generate.writer_settings import WriterWhere

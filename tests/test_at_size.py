@@ -127,12 +127,14 @@ if __name__ == "__main__":
 """
 
 
-def begin(tmp_path: Path, out: str = "", seconds: float = 0.02, *, own: bool = True) -> subprocess.Popen[bytes]:
+def begin(
+    tmp_path: Path, out: str = "", seconds: float = 0.02, *, own: bool = True, program: str = DRIVER
+) -> subprocess.Popen[bytes]:
     """The documents in a process of its own, into a folder unless another place is given. seconds: that an answer takes.
 
     own: on a Ray of its own, which can be killed with it; else on the tests' Ray.
     """
-    (tmp_path / "driver.py").write_text(DRIVER)
+    (tmp_path / "driver.py").write_text(program)
     (tmp_path / "log").mkdir(exist_ok=True)
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = {**os.environ, "PYTHONPATH": paths, "TIMED_LOG": str(tmp_path / "log"), "RAY_worker_niceness": "0"}

@@ -17,9 +17,9 @@ from msm_ray.engines.spending import Account, Spending, dollars, most_dollars
 from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.generate.calls import Asked, Call, Conversation
 from msm_ray.generate.calls.answers import Answers
-from msm_ray.generate.calls.desk import Desk, Talk
 from msm_ray.generate.calls.holding import hold
 from msm_ray.generate.calls.json_answers import read_objects, texts_of
+from msm_ray.generate.desk import Desk, Talk
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.generate.writer_settings import WriterWhere
 from msm_ray.placement.settings import GenerationSettings

@@ -14,7 +14,7 @@ from stand_in import Model
 from msm_ray.engines.open import Engines
 from msm_ray.generate.calls import Asked, Call, Conversation, Requests
 from msm_ray.generate.calls.answers import Answers
-from msm_ray.generate.calls.desk import Desk, Talk
+from msm_ray.generate.desk import Desk, Talk
 from msm_ray.generate.rewrites import settling
 from msm_ray.generate.rewrites.conversation import request, rewrites_conversation
 from msm_ray.generate.rewrites.settings import RewriteContent
@@ -157,7 +157,7 @@ class Rewriting:
         counts: dict[str, Any] = {}
 
         def finish(key: str, rewritten: Any, answers: Answers) -> None:
-            counts.update(write_rewrites(out, rewritten, answers, SPEC, HUMANS, "ada"))
+            counts.update(write_rewrites(out, rewritten, answers, "ada"))
 
         result = DESK.hold({"x": Talk(out, found, {"rewrite": WRITER})}, finish)["x"]
         assert not isinstance(result, Exception)
@@ -181,7 +181,7 @@ def test_rewrites_go_on_after_a_kill_with_the_same_files_and_nothing_twice(
     model = Model(monkeypatch, stage.says)
     straight = stage.into(tmp_path / "straight")
     assert straight["documents"] == 108 and straight["rejected: truncated"] == 12
-    assert len(rewritten(tmp_path / "straight")) == 4, "three shards of documents and one of the rest"
+    assert len(rewritten(tmp_path / "straight")) == 6, "for every 50 documents a shard of them and one of the rest"
     model.asked.clear()
     model.killed(lambda: stage.into(tmp_path / "killed"), **dies)
     assert not rewritten(tmp_path / "killed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def documents(count: int = 3) -> list[Row]:
     ]  # fmt: skip
 
 
-def answered(rows: list[Row], how: RewriteContent, answer: Callable[[str], str]) -> list[Rewritten]:
+def answered(rows: list[Row], how: RewriteContent, answer: Callable[[str], str]) -> Sequence[Rewritten]:
     """What comes of documents that a writer answers in one go. answer: document -> raw answer."""
 
     def answering(asked: Any) -> dict[str, Any]:

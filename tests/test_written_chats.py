@@ -16,7 +16,7 @@ from scripted_writer import Scripted, by_words, items, number
 from msm_ray.engines.open import Engines
 from msm_ray.errors import PreflightError, QualityGateError, SettingsError
 from msm_ray.generate.calls import Asked
-from msm_ray.generate.calls.desk import Desk, Talk
+from msm_ray.generate.desk import Desk, Talk
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.generate.writer_settings import WriterWhere
 from msm_ray.generate.written_chats import (

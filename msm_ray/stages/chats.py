@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 from msm_ray.errors import MsmError
 from msm_ray.generate.calls import Asked
 from msm_ray.generate.calls.answers import Answers
-from msm_ray.generate.calls.desk import Desk, Talk
 from msm_ray.generate.chat_forms import Chat
 from msm_ray.generate.chat_settings import WRITTEN, ChatSettings
 from msm_ray.generate.chats import chat_rows, judged_against, write_chats, write_rows
+from msm_ray.generate.desk import Desk, Talk
 from msm_ray.generate.written_chats import mixed, read_written
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Counts, Node

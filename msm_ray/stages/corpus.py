@@ -14,7 +14,7 @@ from msm_ray.corpus.looks import LooksAhead, Rules
 from msm_ray.corpus.settings import CheckContent
 from msm_ray.errors import MsmError
 from msm_ray.generate.calls.answers import Answers
-from msm_ray.generate.calls.desk import Desk, Talk
+from msm_ray.generate.desk import Desk, Talk
 from msm_ray.generate.faithfulness import CALL as FAITHFULNESS
 from msm_ray.generate.faithfulness import Faithful, faithfulness_conversation, sample
 from msm_ray.graph.heads import each_first_id

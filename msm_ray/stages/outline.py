@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from msm_ray.errors import MsmError
 from msm_ray.generate.calls.answers import Answers
-from msm_ray.generate.calls.desk import Desk, Talk
+from msm_ray.generate.desk import Desk, Talk
 from msm_ray.generate.outline import (
     OutlineContent,
     make_outline,

@@ -7,23 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from msm_ray.errors import MsmError
+from msm_ray.generate.at_size import AT_SIZE
 from msm_ray.generate.calls.answers import Answers
-from msm_ray.generate.calls.desk import Desk, Talk
-from msm_ray.generate.rewrites.conversation import Rewritten, rewrites_conversation
+from msm_ray.generate.desk import Desk, Talk
+from msm_ray.generate.rewrites.conversation import AllRewritten, rewrites_conversation
 from msm_ray.generate.rewrites.kinds import kind_of
 from msm_ray.generate.rewrites.settings import RewriteContent
 from msm_ray.generate.rewrites.settling import write_rewrites
-from msm_ray.graph.heads import add_places, each_first_id
+from msm_ray.graph.heads import add_digests, each_first_id
 from msm_ray.graph.making import Work
 from msm_ray.graph.node import Node, extent
 from msm_ray.rows.by_place import rows_in_order
-from msm_ray.rows.tables import read_rows
 from msm_ray.spec import Spec
 from msm_ray.stages.base import Base, model_folder
 from msm_ray.stages.documents import Documents
 from msm_ray.stages.given import GivenDocuments
 from msm_ray.stages.machine import Machine
 from msm_ray.stages.writers import Called, begun, writers_at
+from msm_ray.workers import HERE, WORTH_RAY, workers_for
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,13 @@ class Rewrites(Node):
         by_key = {work.node.key: work for work in works if not work.waits}
         desk = Desk(machine.engines)
 
-        def finish(key: str, found: Sequence[Rewritten], answers: Answers) -> None:
-            work = by_key[key]
-            counts = write_rewrites(work.out, found, answers, work.node.spec, work.node.how, work.node.name)
-            rows = add_places(work.out, read_rows(work.out / "data"))
-            work.finish({"rows": rows, "asked": work.node.asked, **counts})
+        def finish(key: str, found: AllRewritten, answers: Answers) -> None:
+            work, rows = by_key[key], list[int]()
+            workers = workers_for(WORTH_RAY, machine.engines.need_ray) if len(found) > AT_SIZE else HERE
+            counts = write_rewrites(
+                work.out, found, answers, work.node.name, lambda each: rows.append(add_digests(work.out, each)), workers
+            )
+            work.finish({"rows": rows[0], "asked": work.node.asked, **counts})
 
         results = desk.hold(begun(by_key, machine), finish)
         for key, result in results.items():

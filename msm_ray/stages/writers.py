@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msm_ray.generate.calls.desk import Talk
+from msm_ray.generate.desk import Talk
 from msm_ray.generate.writer import Who, Writer
 from msm_ray.generate.writer_settings import WriterWhere
 from msm_ray.graph.making import Work

@@ -123,7 +123,7 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Brief:
-    """What all workers of a pass are told. openers: of the engines that are asked; rows: of each job, all that this pass asks for.
+    """What all workers of a pass are told. openers: of the engines that are asked; rows: of each job, all of this pass.
 
     numbers: of the pass, one in each job's folder while it lasts (`begin_pass`).
     """

@@ -26,11 +26,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from msm_ray.prompt_file import Messages, Prompt, read_prompt
-from msm_ray.rows.by_place import Made
+from msm_ray.rows.by_place import Made, RowsInOrder
+from msm_ray.rows.ids import ID, packed, unpacked
 
 Result = TypeVar("Result")
-Thing = TypeVar("Thing")
 Read = tuple[Any, str]
 """(what an answer says, "") or (None, why it can't be used)."""
 
@@ -78,20 +81,39 @@ class Asked:
 
 
 class Requests(Made[Asked]):
-    """A request about each of some things, made when it is looked at. What is kept is its id, which takes the whole prompt."""
+    """A request about each of some things, made when it is looked at. What is kept is its id, which takes the whole prompt.
 
-    def __init__(self, things: Sequence[Thing], make: Callable[[Thing], Asked]):
-        ids = [""] * len(things)
+    make: what is asked about a thing; ids: those that are known (`rows/ids.py`), empty where one is not.
+    """
 
-        def asked(place: int) -> Asked:
-            one = make(things[place])
-            if ids[place]:
-                vars(one)["id"] = ids[place]  # where `cached_property` would put it
-            else:
-                ids[place] = one.id
-            return one
+    def __init__(self, things: Sequence[Any], make: Callable[[Any], Asked], ids: NDArray[np.bytes_] | None = None):
+        self.things, self.make = things, make
+        self.ids = np.zeros(len(things), ID) if ids is None else ids
+        super().__init__(len(things), self._asked)
 
-        super().__init__(len(things), asked)
+    @classmethod
+    def of(cls, asked: Sequence[Asked]) -> Requests:
+        """The same for requests that are made already."""
+        return asked if isinstance(asked, Requests) else cls(asked, itself)
+
+    def _asked(self, place: int) -> Asked:
+        one = self.make(self.things[place])
+        if known := self.ids[place]:
+            vars(one)["id"] = unpacked(known)  # where `cached_property` would put it
+        else:
+            self.ids[place] = packed(one.id)
+        return one
+
+    def things_at(self, places: NDArray[np.int32]) -> Sequence[Any]:
+        """What some requests are about, to be sent to another process: rows of a file by their places."""
+        if isinstance(self.things, RowsInOrder):
+            return self.things.part(places)
+        return [self.things[place] for place in places.tolist()]
+
+
+def itself(asked: Asked) -> Asked:
+    """A request about itself."""
+    return asked
 
 
 def request_id(call: str, messages: Messages, sample: int = 0) -> str:

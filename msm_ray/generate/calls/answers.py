@@ -17,39 +17,30 @@ from typing import Any
 from msm_ray.generate.calls import Asked
 from msm_ray.generate.parsing import ended
 from msm_ray.generate.refusals import is_refusal
-from msm_ray.generate.shards import GrowingTable
+from msm_ray.generate.shards import GrowingTable, recover
 from msm_ray.reasoning import split_reasoning
 from msm_ray.rows.by_place import Files, Made
+from msm_ray.rows.ids import packed, unpacked
 from msm_ray.rows.schemas import ANSWER_SCHEMA, Row
-from msm_ray.rows.tables import clean, read_tables
+from msm_ray.rows.tables import clean, read_table
 
 FOLDER = "answers"
 ENGINE_FAILED = "engine: "
 TOLD = ("call", "reason", "num_input_tokens", "num_generated_tokens")
 """What is counted of an answer."""
+READ = tuple(name for name in ANSWER_SCHEMA.names if name != "prompt")
 MOST_ROWS = 10**6
 """Of a file, so that file and row are one number."""
 THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
 
 
-class Answers:
-    """The answers below a stage's folder. by_request: id -> its answers, in the order in which they came.
+class AnswerFiles:
+    """Where answers go, one by one. how: of the files (`GrowingTable`)."""
 
-    They lie on disk and are read there when they are looked at, without their prompts; what is held of each is its place.
-    """
-
-    def __init__(self, out: Path):
-        clean(out)
+    def __init__(self, out: Path, *how: Any):
         self.out = out
-        self._table = GrowingTable(out / FOLDER, ANSWER_SCHEMA)
-        self.by_request = ByRequest(self._table)
+        self._table = GrowingTable(out / FOLDER, ANSWER_SCHEMA, *how)
         self._tally = Tally()
-        self._looked_at: tuple[str, Decisive] = ("", NOTHING)
-        files = sorted(path.name for path in (out / FOLDER).glob("*.parquet"))
-        for file, table in zip(files, read_tables(out / FOLDER, ["id", *TOLD]), strict=True):
-            for number, row in enumerate(table.to_pylist()):
-                self.by_request.note(row["id"], file, number)
-                self._tally.count(row)
 
     @property
     def answered(self) -> int:
@@ -71,16 +62,12 @@ class Answers:
             "prompt_version": asked.call.prompt.version,
         }
         self._table.add(kept)
-        self._looked_at = ("", NOTHING)
-        self.by_request.note(row["id"], self._table.file, len(self._table.waiting) - 1)
+        self._note(kept)
         self._tally.count(kept)
         self.tick()
 
-    def decisive(self, asked: Asked) -> Decisive:
-        """What came of a request, read anew. The last is kept: who wants its value wants its answer next."""
-        if self._looked_at[0] != asked.id:
-            self._looked_at = (asked.id, decisive(asked, self.by_request.get(asked.id, ())))
-        return self._looked_at[1]
+    def _note(self, row: Row) -> None:
+        """Where an answer is, before its file is written."""
 
     def tick(self) -> None:
         """Write what is due."""
@@ -90,6 +77,47 @@ class Answers:
     def flush(self) -> None:
         """Write what waits."""
         self._table.flush()
+
+
+class Answers(AnswerFiles):
+    """The answers below a stage's folder. by_request: id -> its answers, in the order in which they came.
+
+    They lie on disk and are read there when they are looked at, without their prompts; what is held of each is its place.
+    """
+
+    def __init__(self, out: Path):
+        clean(out)
+        super().__init__(out)
+        self.by_request = ByRequest(Files(self._table.folder, READ), self._table)
+        self._looked_at: tuple[str, Decisive] = ("", NOTHING)
+        self.take_up()
+
+    def take_up(self) -> None:
+        """Have the places of answers that others have written, and of those that were there before."""
+        for file in sorted(path.name for path in self._table.folder.glob("*.parquet")):
+            if not self.by_request.has(file):
+                self._take_up(file)
+        self._looked_at = ("", NOTHING)
+
+    def _take_up(self, file: str) -> None:
+        table = read_table(self._table.folder / file, ["id", "attempt", *TOLD])
+        for number, row in enumerate(table.to_pylist()):
+            self.by_request.note(row["id"], file, number, row["attempt"])
+            self._tally.count(row)
+
+    def recover(self) -> None:
+        """Have what killed writers left in journals be in files. None is at work."""
+        recover(self._table.folder, ANSWER_SCHEMA)
+
+    def _note(self, row: Row) -> None:
+        self._looked_at = ("", NOTHING)
+        self.by_request.note(row["id"], self._table.file, len(self._table.waiting) - 1, row["attempt"])
+
+    def decisive(self, asked: Asked) -> Decisive:
+        """What came of a request, read anew. The last is kept: who wants its value wants its answer next."""
+        if self._looked_at[0] != asked.id:
+            self._looked_at = (asked.id, self.by_request.decisive(asked))
+        return self._looked_at[1]
 
     def counts(self) -> dict[str, int | str]:
         """Answers, those that could not be used by call and reason, and tokens read and written."""
@@ -104,31 +132,67 @@ class Answers:
 
 
 class ByRequest(Mapping[str, Sequence[Row]]):
-    """Request -> its answers, each read when it is looked at: in its file, or where it waits for one."""
+    """Request -> its answers, each read when it is looked at: in its file, or where it waits for one (`table`)."""
 
-    def __init__(self, table: GrowingTable):
-        self._table = table
-        self._read = Files(table.folder, [name for name in ANSWER_SCHEMA.names if name != "prompt"])
-        self._files: list[str] = []
-        self._places: dict[str, tuple[int, ...]] = {}
+    def __init__(self, read: Files, table: GrowingTable | None = None):
+        self._read, self._table = read, table
+        self._files: dict[str, int] = {}
+        self._names: list[str] = []
+        self._places: dict[bytes, int | tuple[int, ...]] = {}
+        self._attempts: dict[int, int] = {}
+        """Of answers that are not to a first attempt."""
 
-    def note(self, key: str, file: str, number: int) -> None:
-        """Have an answer's place."""
-        if not self._files or self._files[-1] != file:
-            self._files.append(file)
-        self._places[key] = (*self._places.get(key, ()), (len(self._files) - 1) * MOST_ROWS + number)
+    def has(self, file: str) -> bool:
+        """Whether the answers of a file are known."""
+        return file in self._files
+
+    def note(self, key: str, file: str, number: int, attempt: int | None) -> None:
+        """Have an answer's place: behind those to earlier attempts, and to the same one."""
+        if file not in self._files:
+            self._files[file] = len(self._names)
+            self._names.append(file)
+        place, held = self._files[file] * MOST_ROWS + number, packed(key)
+        if attempt is not None and attempt != 1:
+            self._attempts[place] = attempt
+        if held in self._places:
+            places = (*self._of(held), place)
+            self._places[held] = tuple(sorted(places, key=lambda one: self._attempts.get(one, 1)))
+        else:
+            self._places[held] = place
+
+    def part(self, keys: Iterable[str]) -> ByRequest:
+        """Those of some requests, to be sent to another process: no more than they need. None of them waits for its file."""
+        part = ByRequest(self._read)
+        for key in keys:
+            for place in self._of(packed(key)):
+                file, number = divmod(place, MOST_ROWS)
+                part.note(key, self._names[file], number, self._attempts.get(place, 1))
+        return part
+
+    def decisive(self, asked: Asked) -> Decisive:
+        """What came of a request, read anew."""
+        return decisive(asked, self.get(asked.id, ()))
+
+    def _of(self, held: bytes) -> tuple[int, ...]:
+        places = self._places.get(held, ())
+        return (places,) if isinstance(places, int) else places
 
     def __getitem__(self, key: str) -> Sequence[Row]:
-        places = self._places[key]
+        places = self._of(packed(key))
+        if not places:
+            raise KeyError(key)
         return Made(len(places), lambda one: self._row(*divmod(places[one], MOST_ROWS)))
 
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and packed(key) in self._places
+
     def _row(self, file: int, number: int) -> Row:
-        if self._files[file] == self._table.file:
+        if self._table and self._names[file] == self._table.file:
             return self._table.waiting[number]
-        return self._read.row(self._files[file], number)
+        return self._read.row(self._names[file], number)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return map(unpacked, self._places)
 
     def __len__(self) -> int:
         return len(self._places)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from msm_ray.engines import EngineSettings
@@ -13,7 +14,7 @@ from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.generate.askable import Render
 from msm_ray.generate.asking import AGAIN
 from msm_ray.generate.calls import Asked, Call
-from msm_ray.generate.calls.answers import ENGINE_FAILED, Answers, read_answer
+from msm_ray.generate.calls.answers import ENGINE_FAILED, AnswerFiles, Answers, read_answer
 from msm_ray.generate.writer import Writer
 from msm_ray.rows.by_place import Made
 from msm_ray.rows.schemas import Row
@@ -24,6 +25,27 @@ FEWEST_FOR_A_SHARE = 20
 UNANSWERED = "unanswered.jsonl"
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A request of a step as it stands. place: in the step; tries: that it had; usable: whether there is a usable answer."""
+
+    place: int
+    id: str
+    call: Call
+    tries: int = 0
+    usable: bool = False
+
+
+def begun(asked: Sequence[Asked], answers: Answers) -> Iterator[Begun]:
+    """The requests of a step, each once, with what was answered before: the first answer that can be used counts."""
+    seen: set[str] = set()
+    for place, each in enumerate(asked):
+        if each.id not in seen:
+            seen.add(each.id)
+            before = answers.decisive(each)
+            yield Begun(place, each.id, each.call, before.tries, not before.reason)
+
+
 class CallRows:
     """Requests and what came of them. writers: who answers each call.
 
@@ -31,7 +53,14 @@ class CallRows:
     usable answer; what it asks, while it is with the engine.
     """
 
-    def __init__(self, number: int, asked: Sequence[Asked], answers: Answers, writers: Mapping[str, Writer]):
+    def __init__(
+        self,
+        number: int,
+        asked: Sequence[Asked],
+        answers: AnswerFiles,
+        writers: Mapping[str, Writer],
+        begun: Iterable[Begun],
+    ):
         self.number, self.asked, self.answers, self.writers = number, asked, answers, writers
         self.ids: list[str] = []
         self.lost: dict[str, str] = {}
@@ -39,26 +68,23 @@ class CallRows:
         self.not_recorded: list[int] = []
         self.usable = 0
         """Requests with a usable answer, in this step."""
+        self.tokens = 0
+        """Of the answers that came."""
         self._at, self._tries, self._has = array("q"), array("q"), bytearray()
         self._calls: list[Call] = []
         self._with_engine: dict[int, Asked] = {}
-        seen: set[str] = set()
-        for place, each in enumerate(asked):
-            self.ids.append(each.id)
-            if each.id not in seen:
-                seen.add(each.id)
-                self._take_up(place, each)
+        for each in begun:
+            self._take_up(each)
         self._by_name = {call.name: call for call in self._calls}
 
-    def _take_up(self, place: int, asked: Asked) -> None:
-        """A request, with what was answered before: the first answer that can be used counts."""
-        before = self.answers.decisive(asked)
-        has = not before.reason
-        self._at.append(place)
-        self._tries.append(before.tries)
-        self._has.append(has)
-        self._calls.append(asked.call)
-        self.usable += has
+    def _take_up(self, begun: Begun) -> None:
+        """A request."""
+        self.ids.append(begun.id)
+        self._at.append(begun.place)
+        self._tries.append(begun.tries)
+        self._has.append(begun.usable)
+        self._calls.append(begun.call)
+        self.usable += begun.usable
 
     def __len__(self) -> int:
         """Requests, each counted once."""
@@ -111,7 +137,7 @@ class CallRows:
 
     def _row(self, place: int) -> Row:
         """What waits of a request: all else is added when it is asked (`render`)."""
-        return {"job": self.number, "id": self.ids[self._at[place]], "position": place}
+        return {"job": self.number, "id": self.ids[place], "position": place}
 
     def room(self, in_flight: int) -> bool:
         """Every request of a step is asked."""
@@ -159,6 +185,7 @@ class CallRows:
         else:
             _, reason = read_answer(asked, {"raw": row["completion"], "finish_reason": row["finish_reason"]})
         self._tries[place] += 1
+        self.tokens += row["num_generated_tokens"] or 0
         writer = self._writer(place)
         by = {"engine": writer.who.engine, "generator": row.get("generator") or writer.generator}
         self.answers.add(asked, row | by | {"reason": reason})
@@ -176,36 +203,21 @@ class CallRows:
         """Write what waits."""
         self.answers.flush()
 
+    def stands(self, place: int) -> tuple[int, bool, bool]:
+        """(tries, whether it has a usable answer, whether it is asked no more) of a request."""
+        return self._tries[place], bool(self._has[place]), not self._is_open(place)
+
     def ask_again(self) -> str:
         """What can be done about refused requests."""
-        return (
-            f"They are in {self.answers.out / 'answers'}. Change what is refused (the model, its limits, the spec), or raise "
-            "writer.most_refused to go on without them; remove that folder to have all of them asked again."
-        )
+        return ask_again(self.answers)
 
-    def outcome(self, stopped: MsmError | None) -> Sequence[Any] | MsmError:
-        """The values of the requests in order (None: no usable answer), or why the conversation can't go on."""
+    def problem(self, stopped: MsmError | None) -> MsmError | None:
+        """Why the conversation can't go on, if it can't."""
         if self.not_recorded:
             return self._unrecorded()
-        if stopped and self._open():
-            return stopped
-        if self.lost:
-            first = next(iter(self.lost.values()))
-            return StageError(f"{len(self.lost)} of {len(self)} requests were lost, for example with: {first}\n{AGAIN}")
-        refused = list(self.refused.values())
-        if refused and not self.answers.usable:
-            return QualityGateError(
-                f"The engine refused {len(refused)} of {len(self)} requests, and none was ever answered, for example with: "
-                f"{refused[0]}\n{self.ask_again()}"
-            )
-        most = max((self.writers[name].where.most_refused for name in self._by_name), default=1.0)
-        if len(self) >= FEWEST_FOR_A_SHARE and len(refused) > most * len(self):
-            return QualityGateError(
-                f"The engine refused {len(refused)} of {len(self)} requests for their own sake, more than most_refused = "
-                f"{most:g} of all, for example with: {refused[0]}\n{self.ask_again()}"
-            )
-        asked, answers = self.asked, self.answers
-        return Made(len(asked), lambda place: answers.decisive(asked[place]).value)
+        asked_by = [self.writers[name] for name in self._by_name]
+        unsettled = stopped if self._open() else None
+        return why_not(len(self), self.lost, list(self.refused.values()), self.answers, asked_by, unsettled)
 
     def _unrecorded(self) -> MsmError:
         """Prompts that nobody answered when the recording was made: they changed since, or are new."""
@@ -222,6 +234,47 @@ class CallRows:
 
     def _writer(self, place: int) -> Writer:
         return self.writers[self._calls[place].name]
+
+
+def outcome(asked: Sequence[Asked], answers: Answers) -> Sequence[Any]:
+    """The values of requests in order (None: no usable answer), each read when it is looked at."""
+    return Made(len(asked), lambda place: answers.decisive(asked[place]).value)
+
+
+def why_not(
+    requests: int,
+    lost: Mapping[Any, str],
+    refused: Sequence[str],
+    answers: AnswerFiles,
+    writers: Iterable[Writer],
+    stopped: MsmError | None,
+) -> MsmError | None:
+    """Why a conversation can't go on after a step, if it can't. stopped: what ended the asking before all were settled."""
+    if stopped:
+        return stopped
+    if lost:
+        first = next(iter(lost.values()))
+        return StageError(f"{len(lost)} of {requests} requests were lost, for example with: {first}\n{AGAIN}")
+    if refused and not answers.usable:
+        return QualityGateError(
+            f"The engine refused {len(refused)} of {requests} requests, and none was ever answered, for example with: "
+            f"{refused[0]}\n{ask_again(answers)}"
+        )
+    most = max((writer.where.most_refused for writer in writers), default=1.0)
+    if requests >= FEWEST_FOR_A_SHARE and len(refused) > most * requests:
+        return QualityGateError(
+            f"The engine refused {len(refused)} of {requests} requests for their own sake, more than most_refused = "
+            f"{most:g} of all, for example with: {refused[0]}\n{ask_again(answers)}"
+        )
+    return None
+
+
+def ask_again(answers: AnswerFiles) -> str:
+    """What can be done about refused requests."""
+    return (
+        f"They are in {answers.out / 'answers'}. Change what is refused (the model, its limits, the spec), or raise "
+        "writer.most_refused to go on without them; remove that folder to have all of them asked again."
+    )
 
 
 def as_recorded(asked: Asked) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from msm_ray.generate.calls import Asked, Conversation, Requests
 from msm_ray.generate.rewrites.kinds import Told, kind_of
@@ -28,20 +29,26 @@ class Rewritten:
     told: Told | None
 
 
-def rewrites_conversation(rows: Sequence[Row], spec: Spec, how: RewriteContent) -> Conversation[Sequence[Rewritten]]:
+class AllRewritten(Made[Rewritten]):
+    """What came of documents, read when it is looked at, as the documents may be: of very many few are held."""
+
+    def __init__(self, asked: Requests, told: Sequence[Told | None], spec: Spec, how: RewriteContent):
+        self.asked, self.told, self.spec, self.how = asked, told, spec, how
+        super().__init__(len(asked), self._rewritten)
+
+    def _rewritten(self, place: int) -> Rewritten:
+        row: Row = self.asked.things[place]
+        return Rewritten(row, rewrite_id(row, self.spec, self.how), self.asked[place], self.told[place])
+
+
+def rewrites_conversation(rows: Sequence[Row], spec: Spec, how: RewriteContent) -> Conversation[AllRewritten]:
     """Every document told anew, in one step: each is asked for alone, so that one that fails costs itself.
 
     rows: documents with `id`, `text` and where they come from; spec: what the writer is shown, and whose name it is.
-    What comes of a document is read when it is looked at, as the document may be (`rows_in_order`): of very many few are held.
     """
-    asked = Requests(rows, lambda row: request(row, spec, how))
+    asked = Requests(rows, partial(request, spec=spec, how=how))
     told = yield asked
-
-    def rewritten(place: int) -> Rewritten:
-        row = rows[place]
-        return Rewritten(row, rewrite_id(row, spec, how), asked[place], told[place])
-
-    return Made(len(rows), rewritten)
+    return AllRewritten(asked, told, spec, how)
 
 
 def request(row: Row, spec: Spec, how: RewriteContent) -> Asked:
