@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,7 +88,7 @@ class Desk:
 
     def _ask_at_size(self, steps: Mapping[str, Step]) -> dict[str, MsmError | None]:
         """The same by Ray's workers."""
-        workers = workers_for(WORTH_RAY, self.engines.need_ray)
+        workers = partial(workers_for, WORTH_RAY, self.engines.need_ray)
         with progress.task(
             "", sum(len(step.asked) for step in steps.values()), "requests", waits_for="workers"
         ) as work:

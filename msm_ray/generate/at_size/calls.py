@@ -34,7 +34,8 @@ Kind = tuple[str, bool]
 
 
 class CallPlan(Plan):
-    """The requests of one step of a conversation. workers: who look at them; told: of how many they did, as they do.
+    """The requests of one step of a conversation. workers: who look at them, as it is then: engines that have come up since may
+    hold every CPU; told: of how many they did, as they do.
 
     A request that is there twice is asked once; `requests` are those that differ.
     """
@@ -45,11 +46,10 @@ class CallPlan(Plan):
         asked: Sequence[Asked],
         answers: Answers,
         writers: Mapping[str, Writer],
-        workers: Workers,
+        workers: Callable[[], Workers],
         told: Callable[[int], None] = lambda count: None,
     ):
         self.step, self.answers, self.writers, self.workers = Requests.of(asked), answers, writers, workers
-        self._make = workers.share(self.step.make)
         self._calls: dict[Kind, Call] = {}
         self._call_of = np.zeros(len(asked), np.uint8)
         self._look_at_all(told)
@@ -62,9 +62,10 @@ class CallPlan(Plan):
 
     def _look_at_all(self, told: Callable[[int], None]) -> None:
         """Ids and calls of all requests, which take their prompts."""
-        parts = _parts(np.arange(len(self.step), dtype=np.int32))
-        jobs = Made(len(parts), lambda number: (self._make, self.step.things_at(parts[number])))
-        for number, ((ids, calls, which),) in self.workers.each(_look, jobs):
+        parts, workers = _parts(np.arange(len(self.step), dtype=np.int32)), self.workers()
+        make = workers.share(self.step.make)
+        jobs = Made(len(parts), lambda number: (make, self.step.things_at(parts[number])))
+        for number, ((ids, calls, which),) in workers.each(_look, jobs):
             self.step.ids[parts[number]] = ids
             self._calls = self._calls | calls
             kinds = list(self._calls)
@@ -104,13 +105,17 @@ class CallPlan(Plan):
             return
         waiting = where(~self.done & self._first)
         parts = _parts(waiting[[unpacked(one) in known for one in self.ids[waiting]]])
+        if not parts:
+            return
+        workers = self.workers()
+        make = workers.share(self.step.make)
 
         def job(number: int) -> tuple[Any, ...]:
             ids = self.ids[parts[number]]
-            return self._make, self.step.things_at(parts[number]), ids, known.part(map(unpacked, ids))
+            return make, self.step.things_at(parts[number]), ids, known.part(map(unpacked, ids))
 
         jobs = Made(len(parts), job)
-        for number, ((usable, tries),) in self.workers.each(_read, jobs):
+        for number, ((usable, tries),) in workers.each(_read, jobs):
             self.done[parts[number]] = usable
             self.tries[parts[number]] = np.maximum(self.tries[parts[number]], tries)
 
@@ -219,4 +224,4 @@ class CallBlock:
         rows = self.table
         for number, (place, key) in enumerate(zip(self.places.tolist(), rows.ids, strict=True)):
             tries, usable, over = rows.stands(number)
-            yield Ended(place, tries, usable, over, rows.lost.get(key, ""), rows.refused.get(key, ""))
+            yield Ended(place, tries, usable, over, rows.lost.get(key), rows.refused.get(key))

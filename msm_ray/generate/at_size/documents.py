@@ -198,5 +198,5 @@ class DocumentBlock:
         rows = self.table
         for key, row in rows.rows.items():
             over = rows.fixed or rows.tries[key] >= rows.attempts
-            lost, refused = rows.lost.get(key, ""), rows.refused.get(key, "")
+            lost, refused = rows.lost.get(key), rows.refused.get(key)
             yield Ended(row["position"], rows.tries[key], key in rows.done, over, lost, refused)

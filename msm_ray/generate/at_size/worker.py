@@ -67,18 +67,18 @@ class Ended:
     tries: int
     done: bool = False
     over: bool = False
-    lost: str = ""
-    refused: str = ""
+    lost: str | None = None
+    refused: str | None = None
 
     def told(self, stopped: tuple[str, str]) -> tuple[str, str]:
         """(end, why). stopped: of rows that nothing came of."""
         end, why = stopped
         if self.done:
             return WRITTEN, ""
-        if self.lost:
+        if self.lost is not None:
             return (SPENT if end == SPENT else LOST), self.lost
         if self.over:
-            return (REFUSED, self.refused) if self.refused else (OUT_OF_TRIES, "")
+            return (OUT_OF_TRIES, "") if self.refused is None else (REFUSED, self.refused)
         return end, why
 
 
