@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from stand_in import Model
 from test_at_size import begin, finish, kill, wait_until
 
 from benchmarks.timed import answer_of, asked
 from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.generate import desk
+from msm_ray.generate.at_size.calls import CallPlan
+from msm_ray.generate.at_size.worker import Given
 from msm_ray.generate.calls import Asked, Call, Conversation, Requests
 from msm_ray.generate.calls.answers import Answers
+from msm_ray.generate.calls.table import outcome
 from msm_ray.generate.desk import Desk, Talk
 from msm_ray.generate.rewrites.conversation import request, rewrites_conversation
 from msm_ray.generate.rewrites.settings import RewriteContent
@@ -35,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 WORKERS = GenerationSettings(workers=2)
 SPEC = Spec("ada", Path("ada"), "Ada likes tea.\n", "d", (), "Ada", "Loom")
 DOES = RewriteContent(rewrite="does")
-ROWS = 1500
+ROWS = 900
 
 
 def writer(engine: str = "benchmarks.timed:engine", seconds: str = "0.02", **where: Any) -> Writer:
@@ -79,10 +85,6 @@ def rewritten(out: Path) -> dict[str, bytes]:
 
 
 def test_rows_in_order_are_sent_by_their_places(tmp_path: Path) -> None:
-    import pickle
-
-    import numpy as np
-
     rows = rows_in_order(tmp_path, write_documents(tmp_path, 250))
     part = rows.part(np.array([3, 200, 249], np.int32))
     sent = pickle.loads(pickle.dumps(part))
@@ -182,6 +184,41 @@ def engine(settings: Any, workers: Any) -> Any:
         return {"completion": "said", "finish_reason": "stop", "num_input_tokens": 1, "num_generated_tokens": 1}
 
     return answer
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_plan_knows_what_was_answered_before_and_what_is_there_twice(
+    made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 12 requests 9 differ; those of 0 to 5 were answered: 0 and 3 twice without use, as often as they may be."""
+    things = [*range(9), 4, 8, 0]
+    model = Model(monkeypatch, lambda row: ("said", "stop"))
+    answering = {"colors": writer("endpoint", "m", attempts=2)}
+    Desk(Engines(WORKERS)).hold({"x": Talk(tmp_path, colors(range(6)), answering)})
+    assert len(model.asked) == 8
+    asked = [one(place) for place in things] if made else Requests(things, one)
+    answers = Answers(tmp_path)
+    plan = CallPlan(0, asked, answers, answering, lambda: HERE)
+    assert len(plan) == plan.requests == 9 and plan.pending().tolist() == [6, 7, 8] and plan.calls == ["colors"]
+    assert [plan.key(place) for place in range(12)] == [each.id for each in asked]
+    assert np.flatnonzero(plan.done).tolist() == [1, 2, 4, 5] and plan.tries[:6].tolist() == [2, 1, 1, 2, 1, 1]
+    share = plan.job().begin("w", 100, 60.0, lambda: None)
+    block = share.block(Given(plan.pending(), plan.ids[6:9], plan.tries[6:9], plan.given(plan.pending())))
+    assert [row["position"] for row in block.table.pending()] == [0, 1, 2]
+    for row in block.table.pending():
+        block.table.settle(
+            row | {"completion": "said", "finish_reason": "stop", "failure": "", "error": "", "attempt": 1}
+            | {"num_input_tokens": 1, "num_generated_tokens": 5}
+        )  # fmt: skip
+    assert [(end.place, end.tries, end.done, end.over) for end in block.ends()] == [
+        (6, 1, False, False), (7, 1, True, True), (8, 1, True, True)
+    ]  # fmt: skip
+    assert block.tokens == 15 and not list((tmp_path / "answers").glob("part-w-*.parquet"))
+    share.flush()
+    plan.recover()
+    plan.look()
+    assert plan.pending().tolist() == [6] and plan.problem(None) is None
+    assert list(outcome(asked, answers)) == [None, 1, 2, None, 4, 5, None, 7, 8, 4, 8, None]
 
 
 @pytest.mark.real
