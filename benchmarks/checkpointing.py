@@ -138,7 +138,7 @@ def _by_ray_data(block: int, at_once: int, made: Any, engines: Engines, folder: 
     plan = DocumentPlan(0, made)
     ids = _ids(folder / "ids.parquet", plan)
     openers = {each: engines.opener(each) for each in plan.asked}
-    brief = ray.put(Brief([WrittenJob(made, "")], openers, [], []))
+    brief = ray.put(Brief([WrittenJob(made, "")], openers, [], [], ""))
     ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig("id", str(folder / "checkpoint"))
     given = ray.data.read_parquet(str(ids)).repartition(
         target_num_rows_per_block=block

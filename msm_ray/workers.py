@@ -11,6 +11,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, Protocol
 
+from msm_ray import ray_private
 from msm_ray.errors import MsmError
 
 WORTH_TASKS, WORTH_RAY = 8 * 2**20, 64 * 2**20
@@ -144,9 +145,7 @@ def _is_up() -> bool:
 
 def _has_room() -> bool:
     """Whether a task can run now: engines that stay may hold every CPU."""
-    import ray
-
-    return float(ray.available_resources().get("CPU", 0)) >= 1
+    return ray_private.whole_cpus_free() >= 1
 
 
 @cache

@@ -214,10 +214,15 @@ def test_a_plan_knows_what_was_answered_before_and_what_is_there_twice(
         (6, 1, False, False), (7, 1, True, True), (8, 1, True, True)
     ]  # fmt: skip
     assert block.tokens == 15 and not list((tmp_path / "answers").glob("part-w-*.parquet"))
+    plan.done[7:9] = True
+    plan.look()
+    assert plan.pending().tolist() == [6, 7, 8], "what was told is not there: who told it has died"
     share.flush()
     plan.recover()
-    plan.look()
-    assert plan.pending().tolist() == [6] and plan.problem(None) is None
+    plan.look(believed=True)
+    assert (
+        plan.pending().tolist() == [6] and plan.asked == {answering["colors"].engine()} and plan.problem(None) is None
+    )
     assert list(outcome(asked, answers)) == [None, 1, 2, None, 4, 5, None, 7, 8, 4, 8, None]
 
 
@@ -249,8 +254,15 @@ def test_a_step_that_nobody_answers_says_why(
     says: str, kind: type[MsmError], told: str, ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk, "AT_SIZE", 5)
+    """And the others, which somebody else answers, go on."""
     with Engines(WORKERS) as engines:
-        talk = Talk(tmp_path, colors(range(200)), {"colors": writer("test_calls_at_size:engine", says, attempts=1)})
-        error = Desk(engines).hold({"x": talk})["x"]
+        talks = {
+            name: Talk(
+                tmp_path / name, colors(range(200)), {"colors": writer("test_calls_at_size:engine", how, attempts=1)}
+            )
+            for name, how in {"x": says, "y": "yes"}.items()
+        }
+        results = Desk(engines).hold(talks)
+    assert len(results["y"]) == 200 + 133 and results["y"][:4] == [None, 1, 2, None]
     with pytest.raises(kind, match=told):
-        raise error
+        raise results["x"]

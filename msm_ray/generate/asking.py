@@ -50,7 +50,7 @@ def ask(tables: Sequence[Table], engines: Engines, work: Task) -> None:
     stopped: list[MsmError] = []
     down: set[tuple[str, str, str | None]] = set()
     for asked, rows in groups.items():
-        who = (asked.engine, asked.model, asked.url)
+        who = address(asked)
         if who in down:
             continue  # an outage: its other rows would only meet it too
         try:
@@ -62,6 +62,11 @@ def ask(tables: Sequence[Table], engines: Engines, work: Task) -> None:
             down.add(who)
     if stopped:
         raise stopped[0]
+
+
+def address(asked: EngineSettings) -> tuple[str, str, str | None]:
+    """Who is asked, however: where it is down for some, it is for all."""
+    return asked.engine, asked.model, asked.url
 
 
 def _ask_one_engine(asking: Asking, engines: Engines) -> None:

@@ -16,7 +16,7 @@ from msm_ray.ahead import NOTHING_AHEAD
 from msm_ray.engines import DETERMINISTIC
 from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError, OutOfMeans
-from msm_ray.generate.asking import ask
+from msm_ray.generate.asking import address, ask
 from msm_ray.generate.at_size import AT_SIZE
 from msm_ray.generate.at_size.calls import CallPlan
 from msm_ray.generate.at_size.passes import ask_at_size
@@ -97,13 +97,28 @@ class Desk:
                 for number, (key, step) in enumerate(steps.items())
             }
         calls = dict.fromkeys(name for plan in plans.values() for name in plan.calls)
-        with progress.task(
-            "", sum(plan.requests for plan in plans.values()), _answers(calls), waits_for="the engine"
-        ) as work:
-            stopped = ask_at_size(list(plans.values()), self.engines, work, NOTHING_AHEAD)
-        if isinstance(stopped, OutOfMeans):
-            raise stopped
+        total = sum(len(plan) for plan in plans.values())
+        done = total - sum(len(plan.pending()) for plan in plans.values())
+        with progress.task("", total, _answers(calls), done=done, waits_for="the engine") as work:
+            stopped = self._engine_by_engine(list(plans.values()), work)
         return {key: plan.problem(stopped) for key, plan in plans.items()}
+
+    def _engine_by_engine(self, plans: Sequence[CallPlan], work: progress.Task) -> MsmError | None:
+        """One after the other, as in this process: where one is down, others are asked all the same. Returns the first error."""
+        stopped: MsmError | None = None
+        down: set[tuple[str, str, str | None]] = set()
+        for asked in dict.fromkeys(each for plan in plans for each in plan.asked):
+            for plan in plans:
+                plan.turn = asked
+            error = ask_at_size(plans, self.engines, work, NOTHING_AHEAD) if address(asked) not in down else None
+            if isinstance(error, OutOfMeans):
+                raise error
+            if error:
+                down.add(address(asked))
+                stopped = stopped or error
+        for plan in plans:
+            plan.turn = None
+        return stopped
 
 
 @dataclass(frozen=True)

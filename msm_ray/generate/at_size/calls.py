@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from msm_ray.engines import EngineSettings
 from msm_ray.errors import MsmError
-from msm_ray.generate.at_size.plan import Plan, where
+from msm_ray.generate.at_size.plan import TRIES, Plan, where
 from msm_ray.generate.at_size.worker import Ended, Given, Guard
 from msm_ray.generate.calls import Asked, Call, Requests
 from msm_ray.generate.calls.answers import AnswerFiles, Answers, ByRequest
@@ -54,6 +54,8 @@ class CallPlan(Plan):
         self._call_of = np.zeros(len(asked), np.uint8)
         self._look_at_all(told)
         super().__init__(number, answers.out, self.step.ids)
+        self.turn: EngineSettings | None = None
+        """Of whose requests alone is spoken; None: of all."""
         self._first = np.zeros(len(asked), bool)
         self._first[np.unique(self.ids, return_index=True)[1]] = True
         self.requests = int(self._first.sum())
@@ -82,12 +84,18 @@ class CallPlan(Plan):
 
     @property
     def asked(self) -> Set[EngineSettings]:
-        """One for each call's writer."""
-        return {self.writers[name].engine(structured=structured) for name, structured in self._calls}
+        """Those of pending requests."""
+        engines = self._engines()
+        return {engines[call] for call in np.unique(self._call_of[self.pending()]).tolist()}
+
+    def _engines(self) -> list[EngineSettings]:
+        """One for each kind of call."""
+        return [self.writers[name].engine(structured=structured) for name, structured in self._calls]
 
     def job(self) -> CallJob:
-        """The same in every pass."""
-        return CallJob(self.out, self.step.make, list(self._calls.values()), self.writers)
+        """The same in every pass, but for whether any request was answered yet, in this step or an earlier one."""
+        answered = self.answers.answered > 0
+        return CallJob(self.out, self.step.make, list(self._calls.values()), self.writers, answered)
 
     def given(self, places: NDArray[np.int32]) -> Any:
         """What they are about, and which calls they are."""
@@ -98,11 +106,16 @@ class CallPlan(Plan):
         self.answers.recover()
         self.answers.take_up()
 
-    def look(self) -> None:
-        """Read anew what was answered and is not known to be of use."""
-        known = self.answers.by_request
-        if not known:
-            return
+    def look(self, believed: bool = False) -> None:
+        """Read anew what was answered and is not known to be of use.
+
+        Where workers died, what they told may have been lost with them. Tries of refused requests count in this run.
+        """
+        known, refused = self.answers.by_request, list(self.refused)
+        if not believed:
+            in_this_run = self.tries[refused]
+            self.done[:], self.tries[:] = False, 0
+            self.tries[refused] = in_this_run
         waiting = where(~self.done & self._first)
         parts = _parts(waiting[[unpacked(one) in known for one in self.ids[waiting]]])
         if not parts:
@@ -124,7 +137,11 @@ class CallPlan(Plan):
         attempts = np.array([self.writers[name].where.attempts for name in self.calls], np.int64)
         if not len(attempts):
             return np.zeros(0, np.int32)
-        return where(self._first & ~self.done & (self.tries < attempts[self._call_of]))
+        waiting = where(self._first & ~self.done & (self.tries < attempts[self._call_of]))
+        if self.turn is None:
+            return waiting
+        theirs = np.array([engine == self.turn for engine in self._engines()])
+        return waiting[theirs[self._call_of[waiting]]]
 
     def problem(self, stopped: MsmError | None) -> MsmError | None:
         """Why the conversation can't go on, if it can't."""
@@ -151,29 +168,38 @@ def _look(make: Make, things: Sequence[Any]) -> tuple[NDArray[np.bytes_], dict[K
 
 def _read(
     make: Make, things: Sequence[Any], ids: NDArray[np.bytes_], answers: ByRequest
-) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:
     """In a worker: whether requests have an answer that can be used, and how often a model answered them."""
     found = [answers.decisive(each) for each in Requests(things, make, ids.copy())]
-    tries = np.minimum([each.tries for each in found], np.iinfo(np.uint8).max)
-    return np.array([not each.reason for each in found], bool), tries.astype(np.uint8)
+    return np.array([not each.reason for each in found], bool), np.array([each.tries for each in found], TRIES)
 
 
 @dataclass(frozen=True)
 class CallJob:
-    """A step as workers have it."""
+    """A step as workers have it. answered: whether any request of the conversation was, before this pass."""
 
     out: Path
     make: Make
     calls: Sequence[Call]
     writers: Mapping[str, Writer]
+    answered: bool
 
     def begin(self, writer: str, rows: int, seconds: float, guard: Guard) -> CallShare:
         """A worker's part."""
-        return CallShare(self, WaitingAnswers(self.out, rows, seconds, writer, guard))
+        return CallShare(self, WaitingAnswers(self.answered, self.out, rows, seconds, writer, guard))
 
 
 class WaitingAnswers(AnswerFiles):
-    """Answers of a worker: those of one block wait with the others' for their file."""
+    """Answers of a worker: those of one block wait with the others' for their file. before: whether there are others."""
+
+    def __init__(self, before: bool, out: Path, *how: Any):
+        super().__init__(out, *how)
+        self.before = before
+
+    @property
+    def answered(self) -> int:
+        """Answers that came from a model, of any use or not."""
+        return super().answered + self.before
 
     def flush(self) -> None:
         """Nothing: a block is settled, and its answers are safe."""

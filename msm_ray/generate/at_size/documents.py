@@ -39,6 +39,7 @@ def write_at_size(jobs: Sequence[DocumentJob], engines: Engines, work: Task, ahe
     for job in jobs:
         recover_documents(job.out)
     plans = [DocumentPlan(number, job) for number, job in enumerate(jobs)]
+    work.found(sum(len(plan) - len(plan.pending()) for plan in plans))
     stopped = ask_at_size(plans, engines, work, ahead)
     return [plan.problem(stopped) for plan in plans]
 
@@ -71,8 +72,8 @@ class DocumentPlan(Plan):
         """Of accepted and rejected documents, and raw answers."""
         recover_documents(self.out)
 
-    def look(self) -> None:
-        """See what lies in the job's folder."""
+    def look(self, believed: bool = False) -> None:
+        """See what lies in the job's folder; nothing that was told is believed."""
         self.done[:], self.tries[:] = False, 0
         self.refused, self.tokens = {}, 0
         order = Order(self.ids)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -45,7 +46,6 @@ def ask_at_size(plans: Sequence[Plan], engines: Engines, work: Task, ahead: Ahea
 
     ahead: is given files as they are finished.
     """
-    work.found(sum(len(plan) - len(plan.pending()) for plan in plans))
     try:
         _ask_all(plans, engines, work, ahead)
         ahead.close()
@@ -62,15 +62,18 @@ def _ask_all(plans: Sequence[Plan], engines: Engines, work: Task, ahead: Ahead) 
     most, deaths = min(plan.first_pass for plan in plans), 0
     while any(len(plan.next(1)) for plan in plans):
         written = sum(int(plan.done.sum()) for plan in plans)
-        stopped, died = None, ""
+        stopped, died, whole = None, "", False
         try:
             stopped = _one_pass(plans, most, engines, work, ahead)
+            whole = stopped is None
         except _WorkerDied as error:
             died = str(error)
+        except MsmError as error:
+            stopped = error
         for plan in plans:
             begin_pass(plan.out)  # whoever of this one still lives begins no further file
             plan.recover()
-            plan.look()
+            plan.look(believed=whole)
             plan.over = plan.fixed and not died  # the same would come again
         if stopped:
             raise stopped
@@ -136,7 +139,7 @@ def _dataset(plans: Sequence[Plan], most: int, engines: Engines) -> Dataset:
     workers, at_once = _how_many(plans, engines, len(blocks))
     openers = {asked: engines.opener(asked, workers) for plan in plans for asked in plan.asked}
     jobs = [plan.job() for plan in plans]
-    brief = ray.put(Brief(jobs, openers, rows, [begin_pass(plan.out) for plan in plans]))
+    brief = ray.put(Brief(jobs, openers, rows, [begin_pass(plan.out) for plan in plans], _now()))
     given = ray.data.from_blocks(blocks)  # `from_arrow` asks a task about each: 5 ms and 50 kB of it
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when it is imported
     with warnings.catch_warnings():
@@ -152,6 +155,10 @@ def _dataset(plans: Sequence[Plan], most: int, engines: Engines) -> Dataset:
             max_restarts=0,
             max_task_retries=0,
         )
+
+
+def _now() -> str:
+    return f"{time.time_ns() // 10**6:011x}"
 
 
 def _how_many(plans: Sequence[Plan], engines: Engines, blocks: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What the driver knows of a stage's rows: an id, whether it is done and how often it was tried, 14 bytes a row."""
+"""What the driver knows of a stage's rows: an id, whether it is done and how often it was tried, 15 bytes a row."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from msm_ray.engines import EngineSettings
 from msm_ray.generate.at_size.worker import Job
 from msm_ray.rows.ids import unpacked
 
+TRIES = np.uint16
 ALL = 2**31
 """More rows than there are."""
 
@@ -29,7 +30,7 @@ class Plan(ABC):
     def __init__(self, number: int, out: Path, ids: NDArray[np.bytes_]):
         self.number, self.out, self.ids = number, out, ids
         self.done = np.zeros(len(ids), bool)
-        self.tries = np.zeros(len(ids), np.uint8)
+        self.tries = np.zeros(len(ids), TRIES)
         self.lost: dict[int, str] = {}
         self.refused: dict[int, str] = {}
         self.tokens = 0
@@ -57,8 +58,8 @@ class Plan(ABC):
         """Have what killed workers left in journals be in files. None is at work."""
 
     @abstractmethod
-    def look(self) -> None:
-        """See what lies in the folder."""
+    def look(self, believed: bool = False) -> None:
+        """See what lies in the folder. believed: nothing that workers told to be done can have been lost with one of them."""
 
     @abstractmethod
     def pending(self) -> NDArray[np.int32]:

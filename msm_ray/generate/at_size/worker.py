@@ -31,7 +31,7 @@ ENDS = pa.schema(
         ("job", pa.int32()),
         ("place", pa.int32()),
         ("end", pa.string()),
-        ("tries", pa.uint8()),
+        ("tries", pa.uint16()),
         ("tokens", pa.int64()),
         ("why", pa.string()),
     ]
@@ -51,7 +51,7 @@ class Given:
 
     places: NDArray[np.int32]
     ids: NDArray[np.bytes_]
-    tries: NDArray[np.uint8]
+    tries: NDArray[np.uint16]
     beside: Any = None
 
     def keys(self) -> Iterator[str]:
@@ -125,13 +125,15 @@ class Job(Protocol):
 class Brief:
     """What all workers of a pass are told. openers: of the engines that are asked; rows: of each job, all of this pass.
 
-    numbers: of the pass, one in each job's folder while it lasts (`begin_pass`).
+    numbers: of the pass, one in each job's folder while it lasts (`begin_pass`); began: when, so that files of later passes have
+    later names.
     """
 
     jobs: Sequence[Job]
     openers: Mapping[EngineSettings, Opener]
     rows: Sequence[Given]
     numbers: Collection[str]
+    began: str
 
 
 def begin_pass(out: Path) -> str:
@@ -157,7 +159,7 @@ class Worker:
         import ray
 
         self.brief: Brief = ray.get(brief)
-        self.name = uuid.uuid4().hex[:10]
+        self.name = self.brief.began + uuid.uuid4().hex[:8]
         self.shares: dict[int, Share] = {}
         self.engines: dict[EngineSettings, SharedEngine] = {}
         self.busy = 0

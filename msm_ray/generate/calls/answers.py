@@ -100,9 +100,9 @@ class Answers(AnswerFiles):
         self._looked_at = ("", NOTHING)
 
     def _take_up(self, file: str) -> None:
-        table = read_table(self._table.folder / file, ["id", "attempt", *TOLD])
+        table = read_table(self._table.folder / file, ["id", *TOLD])
         for number, row in enumerate(table.to_pylist()):
-            self.by_request.note(row["id"], file, number, row["attempt"])
+            self.by_request.note(row["id"], file, number)
             self._tally.count(row)
 
     def recover(self) -> None:
@@ -111,7 +111,7 @@ class Answers(AnswerFiles):
 
     def _note(self, row: Row) -> None:
         self._looked_at = ("", NOTHING)
-        self.by_request.note(row["id"], self._table.file, len(self._table.waiting) - 1, row["attempt"])
+        self.by_request.note(row["id"], self._table.file, len(self._table.waiting) - 1)
 
     def decisive(self, asked: Asked) -> Decisive:
         """What came of a request, read anew. The last is kept: who wants its value wants its answer next."""
@@ -139,26 +139,18 @@ class ByRequest(Mapping[str, Sequence[Row]]):
         self._files: dict[str, int] = {}
         self._names: list[str] = []
         self._places: dict[bytes, int | tuple[int, ...]] = {}
-        self._attempts: dict[int, int] = {}
-        """Of answers that are not to a first attempt."""
 
     def has(self, file: str) -> bool:
         """Whether the answers of a file are known."""
         return file in self._files
 
-    def note(self, key: str, file: str, number: int, attempt: int | None) -> None:
-        """Have an answer's place: behind those to earlier attempts, and to the same one."""
+    def note(self, key: str, file: str, number: int) -> None:
+        """Have an answer's place, behind those that are known."""
         if file not in self._files:
             self._files[file] = len(self._names)
             self._names.append(file)
         place, held = self._files[file] * MOST_ROWS + number, packed(key)
-        if attempt is not None and attempt != 1:
-            self._attempts[place] = attempt
-        if held in self._places:
-            places = (*self._of(held), place)
-            self._places[held] = tuple(sorted(places, key=lambda one: self._attempts.get(one, 1)))
-        else:
-            self._places[held] = place
+        self._places[held] = (*self._of(held), place) if held in self._places else place
 
     def part(self, keys: Iterable[str]) -> ByRequest:
         """Those of some requests, to be sent to another process: no more than they need. None of them waits for its file."""
@@ -166,7 +158,7 @@ class ByRequest(Mapping[str, Sequence[Row]]):
         for key in keys:
             for place in self._of(packed(key)):
                 file, number = divmod(place, MOST_ROWS)
-                part.note(key, self._names[file], number, self._attempts.get(place, 1))
+                part.note(key, self._names[file], number)
         return part
 
     def decisive(self, asked: Asked) -> Decisive:

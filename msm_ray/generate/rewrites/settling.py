@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from msm_ray import progress
 from msm_ray.generate.calls import Asked, Requests
-from msm_ray.generate.calls.answers import Answers, ByRequest, text_tokens
+from msm_ray.generate.calls.answers import Answers, ByRequest, Decisive, text_tokens
 from msm_ray.generate.rewrites.conversation import AllRewritten, Rewritten
 from msm_ray.generate.rewrites.kinds import Told, fault_kinds
 from msm_ray.generate.rewrites.settings import RewriteContent
@@ -89,10 +89,11 @@ def _write_shard(
     """The shard of some documents: what is counted of them, and those that were rewritten."""
     out, make, spec, how = sent
     asked = Requests(rows, make, ids.copy())
-    told = Made(len(rows), lambda place: answers.decisive(asked[place]).value)
+    decided = [answers.decisive(each) for each in asked]
+    found = AllRewritten(asked, [each.value for each in decided], spec, how)
     tally, kept, rejected = _Tally(), list[Row](), list[Row]()
-    for each in AllRewritten(asked, told, spec, how):
-        row = _row(each, answers, how)
+    for each, by in zip(found, decided, strict=True):
+        row = _row(each, by, how)
         (rejected if row["reason"] else kept).append(row)
         tally.count(each, row)
     file = f"part-{number:06d}.parquet"
@@ -106,12 +107,11 @@ def _write_shard(
     return tally, (packed_array(row["id"] for row in there), np.frombuffer(digests, DIGEST))
 
 
-def _row(each: Rewritten, answers: ByRequest, how: RewriteContent) -> Row:
+def _row(each: Rewritten, found: Decisive, how: RewriteContent) -> Row:
     """The row of a document. One that stays is still the text of who wrote it first, and says so."""
     own = {"id": each.id, "rewrite": how.rewrite, "rewrite_of": each.row["id"], "faults": "", "reason": "", "raw": ""}
     if each.told and each.told.stays:
         return each.row | own
-    found = answers.decisive(each.asked)
     answer, told = found.answer or {}, each.told or Told("")
     by = {column: answer[column] for column in (*FROM_ANSWER, *COUNTED)}
     text = {
