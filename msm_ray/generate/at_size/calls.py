@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from msm_ray.engines import EngineSettings
 from msm_ray.errors import MsmError
-from msm_ray.generate.at_size.plan import TRIES, Plan, where
+from msm_ray.generate.at_size.plan import TRIES, Plan, cut, where
 from msm_ray.generate.at_size.worker import Ended, Given, Guard
 from msm_ray.generate.calls import Asked, Call, Requests
 from msm_ray.generate.calls.answers import AnswerFiles, Answers, ByRequest
@@ -64,7 +64,7 @@ class CallPlan(Plan):
 
     def _look_at_all(self, told: Callable[[int], None]) -> None:
         """Ids and calls of all requests, which take their prompts."""
-        parts, workers = _parts(np.arange(len(self.step), dtype=np.int32)), self.workers()
+        parts, workers = cut(np.arange(len(self.step), dtype=np.int32), TOGETHER), self.workers()
         make = workers.share(self.step.make)
         jobs = Made(len(parts), lambda number: (make, self.step.things_at(parts[number])))
         for number, ((ids, calls, which),) in workers.each(_look, jobs):
@@ -117,7 +117,7 @@ class CallPlan(Plan):
             self.done[:], self.tries[:] = False, 0
             self.tries[refused] = in_this_run
         waiting = where(~self.done & self._first)
-        parts = _parts(waiting[[unpacked(one) in known for one in self.ids[waiting]]])
+        parts = cut(waiting[[unpacked(one) in known for one in self.ids[waiting]]], TOGETHER)
         if not parts:
             return
         workers = self.workers()
@@ -149,10 +149,6 @@ class CallPlan(Plan):
         asked_by = [self.writers[name] for name in self.calls]
         unsettled = stopped if len(self.pending()) else None
         return why_not(len(self), self.lost, refused, self.answers, asked_by, unsettled)
-
-
-def _parts(places: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-    return np.split(places, np.arange(TOGETHER, len(places), TOGETHER)) if len(places) else []
 
 
 def _look(make: Make, things: Sequence[Any]) -> tuple[NDArray[np.bytes_], dict[Kind, Call], NDArray[np.uint8]]:

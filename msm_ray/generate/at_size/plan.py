@@ -67,7 +67,7 @@ class Plan(ABC):
 
     def blocks(self, places: NDArray[np.int32], size: int) -> list[NDArray[np.int32]]:
         """Places as they go to workers, about so many at a time."""
-        return np.split(places, np.arange(size, len(places), size)) if len(places) else []
+        return cut(places, size)
 
     def next(self, most: int) -> NDArray[np.int32]:
         """Those that are asked for now, at most so many."""
@@ -81,6 +81,11 @@ class Plan(ABC):
     def key(self, place: int) -> str:
         """The id of a row."""
         return unpacked(self.ids[place])
+
+
+def cut(places: NDArray[np.int32], size: int) -> list[NDArray[np.int32]]:
+    """Places in parts of so many, the last perhaps of fewer."""
+    return np.split(places, np.arange(size, len(places), size)) if len(places) else []
 
 
 def where(condition: NDArray[np.bool_]) -> NDArray[np.int32]:
