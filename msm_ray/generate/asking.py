@@ -17,9 +17,10 @@ from msm_ray.engines import DETERMINISTIC, Answer, Answerer, EngineSettings
 from msm_ray.engines.offline import composed_answer
 from msm_ray.engines.open import Engines
 from msm_ray.engines.replay import answered_here
-from msm_ray.errors import MsmError, OutOfMeans, QualityGateError, StageError
+from msm_ray.errors import MsmError, OutOfMeans, StageError
 from msm_ray.failures import Ledger
 from msm_ray.generate.askable import Render, Table
+from msm_ray.generate.prospects import Prospects
 from msm_ray.generate.pulse import Pulse
 from msm_ray.generate.stream import last_log_lines
 from msm_ray.progress import Task
@@ -29,10 +30,6 @@ from msm_ray.rows.schemas import Row
 AGAIN = "What is written is safe; put it right and give the same command again."
 LAST_ANSWERS_SECONDS = 30
 """How long answers that were on their way are waited for when nothing more is asked."""
-FIRST_REFUSED = 20
-"""So many different rows refused and none ever answered: the request is wrong, not the rows."""
-FIRST_UNUSABLE = 60
-"""So many different rows answered and not one of the answers of any use: the writer cannot do what is asked."""
 
 Told = tuple[Row, Answer | BaseException]
 """A row and its answer, or what the engine raised, which it never should."""
@@ -104,9 +101,7 @@ class Asking:
         self.settled: Callable[[], None] = lambda: None
         """Called after each answer that is settled, and so safe."""
         self.since, self.last = 0.0, time.monotonic()
-        self.refused: dict[str, Table] = {}
-        self.unusable: dict[str, str] = {}
-        self.answered = any(table.answered for table in tables)
+        self._prospects = Prospects(tables, asked)
 
     def all(self) -> Iterator[Row]:
         """Every row once, with its prompt."""
@@ -196,18 +191,17 @@ class Asking:
             if row["id"] in self.ledger.lost and again:
                 self._ask_again(table, row, self.later)
             return
-        self.answered = True
-        usable = table.usable
+        before = table.usable
         row |= {"completion": as_unicode(row["completion"])}  # half an emoji is no text that could be written
         self._work.advance(table.settle(row))
-        if table.usable == usable:
-            self.unusable[row["id"]] = row["completion"][:300]
-            if again:
-                self._ask_again(table, row, self.waiting)
+        usable = table.usable != before
+        self._prospects.answered(row, usable)
+        if not usable and again:
+            self._ask_again(table, row, self.waiting)
         self.ledger.answered(row["id"])
 
     def _refuse(self, table: Table, row: Row, again: bool) -> None:
-        self.refused[row["id"]] = table
+        self._prospects.refused(table, row)
         self._work.advance(table.settle(row))
         if again:
             self._ask_again(table, row, self.later)
@@ -268,28 +262,7 @@ class Asking:
 
     def hopeless(self) -> MsmError | None:
         """Why asking for more makes no sense: nothing that came was of any use."""
-        return self._nothing_but_refusals() or self._nothing_usable()
-
-    def _nothing_usable(self) -> MsmError | None:
-        """Every answer so far was of no use: going on would pay for more of them."""
-        if len(self.unusable) < FIRST_UNUSABLE or self.asked.engine in DETERMINISTIC:
-            return None
-        if any(table.usable for table in self.tables):
-            return None
-        said = next(iter(self.unusable.values()))
-        return QualityGateError(
-            f"{self.asked.generator} answered {len(self.unusable)} different rows and none of the answers can be used, for "
-            f"example: {said!r}\nAll are kept. Take another writer, or look at what is asked and how (docs/method.md)."
-        )
-
-    def _nothing_but_refusals(self) -> MsmError | None:
-        if self.answered or len(self.refused) < FIRST_REFUSED or self.asked.engine in DETERMINISTIC:
-            return None
-        key, table = next(iter(self.refused.items()))
-        return QualityGateError(
-            f"The engine refused {len(self.refused)} different rows and answered none, for example with: "
-            f"{table.refused.get(key, '')}\n{table.ask_again()}"
-        )
+        return self._prospects.hopeless()
 
 
 async def _some(finished: asyncio.Queue[Told]) -> list[Told]:
