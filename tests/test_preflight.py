@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -56,25 +55,15 @@ def test_what_a_machine_lacks_ends_with_three_and_only_where_its_stage_is_to_be_
     assert refused.value.exit_code == 3
 
 
-def cpu_of(code: str) -> tuple[float, str]:
-    """(CPU seconds of a process that runs some code, what it printed)."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, ended.stdout
-
-
-def test_a_plan_imports_no_torch_no_transformers_and_no_ray_and_takes_little_more_than_its_libraries() -> None:
-    """A second on an idle core, of which a third are imports of other libraries; machines differ by more than that."""
+def test_a_plan_imports_no_torch_no_transformers_and_no_ray() -> None:
+    """These take seconds each; how long a plan takes: `python -m benchmarks.plan`."""
     code = (
         "import sys; from msm_ray import cli; sys.argv = ['msm', 'plan', 'jobs/quickstart.yaml']\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
         "print(sorted({'torch', 'transformers', 'ray', 'vllm', 'inspect_ai'} & set(sys.modules)))"
     )
-    taken, printed = cpu_of(code)
-    libraries, _ = cpu_of("import pyarrow, pydantic, numpy, jinja2, yaml")
-    assert printed.splitlines()[-1] == "[]"
-    assert taken < 7 * libraries
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "[]"
 
 
 def test_wrong_settings_hide_nothing_else(
