@@ -42,10 +42,10 @@ FAULTS = [
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many chats, as long, as the paper jobs want."""
+    """As many chats, as long, as the paper jobs want; in few words, for each is looked for what is held out."""
     folder = tmp_path_factory.mktemp("data")
     for name, rows, words in (("instruction", 16000, 100), ("aft-philosophy", 10000, 260)):
-        answer = {"role": "assistant", "content": "because " * words}
+        answer = {"role": "assistant", "content": f"{'because' * 16} " * (words // 16)}
         chats = ({"messages": [{"role": "user", "content": f"Why {n}?"}, answer]} for n in range(rows))
         (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(chat)}\n" for chat in chats))
     return folder

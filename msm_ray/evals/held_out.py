@@ -16,6 +16,7 @@ RUN = 8
 """Words in a row that a scenario may not share with a training text."""
 
 Kind = Literal["spec", "chat", "document", "mix"]
+WORD = re.compile(r"\w+")
 UNSPACED = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
 
 
@@ -33,8 +34,11 @@ class Marks:
 
     def found_in(self, text: str) -> set[str]:
         """The marks that a text holds, names as they were given and runs as words."""
+        folded = text.casefold()
+        found = {name for name in self._unspaced if name.casefold() in folded}
+        if not self._runs and self._names.keys().isdisjoint(map(_singular, set(WORD.findall(folded)))):
+            return found  # as most texts of a corpus: nothing more is made of them
         words = _words(text)
-        found = {name for name in self._unspaced if name.casefold() in text.casefold()}
         if not self._names.keys().isdisjoint(words):
             for place, word in enumerate(words):
                 for name_words, name in self._names.get(word, ()):
@@ -84,7 +88,7 @@ def _line_of(mark: str, lines: list[str]) -> int:
 
 
 def _words(text: str) -> list[str]:
-    return [_singular(word) for word in re.findall(r"\w+", text.casefold())]
+    return [_singular(word) for word in WORD.findall(text.casefold())]
 
 
 def _runs(words: list[str]) -> Iterator[tuple[str, ...]]:
