@@ -196,7 +196,7 @@ def test_what_is_killed_is_neither_lost_nor_asked_twice(who: str, ray_cluster: N
     assert len(twice) <= in_flight
 
 
-@pytest.mark.real
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_what_lies_in_a_bucket_when_all_is_killed_is_not_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -128,7 +128,7 @@ if __name__ == "__main__":
 
 @pytest.mark.real
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("who", ["driver", "worker"])
+@pytest.mark.parametrize("who", [pytest.param("driver", marks=pytest.mark.soak), "worker"])
 def test_what_is_killed_is_neither_lost_nor_asked_twice(who: str, ray_cluster: None, tmp_path: Path) -> None:
     ids = write_documents(tmp_path / "documents", ROWS)
     driver = begin(tmp_path, seconds=0.1, own=who == "driver", program=DRIVER)
@@ -174,13 +174,15 @@ def colors(things: Sequence[int], made: bool = False) -> Conversation[list[int |
 
 
 def engine(settings: Any, workers: Any) -> Any:
-    """model: what it answers with; "no": it refuses every row."""
+    """model: "no": it refuses every row; "down": it loses every row; a file that exists: it raises at some rows."""
 
     async def answer(row: Any) -> dict[str, Any]:
         if settings.model == "no":
             return {"completion": "", "finish_reason": None, "failure": "refused", "error": "HTTP 400: too long"}
         if settings.model == "down":
             return {"completion": "", "finish_reason": None, "failure": "lost", "error": "no connection"}
+        if "other" in str(row["messages"]) and Path(settings.model).exists():
+            raise ZeroDivisionError("raised by the engine")
         return {"completion": "said", "finish_reason": "stop", "num_input_tokens": 1, "num_generated_tokens": 1}
 
     return answer
@@ -253,8 +255,8 @@ def test_values_come_in_order_and_what_is_there_twice_is_asked_once(
 def test_a_step_that_nobody_answers_says_why(
     says: str, kind: type[MsmError], told: str, ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "AT_SIZE", 5)
     """And the others, which somebody else answers, go on."""
+    monkeypatch.setattr(desk, "AT_SIZE", 5)
     with Engines(WORKERS) as engines:
         talks = {
             name: Talk(
@@ -266,3 +268,38 @@ def test_a_step_that_nobody_answers_says_why(
     assert len(results["y"]) == 200 + 133 and results["y"][:4] == [None, 1, 2, None]
     with pytest.raises(kind, match=told):
         raise results["x"]
+
+
+@pytest.mark.real
+def test_an_error_of_one_stage_loses_no_answer_of_another(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are in the same pass, which ends at the error: what was answered is kept, and the same command goes on from there."""
+    monkeypatch.setattr(desk, "AT_SIZE", 5)
+    broken = tmp_path / "broken"
+
+    def other(place: int) -> Asked:
+        return Asked(Call(name="colors", prompt=COLORS, read=read_place), {"topic": f"other {place}"}, known=place)
+
+    def others() -> Conversation[Any]:
+        return list((yield Requests(range(200), other)))
+
+    def ask() -> dict[str, Any]:
+        with Engines(WORKERS) as engines:
+            writers = {"colors": writer("test_calls_at_size:engine", str(broken), attempts=1)}
+            talks = {
+                "x": Talk(tmp_path / "x", colors(range(200)), writers),
+                "y": Talk(tmp_path / "y", others(), writers),
+            }
+            return Desk(engines).hold(talks)
+
+    broken.touch()
+    with pytest.raises(StageError, match="raised by the engine"):
+        raise ask()["y"]
+    first = [row["id"] for row in read_rows(tmp_path / "x/answers")]
+    assert first and not list(read_rows(tmp_path / "y/answers"))
+    broken.unlink()
+    whole = ask()
+    assert len(whole["x"]) == 200 + 133 and whole["y"] == whole["x"][:200]
+    ids = [row["id"] for row in read_rows(tmp_path / "x/answers")]
+    assert set(first) <= set(ids) and len(ids) == len(set(ids)) == 200

@@ -151,21 +151,12 @@ def test_the_tiny_world_by_workers_that_are_killed(tmp_path: Path) -> None:
     assert left_by(many) == expected and len(expected["documents/affordability"][0]) > 600
 
 
-@pytest.mark.parametrize(
-    ("way", "kills"),
-    [(FEW, []), (MANY, [("documents", 12)])],
-    ids=["by few, undisturbed", "by many, killed"],
-)
 def test_a_slow_address_that_fails_says_what_recordings_say(
-    way: Way,
-    kills: Kills,
-    america: Method,
-    of_recordings: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    america: Method, of_recordings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By few hands, and with a kill in every call: below, for as long as it takes."""
     monkeypatch.setenv("TEST_KEY", "any")
-    check_an_address(america, way, kills, tmp_path / "root", of_recordings)
+    check_an_address(america, MANY, [("documents", 12)], tmp_path / "root", of_recordings)
 
 
 def check_an_address(
