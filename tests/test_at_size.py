@@ -17,8 +17,10 @@ import pytest
 import s3_server
 from document_jobs import document_job
 
+from benchmarks import timed
 from benchmarks.timed import answer_of, asked
 from msm_ray.engines.open import Engines
+from msm_ray.errors import StageError
 from msm_ray.generate import documents
 from msm_ray.generate.at_size.documents import DocumentPlan
 from msm_ray.generate.document_job import DocumentJob
@@ -92,6 +94,38 @@ def test_many_rows_come_out_as_few_do(
     assert outcome(few) == outcome(many) == before == expected(many)
     assert document_counts(few) == document_counts(many)
     assert list(accepted_digests(few)) == list(accepted_digests(many))
+
+
+def loses_some(settings: Any, workers: Any) -> Any:
+    """An engine that loses a row in a hundred whenever it is asked for it."""
+    answered = timed.engine(settings, workers)
+
+    async def answer(row: Any) -> dict[str, Any]:
+        if is_lost(row["id"]):
+            return {"completion": "", "finish_reason": None, "failure": "lost", "error": "it took too long"}
+        return await answered(row)
+
+    return answer
+
+
+def is_lost(key: str) -> bool:
+    return int(key[:8], 16) % 100 == 7
+
+
+@pytest.mark.real
+def test_all_others_are_asked_for_before_a_lost_row_ends_the_stage(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is lost in the first of two passes."""
+    monkeypatch.setattr(documents, "AT_SIZE", 100)
+    made = job(tmp_path, 900, engine="test_at_size:loses_some", model="0")
+    texts, rejected = expected(made)
+    lost = list(filter(is_lost, [*texts, *(key for key, _ in rejected)]))
+    assert lost
+    with Engines(WORKERS) as engines:
+        (problem,) = documents._write_group([made], engines)
+    assert isinstance(problem, StageError) and "it took too long" in str(problem)
+    assert outcome(made)[0] == {key: text for key, text in texts.items() if not is_lost(key)}
 
 
 @pytest.mark.real

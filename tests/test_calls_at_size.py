@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import signal
@@ -174,13 +175,15 @@ def colors(things: Sequence[int], made: bool = False) -> Conversation[list[int |
 
 
 def engine(settings: Any, workers: Any) -> Any:
-    """model: "no": it refuses every row; "down": it loses every row; a file that exists: it raises at some rows."""
+    """model: "no": it refuses all rows; "down": it loses them; "mute": it never answers; a file that exists: it raises."""
 
     async def answer(row: Any) -> dict[str, Any]:
         if settings.model == "no":
             return {"completion": "", "finish_reason": None, "failure": "refused", "error": "HTTP 400: too long"}
         if settings.model == "down":
             return {"completion": "", "finish_reason": None, "failure": "lost", "error": "no connection"}
+        if settings.model == "mute":
+            await asyncio.sleep(1000)
         if "other" in str(row["messages"]) and Path(settings.model).exists():
             raise ZeroDivisionError("raised by the engine")
         return {"completion": "said", "finish_reason": "stop", "num_input_tokens": 1, "num_generated_tokens": 1}
@@ -250,7 +253,11 @@ def test_values_come_in_order_and_what_is_there_twice_is_asked_once(
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("says", "kind", "told"),
-    [("no", QualityGateError, "refused .* for example with: .*too long"), ("down", StageError, "no connection")],
+    [
+        ("no", QualityGateError, "refused .* for example with: .*too long"),
+        ("down", StageError, "no connection"),
+        ("mute", StageError, r"no progress for 0.05 minutes .*: mute has answered nothing. What is written is safe"),
+    ],
 )
 def test_a_step_that_nobody_answers_says_why(
     says: str, kind: type[MsmError], told: str, ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -260,7 +267,9 @@ def test_a_step_that_nobody_answers_says_why(
     with Engines(WORKERS) as engines:
         talks = {
             name: Talk(
-                tmp_path / name, colors(range(200)), {"colors": writer("test_calls_at_size:engine", how, attempts=1)}
+                tmp_path / name,
+                colors(range(200)),
+                {"colors": writer("test_calls_at_size:engine", how, attempts=1, no_progress_minutes=0.05)},
             )
             for name, how in {"x": says, "y": "yes"}.items()
         }

@@ -9,6 +9,7 @@ can't be used is asked again at once, up to the table's attempts.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,17 +23,18 @@ from msm_ray.failures import Ledger
 from msm_ray.generate.askable import Render, Table
 from msm_ray.generate.prospects import Prospects
 from msm_ray.generate.pulse import Pulse
-from msm_ray.generate.stream import last_log_lines
+from msm_ray.generate.turns import Turns, stands_still
 from msm_ray.progress import Task
 from msm_ray.rows.files import as_unicode
 from msm_ray.rows.schemas import Row
 
 AGAIN = "What is written is safe; put it right and give the same command again."
-LAST_ANSWERS_SECONDS = 30
-"""How long answers that were on their way are waited for when nothing more is asked."""
+LAST_ANSWERS_SECONDS = 120
+"""How long answers that were on their way are waited for when nothing more is asked: they are paid for, and may be long."""
 
-Told = tuple[Row, Answer | BaseException]
-"""A row and its answer, or what the engine raised, which it never should."""
+Told = tuple[Row, Answer | BaseException] | None
+"""A row and its answer, or what the engine raised, which it never should. None: there is a turn at the engine."""
+BEGAN = itertools.count()
 
 
 def ask(tables: Sequence[Table], engines: Engines, work: Task) -> None:
@@ -98,9 +100,8 @@ class Asking:
         self.times: dict[tuple[int, str], int] = {}
         self.ledger = Ledger()
         self.pulse = Pulse(work, asked)
-        self.settled: Callable[[], None] = lambda: None
-        """Called after each answer that is settled, and so safe."""
-        self.since, self.last = 0.0, time.monotonic()
+        self.since = 0.0
+        self.began = next(BEGAN)
         self._prospects = Prospects(tables, asked)
 
     def all(self) -> Iterator[Row]:
@@ -116,12 +117,20 @@ class Asking:
             self.tick()
 
     async def through(self, opener: Callable[[], Answerer]) -> None:
-        """Ask an engine, until there is nothing more to ask or no sense in it.
+        """Ask an engine that is this asking's alone (`by`)."""
+        engine = opener()
+        try:
+            await engine.ready()
+            await self.by(engine, Turns(engine))
+        finally:
+            await engine.close()
+
+    async def by(self, engine: Answerer, turns: Turns) -> None:
+        """Ask an engine that is ready, until there is nothing more to ask or no sense in it.
 
         Answers that were on their way are still taken then: they are paid for. Raises StageError after the tables'
-        `no_progress_minutes` without an answer; the clock runs only while the engine can answer.
+        `no_progress_minutes` in which the engine answered nobody; the clock runs only while it can answer.
         """
-        engine = opener()
         finished: asyncio.Queue[Told] = asyncio.Queue()
         tasks: set[asyncio.Task[None]] = set()
 
@@ -131,31 +140,50 @@ class Asking:
             except BaseException as error:  # of an engine, which raises none; else it would be waited for
                 finished.put_nowait((row, error))
 
+        turns.note()
+        self.pulse.engines = lambda: str(getattr(engine, "told", ""))
         try:
-            await engine.ready()
-            self.last = time.monotonic()
-            self.pulse.engines = lambda: str(getattr(engine, "told", ""))
             while True:
-                while not self._stopped() and self._unsettled() < engine.in_flight and (row := self._next()):
+                for row in self._rows_in_turn(turns, lambda: finished.put_nowait(None)):
                     task = asyncio.get_running_loop().create_task(answer(row))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                 if not self._unsettled() and not self._more_after_all():
                     return
-                for row, told in await _some(finished):
-                    if isinstance(told, BaseException):
-                        raise told
-                    self._take(row, told)
+                self._take_all(await _some(finished), turns)
                 if not getattr(engine, "can_answer", True):
-                    self.last = time.monotonic()  # its weights are being loaded, again perhaps
+                    turns.note()  # its weights are being loaded, again perhaps
                 self.tick()
-                if self._waited_long_enough():
+                if self._waited_long_enough(turns):
                     return
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await engine.close()
+            for _ in range(self._unsettled()):
+                turns.free()
+            turns.leave(self.began)
+
+    def _rows_in_turn(self, turns: Turns, wake: Callable[[], None]) -> Iterator[Row]:
+        """Rows to ask now, each with its prompt, as long as there are turns."""
+        while not self._stopped() and turns.take(self.began, wake):
+            row = self._next()
+            if row is None:
+                turns.free()
+                break
+            yield row
+        turns.pass_on()
+
+    def _take_all(self, came: Sequence[Told], turns: Turns) -> None:
+        for each in came:
+            if each is None:
+                continue
+            row, told = each
+            if isinstance(told, BaseException):
+                raise told
+            turns.note()
+            self._take(row, told)
+            turns.free()
 
     def _next(self) -> Row | None:
         """The next row with its prompt; None where none should be asked for now."""
@@ -177,11 +205,9 @@ class Asking:
         return self.renders[number]
 
     def _take(self, row: Row, told: Answer) -> None:
-        self.last = time.monotonic()
         self.pulse.note(told["num_input_tokens"], told["num_generated_tokens"])
         self._settle(row | told, again=True)
         self.in_flight[row["job"]] -= 1
-        self.settled()
 
     def _settle(self, row: Row, again: bool) -> None:
         table = self.tables[row["job"]]
@@ -234,18 +260,15 @@ class Asking:
         for table in self.tables:
             table.tick()
 
-    def _waited_long_enough(self) -> bool:
+    def _waited_long_enough(self, turns: Turns) -> bool:
         """Whether the last answers have been waited for, when nothing more is asked. Raises StageError where none comes."""
         now = time.monotonic()
         if self._stopped():
             self.since = self.since or now
             return now - self.since > LAST_ANSWERS_SECONDS
-        minutes = max(self.tables[number].no_progress_minutes for number in self.renders)
-        if now - self.last > minutes * 60:
-            raise StageError(
-                f"Generation made no progress for {minutes:g} minutes and was stopped; what is written is safe, the same command "
-                f"goes on.\n{last_log_lines()}"
-            )
+        minutes = max(self.tables[number].no_progress_minutes for number in self.waiting)
+        if now - turns.heard > minutes * 60:
+            raise StageError(stands_still(self.asked, minutes))
         return False
 
     def close(self) -> None:

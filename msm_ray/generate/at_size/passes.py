@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from msm_ray import errors
 from msm_ray.ahead import Ahead
 from msm_ray.engines.open import Engines
 from msm_ray.errors import MsmError, QualityGateError, StageError
 from msm_ray.failures import LOST, SPENT, Ledger
 from msm_ray.generate.asking import AGAIN
 from msm_ray.generate.at_size.plan import Plan
-from msm_ray.generate.at_size.worker import NO_USE, REFUSED, WRITTEN, Brief, Given, Worker, begin_pass, end_pass
+from msm_ray.generate.at_size.worker import NO_USE, RAISED, REFUSED, WRITTEN, Brief, Given, Worker, begin_pass, end_pass
 from msm_ray.generate.pulse import Pulse
 from msm_ray.generate.stream import stream_rows
 from msm_ray.progress import Task
@@ -30,8 +31,9 @@ from msm_ray.rows.schemas import Row
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-LEAST_BLOCK, MOST_BLOCK, BLOCKS = 64, 4096, 1500
-"""Rows that go to a worker together, and about how many blocks a pass has at most: Ray Data keeps some 10 kB of each."""
+LEAST_BLOCK, MOST_BLOCK, BLOCKS = 64, 1024, 1500
+"""Rows that go to a worker together, and how many blocks a pass of less than 1.5 million rows has at most: Ray Data keeps some
+10 kB of each. A block is told of when it ends, so that large ones would leave whoever watches without news."""
 NO_LIMIT = float("inf")
 """Minutes without a row: workers watch their engines themselves, from when these can answer."""
 DEATHS = 5
@@ -65,7 +67,7 @@ def _ask_all(plans: Sequence[Plan], engines: Engines, work: Task, ahead: Ahead) 
         stopped, died, whole = None, "", False
         try:
             stopped = _one_pass(plans, most, engines, work, ahead)
-            whole = stopped is None
+            whole = stopped is None  # but for rows that were lost, which are asked for no more in this run
         except _WorkerDied as error:
             died = str(error)
         except MsmError as error:
@@ -81,6 +83,15 @@ def _ask_all(plans: Sequence[Plan], engines: Engines, work: Task, ahead: Ahead) 
         if deaths == DEATHS:
             raise StageError(f"{DEATHS} times in a row a worker died before anything was written: {died}\n{AGAIN}")
         most *= 2
+    if lost := _lost(plans):
+        raise lost
+
+
+def _lost(plans: Sequence[Plan]) -> MsmError | None:
+    """Of rows that were lost: all others have been asked for first."""
+    ledger = Ledger()
+    ledger.lost = {(plan.number, place): why for plan in plans for place, why in plan.lost.items()}
+    return ledger.error("The engine", AGAIN)
 
 
 class _WorkerDied(Exception):
@@ -109,8 +120,7 @@ def _one_pass(plans: Sequence[Plan], most: int, engines: Engines, work: Task, ah
         raise
     finally:
         rows.close()
-    watch.ledger.close()
-    return watch.stopped or watch.ledger.error("The engine", AGAIN)
+    return watch.stopped
 
 
 def _told(engines: Engines, ahead: Ahead) -> str:
@@ -118,12 +128,17 @@ def _told(engines: Engines, ahead: Ahead) -> str:
     return ", ".join(filter(None, [f"{up} engines up" if up else "", ahead.told()]))
 
 
+def _size(rows: int) -> int:
+    """Of blocks."""
+    return max(LEAST_BLOCK, min(MOST_BLOCK, rows // BLOCKS))
+
+
 def _blocks(plan: Plan, rows: Given) -> Iterator[pa.Table]:
     """The rows of a plan as they go to workers: where they stand among those that every worker has."""
     import ray.cloudpickle as pickle
 
     last = 0
-    for part in plan.blocks(rows.places, max(LEAST_BLOCK, min(MOST_BLOCK, len(rows.places) // BLOCKS))):
+    for part in plan.blocks(rows.places, _size(len(rows.places))):
         first, last = last, last + len(part)
         beside = plan.given(part)
         sent = None if beside is None else pickle.dumps(beside)
@@ -136,7 +151,7 @@ def _dataset(plans: Sequence[Plan], most: int, engines: Engines) -> Dataset:
     next_ = [plan.next(most) for plan in plans]
     rows = [Given(places, plan.ids[places], plan.tries[places]) for plan, places in zip(plans, next_, strict=True)]
     blocks = [block for plan, given in zip(plans, rows, strict=True) for block in _blocks(plan, given)]
-    workers, at_once = _how_many(plans, engines, len(blocks))
+    workers, at_once = _how_many(plans, engines, len(blocks), max(_size(len(places)) for places in next_))
     openers = {asked: engines.opener(asked, workers) for plan in plans for asked in plan.asked}
     jobs = [plan.job() for plan in plans]
     brief = ray.put(Brief(jobs, openers, rows, [begin_pass(plan.out) for plan in plans], _now()))
@@ -161,8 +176,11 @@ def _now() -> str:
     return f"{time.time_ns() // 10**6:011x}"
 
 
-def _how_many(plans: Sequence[Plan], engines: Engines, blocks: int) -> tuple[int, int]:
-    """(workers, blocks that each has at a time): one a node where engines are asked, one a core where workers compose."""
+def _how_many(plans: Sequence[Plan], engines: Engines, blocks: int, size: int) -> tuple[int, int]:
+    """(workers, blocks that each has at a time): one a node where engines are asked, one a core where workers compose.
+
+    Blocks for three times the rows in flight, since towards its end a block has few left to ask.
+    """
     import ray
 
     nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
@@ -170,7 +188,7 @@ def _how_many(plans: Sequence[Plan], engines: Engines, blocks: int) -> tuple[int
         return max(1, min(blocks, sum(int(min(cpus, os.cpu_count() or 1)) for cpus in nodes))), 1
     workers = max(1, min(blocks, len([cpus for cpus in nodes if cpus >= 1])))
     in_flight = max(engines.rows_at_once(asked) for plan in plans for asked in plan.asked)
-    return workers, max(4, 3 * in_flight // (LEAST_BLOCK * workers))
+    return workers, max(4, 3 * in_flight // (size * workers))
 
 
 class _Watch:
@@ -185,11 +203,15 @@ class _Watch:
     def note(self, row: Row) -> None:
         """One row's end."""
         plan, place, end = self.plans[row["job"]], row["place"], row["end"]
+        if end == RAISED:
+            kind, _, said = row["why"].partition(": ")
+            raise getattr(errors, kind, StageError)(said)
         key = (row["job"], place)
         plan.tries[place] = row["tries"]
         plan.lost.pop(place, None)
         plan.tokens += row["tokens"]
         self.pulse.note(0, row["tokens"])
+        self.pulse.spent += row["dollars"]
         if end == WRITTEN:
             plan.done[place] = True
             self.ledger.answered(key)

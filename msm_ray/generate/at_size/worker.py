@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from msm_ray.engines import DETERMINISTIC, Answer, Answerer, EngineSettings, Opener
+from msm_ray.engines import DETERMINISTIC, Answerer, EngineSettings, Opener
 from msm_ray.engines.offline import composed_answer
-from msm_ray.errors import StageError
+from msm_ray.errors import MsmError, OutOfMeans, StageError, no_room
 from msm_ray.failures import LOST, SPENT
 from msm_ray.generate.askable import Table
-from msm_ray.generate.asking import Asking
+from msm_ray.generate.asking import AGAIN, Asking
+from msm_ray.generate.turns import Turns
 from msm_ray.progress import Task
 from msm_ray.rows.ids import unpacked
 from msm_ray.rows.schemas import Row
@@ -33,12 +32,15 @@ ENDS = pa.schema(
         ("end", pa.string()),
         ("tries", pa.uint16()),
         ("tokens", pa.int64()),
+        ("dollars", pa.float64()),
         ("why", pa.string()),
     ]
 )
-"""How rows ended. tokens: of what was written for the whole block, in its first row; why: of those without an answer of use."""
+"""How rows ended. tokens, dollars: of the whole block, in its first row; why: of those without an answer of use."""
 WRITTEN, OUT_OF_TRIES, REFUSED, NO_USE = "written", "out of tries", "refused", "no use"
 """Ends beside those of `failures` (LOST, SPENT). No use: not asked, since nothing that came was of any use."""
+RAISED = "raised"
+"""The end of a whole block by an error of ours; why: its kind and what it says, which Ray would wrap and shorten."""
 FILE_ROWS, FILE_SECONDS, BUCKET_SECONDS = 512, 60.0, 5.0
 """A journal keeps what waits for its file; a bucket has none, so that there a file is not waited for as long."""
 PASS = ".pass.tmp"
@@ -161,21 +163,31 @@ class Worker:
         self.brief: Brief = ray.get(brief)
         self.name = self.brief.began + uuid.uuid4().hex[:8]
         self.shares: dict[int, Share] = {}
-        self.engines: dict[EngineSettings, SharedEngine] = {}
+        self.engines: dict[EngineSettings, tuple[Answerer, Turns]] = {}
+        """Many blocks ask each at the same time."""
         self.busy = 0
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """One block; its rows are safe when it comes back (in a bucket some seconds later, or when the worker has no other)."""
         (said,) = block.to_pylist()
-        number = said["job"]
-        rows = self.share(number).block(self._given(number, slice(said["first"], said["last"]), said["beside"]))
-        self.busy += 1
         try:
-            stopped = [await self.ask(asking) for asking in _by_engine(rows.table)]
+            return await self._block(said["job"], slice(said["first"], said["last"]), said["beside"])
+        except (MsmError, OSError) as error:
+            own = type(error) if isinstance(error, MsmError) else StageError
+            kind = (OutOfMeans if (full := no_room(error)) else own).__name__
+            why = f"{full}; make room there. {AGAIN}" if full else str(error)
+            return pa.Table.from_pylist([{"job": said["job"], "end": RAISED, "why": f"{kind}: {why}"}], ENDS)
+
+    async def _block(self, number: int, some: slice, beside: bytes | None) -> pa.Table:
+        rows = self.share(number).block(self._given(number, some, beside))
+        self.busy += 1
+        askings = list(_by_engine(rows.table))
+        try:
+            stopped = [await self.ask(asking) for asking in askings]
         finally:
             self.busy -= 1
         self._write_what_waits()
-        return _ends(number, rows, stopped)
+        return _ends(number, rows, stopped, sum(asking.pulse.spent for asking in askings))
 
     def _given(self, number: int, rows: slice, beside: bytes | None) -> Given:
         import ray.cloudpickle as pickle
@@ -204,9 +216,11 @@ class Worker:
             asking.look_up(map(composed_answer, asking.all()))
         else:
             if asked not in self.engines:
-                self.engines[asked] = SharedEngine(self.brief.openers[asked])
-            asking.settled = self.engines[asked].free
-            await asking.through(lambda: self.engines[asked])
+                engine = self.brief.openers[asked]()
+                self.engines[asked] = engine, Turns(engine)
+            engine, turns = self.engines[asked]
+            await engine.ready()
+            await asking.by(engine, turns)
         asking.close()
         if asking.ledger.stopped:
             return (SPENT, asking.ledger.spent) if asking.ledger.spent else (LOST, asking.ledger.outage)
@@ -221,53 +235,6 @@ class Worker:
                 share.flush()
 
 
-class SharedEngine:
-    """An engine that many blocks ask at the same time: each brings all its rows, and as many are let in as the engine wants."""
-
-    in_flight = 10**9
-
-    def __init__(self, opener: Callable[[], Answerer]):
-        self.engine = opener()
-        self.asked = 0
-        self.waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def can_answer(self) -> bool:
-        """Whether the engine can."""
-        return bool(getattr(self.engine, "can_answer", True))
-
-    async def ready(self) -> None:
-        """When the engine is."""
-        await self.engine.ready()
-
-    async def answer(self, row: Mapping[str, Any]) -> Answer:
-        """The engine's answer, in its turn. The turn ends when the answer is safe (`free`), not when it has come."""
-        turn = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        self._let_in()
-        await turn
-        try:
-            return await self.engine.answer(row)
-        except asyncio.CancelledError:
-            self.free()
-            raise
-
-    def free(self) -> None:
-        """An answer is safe: another row may be asked."""
-        self.asked -= 1
-        self._let_in()
-
-    def _let_in(self) -> None:
-        while self.waiting and self.asked < self.engine.in_flight:
-            turn = self.waiting.popleft()
-            if not turn.done():  # else it was cancelled
-                self.asked += 1
-                turn.set_result(None)
-
-    async def close(self) -> None:
-        """Others still ask."""
-
-
 def _by_engine(table: Table) -> Iterator[Asking]:
     groups: dict[EngineSettings, list[Row]] = {}
     for row in table.pending():
@@ -276,12 +243,15 @@ def _by_engine(table: Table) -> Iterator[Asking]:
         yield Asking([table], asked, some, Task("", None, ""))
 
 
-def _ends(number: int, rows: Block, said: Sequence[tuple[str, str]]) -> pa.Table:
+def _ends(number: int, rows: Block, said: Sequence[tuple[str, str]], dollars: float) -> pa.Table:
     """How each row ended. said: of each engine, how those ended that it gave nothing for."""
     stopped = max(said, key=lambda each: bool(each[1]), default=(NO_USE, ""))
     told: list[Row] = []
     for row in rows.ends():
         end, why = row.told(stopped)
-        tokens = 0 if told else rows.tokens
-        told.append({"job": number, "place": row.place, "end": end, "tries": row.tries, "tokens": tokens, "why": why})
+        told.append(
+            {"job": number, "place": row.place, "end": end, "tries": row.tries, "tokens": 0, "dollars": 0.0, "why": why}
+        )
+    for first in told[:1]:
+        first |= {"tokens": rows.tokens, "dollars": dollars}
     return pa.Table.from_pylist(told, ENDS)
