@@ -19,16 +19,20 @@ from tiny_checkpoints import tiny_checkpoint
 from msm_ray.engines import Answer, Answerer, EngineSettings
 from msm_ray.engines.open import Engines
 from msm_ray.engines.pool.client import PoolClient
-from msm_ray.engines.pool.keeper import Keeper, Recipe, seed_of
+from msm_ray.engines.pool.keeper import Keeper, Recipe, _Client, _Engine, seed_of
 from msm_ray.errors import StageError
 from msm_ray.failures import LOST, REFUSED
+from msm_ray.placement import Placement
 from msm_ray.placement.settings import GenerationSettings
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+ROOM = Placement("generation", "engine", 1, ({"CPU": 1},))
 RECIPE = Recipe(
-    actor=SlowEngine, model="", arguments={}, ends=(), bundles=({"CPU": 1},), environment={}, least=1, most=3, each=4, deaths=3,
+    actor=SlowEngine, model="", arguments={}, ends=(), room=ROOM, environment={}, least=1, most=3, each=4, deaths=3,
     idle_seconds=3, seed=7,
 )  # fmt: skip
+LARGE = replace(ROOM, bundles=({"CPU": 5},), minutes=0.03)
+"""Of the tests' 8 CPUs, so that a second has no room."""
 
 
 @pytest.fixture
@@ -108,6 +112,67 @@ def test_engines_that_do_not_start_end_the_stage_with_what_they_say(keep: Callab
     keeper = keep(model="no weights in this folder", deaths=1)
     with pytest.raises(StageError, match=r"engine_deaths = 1; the last: RuntimeError: no weights in this folder$"):
         ask(lambda: PoolClient(keeper, 4, 3, {}), prompts("a"))
+
+
+def test_engines_without_room_end_the_stage_with_what_is_asked_and_what_is_there(keep: Callable[..., Any]) -> None:
+    from ray.util import placement_group, remove_placement_group
+
+    held = placement_group([{"CPU": 5}])
+    assert held.wait(20)
+    try:
+        with pytest.raises(
+            StageError,
+            match=r"no room after 0.03 minutes: generation asks for 1 engine of 5 logical CPUs; .*5 of 8 CPUs taken",
+        ):
+            ask(lambda: PoolClient(keep(room=LARGE), 4, 3, {}), prompts("a"))
+    finally:
+        remove_placement_group(held)
+
+
+def test_engines_that_have_room_go_on_where_others_have_none(keep: Callable[..., Any]) -> None:
+    keeper = keep(room=LARGE)
+    began = time.monotonic()
+    answered = ask(lambda: PoolClient(keeper, 4, 3, {}), prompts(*["x"] * 600))
+    assert time.monotonic() - began > 2 * 60 * LARGE.minutes, "too soon over to tell"
+    assert [answer["failure"] for answer in answered] == [""] * 600
+    assert counts(keeper)["up"] == 1 and counts(keeper)["deaths"] == 0
+
+
+def test_room_is_missed_from_when_the_last_engine_went_while_somebody_asks(
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = []
+
+    async def never(self: Keeper, name: str, number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(name)
+
+    monkeypatch.setattr(Keeper, "_start", never)
+
+    async def failed_after(keeper: Keeper, asked: int) -> str:
+        keeper.clients["one"] = _Client(asked)
+        for _ in range(3):
+            await keeper._look_once()
+            await asyncio.sleep(0.06)
+        return keeper.failed
+
+    async def followed() -> None:
+        keeper = Keeper(replace(RECIPE, room=replace(LARGE, minutes=0.001), least=2, idle_seconds=0))
+        assert await failed_after(keeper, 0) == ""
+        keeper.up["engine-0"] = _Engine(None, None)
+        assert await failed_after(keeper, 8) == "" and keeper.starting
+        keeper.up.clear()
+        keeper.loading.add("engine-1")
+        assert await failed_after(keeper, 8) == ""
+        keeper.loading.clear()
+        await keeper._look_once()
+        assert keeper.failed == "", "it has just lost its room"
+        assert (await failed_after(keeper, 8)).startswith("no room after 0.001 minutes")
+        assert cancelled == ["engine-1", "engine-2"]
+
+    asyncio.run(followed())
 
 
 SCHEMA = json.dumps({"type": "object", "properties": {"answer": {"enum": ["w7", "w8"]}}, "required": ["answer"]})

@@ -15,7 +15,7 @@ from msm_ray.engines.pool.client import PoolClient
 from msm_ray.engines.pool.engine import VllmEngine
 from msm_ray.engines.pool.keeper import Keeper, Recipe
 from msm_ray.errors import PreflightError
-from msm_ray.placement import engine_bundles, generation
+from msm_ray.placement import generation
 from msm_ray.placement.room import wait_for_room
 from msm_ray.placement.settings import GenerationSettings, WorkerSettings
 
@@ -36,13 +36,14 @@ def open_pool(settings: EngineSettings, workers: GenerationSettings) -> Any:
     import ray
 
     ends = end_tokens(settings.model)
-    wait_for_room(generation(workers, [settings.engine]))
+    room = generation(workers, [settings.engine])
+    wait_for_room(room)
     recipe = Recipe(
         actor=VllmEngine,
         model=str(Path(settings.model).resolve()) if Path(settings.model).is_dir() else settings.model,
         arguments=_arguments(workers),
         ends=tuple(ends),
-        bundles=tuple(engine_bundles(workers)),
+        room=room,
         environment=engine_environment(workers),
         least=workers.first_workers,
         most=workers.workers,

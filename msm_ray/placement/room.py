@@ -44,7 +44,7 @@ def wait_for_room(asked: Placement) -> None:
             while not group.wait(timeout_seconds=1):
                 waited = time.monotonic() - began
                 if waited > asked.minutes * 60:
-                    raise PreflightError(_no_room(asked))
+                    raise PreflightError(no_room(asked))
                 if waited > PATIENCE_SECONDS and not told:
                     print(
                         f"waiting up to {asked.minutes:g} minutes for room: {asked.stage} asks for {asked}", flush=True
@@ -70,7 +70,8 @@ def _nodes_to_come() -> list[Node]:
     return [Node(dict(group.resources), max(group.max_count, 0)) for group in config.node_group_configs]
 
 
-def _no_room(asked: Placement) -> str:
+def no_room(asked: Placement) -> str:
+    """What is told of room that did not come: what is asked for, what is there, and what to do."""
     import ray
 
     free, there = ray.available_resources(), ray.cluster_resources()

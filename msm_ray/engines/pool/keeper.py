@@ -12,10 +12,12 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from msm_ray.engines.pool.failing import told
+from msm_ray.placement.asks import Placement
+from msm_ray.placement.room import no_room
 
 LONGEST_WAIT = 2.0
 """Seconds after which a client that asks for changes is told that there are none: how old a demand can be."""
@@ -30,17 +32,17 @@ LEAVE_SECONDS = 20.0
 class Recipe:
     """How an engine is started. actor: its class, whose constructor takes model, arguments (with a seed) and ends.
 
-    bundles: of one engine; environment: of its processes; least, most: engines, while there is work; each: rows that one
-    should have at the same time; deaths: engines that may die before the pool gives up; idle_seconds: after so long in which
-    fewer would have done, those that are too many end; seed: of the first engine; every later start has another, or two
-    engines would draw the same.
+    room: what the first engines ask for; environment: of an engine's processes; least, most: engines, while there is work;
+    each: rows that one should have at the same time; deaths: engines that may die before the pool gives up; idle_seconds: after
+    so long in which fewer would have done, those that are too many end; seed: of the first engine; every later start has
+    another, or two engines would draw the same.
     """
 
     actor: type
     model: str
     arguments: Mapping[str, Any]
     ends: tuple[int, ...]
-    bundles: tuple[Mapping[str, float], ...]
+    room: Placement
     environment: Mapping[str, str]
     least: int
     most: int
@@ -70,6 +72,8 @@ class Keeper:
         self.recipe = recipe
         self.up: dict[str, _Engine] = {}
         self.starting: dict[str, asyncio.Task[None]] = {}
+        self.loading: set[str] = set()  # of those that start: who has room
+        self.without: float | None = None  # since when engines are wanted and none has room
         self.clients: dict[str, _Client] = {}
         self.version, self.begun, self.deaths = 0, 0, 0
         self.failed = ""
@@ -141,8 +145,25 @@ class Keeper:
         wanted = self._wanted()
         while not self.failed and len(self.up) + len(self.starting) < wanted:
             self._begin()
+        self._look_for_room(wanted)
         if wanted < len(self.up):
             await self._end_idle(len(self.up) - wanted)
+
+    def _look_for_room(self, wanted: int) -> None:
+        """Give up where no engine has had room for so long: the room that the first had can go with its node.
+
+        Where one has, the work goes on with it, and the others' demands stay for an autoscaler to see.
+        """
+        now, room = time.monotonic(), self.recipe.room
+        if not wanted or self.up or self.loading:
+            self.without = None
+            return
+        self.without = self.without or now
+        if now - self.without > room.minutes * 60 and not self.failed:
+            self.failed = no_room(replace(room, count=1, beside=()))
+            for task in self.starting.values():
+                task.cancel()  # nothing is to start in room that comes later
+            self._tell()
 
     def _wanted(self) -> int:
         """Engines for what is asked; those that are there stay for a while when fewer would do."""
@@ -178,15 +199,17 @@ class Keeper:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         recipe = self.recipe
-        group = placement_group([dict(bundle) for bundle in recipe.bundles], strategy="STRICT_PACK")
+        bundles = recipe.room.bundles
+        group = placement_group([dict(bundle) for bundle in bundles], strategy="STRICT_PACK")
         engine = _Engine(None, group)
         try:
             await group.ready()
-            first = recipe.bundles[0]
+            self.loading.add(name)
+            first = bundles[0]
             actor: Any = ray.remote(recipe.actor)
             engine.handle = actor.options(
                 num_cpus=first.get("CPU", 0),
-                num_gpus=first.get("GPU", 0) if len(recipe.bundles) == 1 else 0,  # several: vLLM takes them itself
+                num_gpus=first.get("GPU", 0) if len(bundles) == 1 else 0,  # several: vLLM takes them itself
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
                     group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
                 ),
@@ -206,6 +229,7 @@ class Keeper:
             self._tell()
         finally:
             self.starting.pop(name, None)
+            self.loading.discard(name)
 
     def _note_death(self, why: str) -> None:
         self.deaths += 1
