@@ -105,7 +105,7 @@ class WriterWhere(Where):
     """Rows of a batch: an engine has `in_flight` of these at the same time, each row answered by itself."""
     in_flight: Annotated[int, Field(gt=0), Unit("batches")] = 4
     """Batches that are with an engine (of an endpoint: with each of `cluster.generation.workers`) at the same time; vLLM gets at
-    least twice `max_num_seqs` rows."""
+    least four times `max_num_seqs` rows."""
     no_progress_minutes: Minutes = 10
     """Without a new row for so long the stage stops, with the engine's last words. With `batch` at least 26 hours."""
     portion: Rows = 2000
