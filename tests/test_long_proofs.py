@@ -25,6 +25,17 @@ def test_the_drivers_memory_does_not_grow_with_texts() -> None:
     assert one.goal is not None and one.value <= one.goal, one
 
 
+def test_the_drivers_memory_does_not_grow_with_tokens() -> None:
+    (one,) = [one for one in measured("blocks", long=True) if one.name == "driver's memory a token more"]
+    assert one.goal is not None and one.value <= one.goal, one
+
+
+@pytest.mark.parametrize(("name", "words"), [("generation", ["rows"]), ("generation", ["nodes"]), ("storage", [])])
+def test_rows_of_workers_of_nodes_and_of_a_bucket_are_all_there(name: str, words: list[str]) -> None:
+    """The benchmarks count them themselves, and fail where one is missing."""
+    assert measured(name, long=True, words=words)
+
+
 def test_near_duplicates_are_found_and_others_are_not() -> None:
     held = [one for one in measured("checks", long=True) if "bytes" in one.unit or (one.unit == "share" and one.goal)]
     assert held
