@@ -11,7 +11,6 @@ from plain_nodes import plain
 
 from msm_ray import whole_files
 from msm_ray.errors import PreflightError, SettingsError
-from msm_ray.graph import store as store_of_artifacts
 from msm_ray.graph.artifacts import commit, content_digest, is_committed
 from msm_ray.graph.store import ArtifactStore
 
@@ -255,17 +254,6 @@ def test_a_moved_root_is_the_same_root(made: tuple[ArtifactStore, Path], tmp_pat
     assert there.find(plain("documents", "x", SETTINGS), {}).state == "present"
     assert dict(there.verify()) == {"documents/x@1": {}}
     assert not [p for p in moved.rglob("*") if p.is_file() and str(tmp_path).encode() in p.read_bytes()]
-
-
-def test_a_file_system_without_locks_is_refused_with_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_locks(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(store_of_artifacts.fcntl, "flock", no_locks)
-    with pytest.raises(PreflightError, match="takes no locks .*root=FOLDER"), ArtifactStore(tmp_path).lock():
-        pass
 
 
 def test_a_file_system_that_cannot_settle_folders_is_used_and_a_failing_disk_is_not(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
-import platform
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -37,6 +34,7 @@ from msm_ray.graph.artifacts import (
     read_artifact,
     read_record,
 )
+from msm_ray.graph.folder_lock import locked
 from msm_ray.graph.heads import Head
 from msm_ray.graph.node import Node
 from msm_ray.whole_files import write_whole
@@ -183,30 +181,7 @@ class ArtifactStore:
                 storage.sweep(self.root)
                 yield
             return
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            file = (self.root / ".lock").open("a+")
-        except OSError as error:
-            raise PreflightError(
-                f"{self.root}: cannot write there ({error.strerror}); give another root=FOLDER"
-            ) from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise PreflightError(
-                    f"{self.root}: another msm run ({file.read().strip() or 'unknown'}) is writing there; wait for it, "
-                    "end it, or give this one its own root=FOLDER"
-                ) from None
-            except OSError as error:
-                raise PreflightError(
-                    f"{self.root}: this file system takes no locks ({error.strerror}), so that two runs could spoil each "
-                    "other's work; mount it with locks (NFS: with lockd, Lustre: -o flock), or give a root=FOLDER elsewhere"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}")
-            file.flush()
+        with locked(self.root):
             yield
 
     def _folder(self, node: Node, version: int) -> Path:
