@@ -8,7 +8,9 @@ moment and nothing else. (Batches are not: `batch_journal` knows them.)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,8 @@ BATCH_PRICE = 0.5
 """Of the usual price, for what is asked by batches (OpenAI's, and others' who have them)."""
 OVERHEAD = 64
 """Tokens of a prompt beside its text: roles and marks of a chat template."""
+LATE = 60.0
+"""Seconds that a request may wait for its turn, beside those that it may take."""
 
 
 @dataclass(frozen=True)
@@ -81,29 +85,55 @@ class Account:
     """Dollars that are spent, put aside, and owed: what batches of earlier runs may still cost that nobody waits for yet.
 
     paid: ids of batches whose cost is noted. Every method is called from many requests at once.
+
+    Whoever dies takes nothing back that was put aside for its requests. Where others wait for that money and nothing was heard of
+    any request for longer than one may take, it is counted as spent, which is the most that it can be: `unheard`.
     """
 
     def __init__(self, journal: str, limit: float, spent: float, owed: float = 0.0, paid: Iterable[str] = ()):
         self.journal, self.limit, self.spent, self.owed, self.aside = place(journal), limit, spent, owed, 0.0
         self.paid = set(paid)
+        self.of_requests, self.longest, self.heard, self.unheard = 0.0, 0.0, 0.0, 0.0
         self.changed = asyncio.Condition()
 
-    async def put_aside(self, most: float) -> str:
-        """Wait until `most` dollars are free and put them aside; "", or why they will never be."""
+    async def put_aside(self, most: float, seconds: float | None = None) -> str:
+        """Wait until `most` dollars are free and put them aside; "", or why they will never be.
+
+        seconds: that a request may take; None: it goes with a batch, which is never lost: its own journal knows it.
+        """
         async with self.changed:
             while self._passed_by(most) and self.aside > 0:
-                await self.changed.wait()
+                await self._news()
             if self._passed_by(most):
-                owed = f", batches of an earlier run may still cost ${self.owed:.2f}" if self.owed else ""
-                return (
-                    f"the spend limit of ${self.limit:.2f} would be passed: ${self.spent:.2f} are spent{owed}, and the next "
-                    f"request may cost ${most:.4f}; raise writer.spend_limit to go on"
-                )
+                return self._refusal(most)
             self.aside += most
+            if seconds is not None:
+                self.of_requests, self.heard = self.of_requests + most, time.monotonic()
+                self.longest = max(self.longest, seconds)
             return ""
 
     def _passed_by(self, most: float) -> bool:
         return self.spent + self.owed + self.aside + most > self.limit
+
+    def _refusal(self, most: float) -> str:
+        unheard = f" (${self.unheard:.2f} of it perhaps, for requests of which nothing more was heard)"
+        owed = f", batches of an earlier run may still cost ${self.owed:.2f}" if self.owed else ""
+        return (
+            f"the spend limit of ${self.limit:.2f} would be passed: ${self.spent:.2f} are spent{unheard if self.unheard else ''}"
+            f"{owed}, and the next request may cost ${most:.4f}; raise writer.spend_limit to go on"
+        )
+
+    async def _news(self) -> None:
+        """Wait until something is settled, or until no request that is on its way can be alive any more."""
+        left = self.heard + self.longest + LATE - time.monotonic() if self.of_requests else None
+        if left is None or left > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self.changed.wait()
+            return
+        lost = self.of_requests
+        self.unheard += lost
+        self._settle(lost, lost, {"id": "requests of which nothing more was heard"})
 
     async def adopt(self, most: float, batch: str) -> None:
         """A batch of an earlier run is waited for now: what is owed for it is settled like what is put aside."""
@@ -115,14 +145,22 @@ class Account:
     async def settle(self, most: float, cost: float, what: Mapping[str, Any]) -> None:
         """Take back what was put aside and note what a request, or a batch of them, really cost: of each batch once."""
         async with self.changed:
-            self.aside -= most
-            if cost and what.get("batch") not in self.paid:
-                self.spent += cost
-                add_line(self.journal, json.dumps({"dollars": cost, **what}))
-            self.paid |= {what["batch"]} if what.get("batch") else set()
-            if self.aside < 1e-9:
-                self.aside = 0.0
-            self.changed.notify_all()
+            self._settle(most, cost, what)
+
+    def _settle(self, most: float, cost: float, what: Mapping[str, Any]) -> None:
+        self.aside = _or_nothing(self.aside - most)
+        if "batch" not in what:
+            self.of_requests, self.heard = _or_nothing(self.of_requests - most), time.monotonic()
+        if cost and what.get("batch") not in self.paid:
+            self.spent += cost
+            add_line(self.journal, json.dumps({"dollars": cost, **what}))
+        self.paid |= {what["batch"]} if what.get("batch") else set()
+        self.changed.notify_all()
+
+
+def _or_nothing(amount: float) -> float:
+    """Sums of dollars that came and went leave a rest that is none."""
+    return amount if amount > 1e-9 else 0.0
 
 
 def most_dollars(settings: EngineSettings, row: Mapping[str, Any]) -> float:

@@ -157,7 +157,8 @@ class Asker:
 
     async def _put_aside(self, row: Mapping[str, Any]) -> str:
         """Put the most that a request can cost aside; why not, where the limit would be passed."""
-        return await self.account.put_aside(most_dollars(self.settings, row)) if self.account else ""
+        most, seconds = most_dollars(self.settings, row), self.settings.request_seconds
+        return await self.account.put_aside(most, seconds) if self.account else ""
 
     async def _pay(self, row: Mapping[str, Any], answer: Answer | None, owed: bool = True) -> None:
         """Note what a request cost. Where nobody says (no usage, or no answer came back in time) it is the most that it can."""
