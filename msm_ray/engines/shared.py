@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 AT_ONCE = 60_000
@@ -9,7 +10,10 @@ AT_ONCE = 60_000
 
 
 class Shared:
-    """`await shared.method(...)` calls the method of an object in a process of its own. All its methods are coroutines."""
+    """`await shared.method(...)` calls the method of an object in a process of its own. All its methods are coroutines.
+
+    A call that nobody waits for any more is cancelled there too: else it would take, later, what nobody gives back.
+    """
 
     def __init__(self, actor: Any):
         self._actor = actor
@@ -17,7 +21,18 @@ class Shared:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)  # pickle asks for some before there is an actor
-        return getattr(self._actor, name).remote
+        method = getattr(self._actor, name)
+        return lambda *arguments: _awaited(method.remote(*arguments))
+
+
+async def _awaited(asked: Any) -> Any:
+    import ray
+
+    try:
+        return await asked
+    except asyncio.CancelledError:
+        ray.cancel(asked)
+        raise
 
 
 def share(kind: type, *arguments: Any) -> Shared:

@@ -96,19 +96,30 @@ class Asker:
             self.spent = refused
             return failed(refused, SPENT)
         estimate = estimated_tokens(self.settings, row)
-        permit: Permit = await self.limits.admit(estimate)
+        permit = await self._admitted(row, estimate)
         if permit[0] == NO_KEY:  # another asker lost the last one
             await self._pay(row, None, owed=False)
             return self._without_any_key(await self.limits.why_none())
         sent = self.parameters.of(row)
         try:
             answer = await asyncio.wait_for(self._ask(row, sent, permit), self.settings.request_seconds)
+        except asyncio.CancelledError:  # nobody waits for it any more, and the address may go on with it
+            await self._pay(row, None)
+            raise
         except Exception as problem:  # every kind of failure becomes a reason in its row, or ends the run
             await self._pay(row, None, owed=may_be_charged(problem))
             return await self._failed(problem, permit, sent, estimate, tried)
         used = answer["num_input_tokens"] + answer["num_generated_tokens"]
         await asyncio.gather(self._pay(row, answer), self.limits.answered(permit, estimate - used if used else 0.0))
         return answer
+
+    async def _admitted(self, row: Mapping[str, Any], estimate: float) -> Permit:
+        try:
+            permit: Permit = await self.limits.admit(estimate)
+            return permit
+        except asyncio.CancelledError:
+            await self._pay(row, None, owed=False)
+            raise
 
     async def _ask(self, row: Mapping[str, Any], sent: Mapping[str, Any], permit: Permit) -> Answer:
         path = "/chat/completions" if self.settings.chat else "/completions"
@@ -161,7 +172,10 @@ class Asker:
         return await self.account.put_aside(most, seconds) if self.account else ""
 
     async def _pay(self, row: Mapping[str, Any], answer: Answer | None, owed: bool = True) -> None:
-        """Note what a request cost. Where nobody says (no usage, or no answer came back in time) it is the most that it can."""
+        """Note what a request cost. Where nobody says (no usage, or no answer came back in time) it is the most that it can.
+
+        Also of a row that nobody waits for any more: it is noted before that goes on.
+        """
         if self.account is None:
             return
         most = most_dollars(self.settings, row)
@@ -171,7 +185,14 @@ class Asker:
             if answer and counted
             else most * owed
         )
-        await self.account.settle(most, cost, {"model": self.settings.model, "id": row["id"]})
+        settled = asyncio.ensure_future(
+            self.account.settle(most, cost, {"model": self.settings.model, "id": row["id"]})
+        )
+        try:
+            await asyncio.shield(settled)
+        except asyncio.CancelledError:
+            await settled
+            raise
 
 
 def problem_of(state: RetryCallState) -> AskAgain:
