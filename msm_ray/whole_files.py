@@ -5,14 +5,18 @@ On a disk by another name that is changed when all is written; in a bucket (`sto
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
 import uuid
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 NO_SUCH_CALL = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF})
+AT_ONCE = 16
+"""Objects that are read at the same time: most of a small one's time is the way to the server and back."""
 
 
 def write_whole(path: Path, text: str | Iterable[str]) -> None:
@@ -30,13 +34,21 @@ def write_whole(path: Path, text: str | Iterable[str]) -> None:
 
 
 def add_line(path: Path, line: str) -> None:
-    """Add a line to a file that only grows, to be read again by `lines_in`.
+    """Add a line (or several, as one text) to a file that only grows, to be read again by `lines_in`: whole or not at all.
 
-    Nothing can be added to an object of a bucket: there each line is one of its own, in the folder `<name>.d` beside it.
+    Nothing can be added to an object of a bucket: there each text is one of its own, in the folder `<name>.d` beside it.
     """
     if isinstance(path, Path):
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        left = memoryview(f"{line}\n".encode())
+        with path.open("ab", buffering=0) as file:  # else what a full disk did not take would be tried again at the end
+            before = file.tell()
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(before)
+                raise
     else:
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.jsonl"
         (path.with_name(f"{path.name}.d") / name).write_text(line + "\n", encoding="utf-8")
@@ -51,7 +63,9 @@ def lines_in(path: Path) -> bytes:
             return b""
         return content[: content.rfind(b"\n") + 1]
     whole = path.read_bytes() if path.is_file() else b""  # of a stage that was made on a disk and put here
-    return whole + b"".join(part.read_bytes() for part in path.with_name(f"{path.name}.d").glob("*.jsonl"))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        parts = path.with_name(f"{path.name}.d").glob("*.jsonl")
+        return whole + b"".join(pool.map(lambda part: part.read_bytes(), parts))
 
 
 def settle(path: Path) -> None:

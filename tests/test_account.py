@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,9 @@ from msm_ray.engines import spending
 from msm_ray.engines.endpoint import Asker
 from msm_ray.engines.settings import EngineSettings
 from msm_ray.engines.spending import Account, Spending, most_dollars
+from msm_ray.failures import SPENT
 from msm_ray.rows.journal import read_journal
+from msm_ray.whole_files import add_line
 
 
 def test_what_the_dead_put_aside_is_counted_as_spent_once_no_request_can_be_alive(
@@ -130,3 +133,85 @@ def test_a_wait_that_was_given_up_takes_no_money_later(ray_cluster: None, tmp_pa
         return await asyncio.wait_for(account.put_aside(3.5, 100.0), 30)
 
     assert asyncio.run(run(Spending(tmp_path / "spend.jsonl", 5.0).open())) == ""
+
+
+# What can't be written -------------------------------------------------------------------------------------------------
+def test_an_answer_that_was_paid_is_kept_though_the_disk_is_full_and_nothing_more_is_asked(tmp_path: Path) -> None:
+    journal = tmp_path / "spend.jsonl"
+    journal.symlink_to("/dev/full")
+
+    async def run(address: str) -> tuple[list[dict[str, Any]], Account]:
+        account = Account(str(journal), 5.0, 0.0)
+        asker = Asker(replace(HOW, url=address), ["none"], account=account)
+        other = Asker(replace(HOW, url=address), ["none"], account=account)
+        first, second, third = [{**ROW, "id": name, "max_tokens": 50} for name in ("first", "second", "third")]
+        answers = [await asker.answer(first), await asker.answer(second), await other.answer(third)]
+        await asyncio.gather(asker.close(), other.close())
+        return answers, account
+
+    with endpoint() as server:
+        (first, *others), account = asyncio.run(run(server.address))
+        assert len(server.requests) == 1
+    assert first["completion"] == "yes" and not first["failure"]
+    for each in others:
+        assert each["failure"] == SPENT
+        assert f"{journal} cannot be written: No space left on device" in each["error"] and "make room" in each["error"]
+    assert account.spent > 0 and account.aside == 0
+
+
+def test_whoever_waits_for_money_hears_that_the_disk_is_full_and_what_was_not_written_is_with_the_next(
+    tmp_path: Path,
+) -> None:
+    journal = tmp_path / "spend.jsonl"
+    journal.symlink_to("/dev/full")
+
+    async def run() -> str:
+        account = Account(str(journal), 5.0, 0.0)
+        assert not await account.put_aside(2.5) and not await account.put_aside(2.5)
+        waiting = asyncio.create_task(account.put_aside(4.5))
+        await asyncio.sleep(0)
+        assert "cannot be written" in await account.settle(2.5, 1.0, {"id": "a"})
+        told = await asyncio.wait_for(waiting, 30)
+        journal.unlink()
+        assert await account.settle(2.5, 0.5, {"id": "b"}) == ""
+        assert await account.put_aside(3.5) == ""
+        return told
+
+    assert "cannot be written" in asyncio.run(run())
+    assert [line["dollars"] for line in read_journal(journal)] == [1.0, 0.5]
+
+
+def test_half_a_line_is_taken_back(tmp_path: Path) -> None:
+    journal = tmp_path / "spend.jsonl"
+    add_line(journal, '{"dollars": 1}')
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, usual[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            add_line(journal, '{"dollars": 2}')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    add_line(journal, '{"dollars": 3}')
+    assert [line["dollars"] for line in read_journal(journal)] == [1, 3]
+
+
+def test_requests_that_end_together_are_noted_by_few_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    lines = spending.Lines(tmp_path / "spend.jsonl")
+
+    async def slow(text: str) -> None:
+        await asyncio.sleep(0.05)
+        written.append(text)
+
+    async def one(number: int) -> None:
+        lines.add(str(number))
+        assert await lines.written() == ""
+        assert str(number) in "\n".join(written).split("\n")
+
+    async def run() -> None:
+        await asyncio.gather(*map(one, range(500)))
+
+    monkeypatch.setattr(lines, "_write", slow)
+    asyncio.run(run())
+    assert "\n".join(written).split("\n") == [str(number) for number in range(500)]
+    assert len(written) <= 3

@@ -341,3 +341,18 @@ def test_an_account_counts_a_batch_once(tmp_path: Path) -> None:
 
     account = asyncio.run(run())
     assert account.spent == 1.0 and account.owed == 0.0
+
+
+def test_a_batch_whose_cost_cant_be_written_is_answered_and_paid_by_the_next_run(tmp_path: Path) -> None:
+    async def run(asked: EngineSettings) -> list[dict[str, Any]]:
+        full = Account("/dev/full", 10.0, 0.0)
+        asker = BatchAsker(asked, Batches(asked, KEYS, tmp_path / "batches.jsonl", full))
+        return [*await asyncio.gather(*map(asker.answer, rows(5))), await asker.answer(row("one more"))]
+
+    with batch_server() as server:
+        *answers, refused = asyncio.run(run(how(server)))
+        assert all(answer["completion"] and not answer["failure"] for answer in answers)
+        assert refused["failure"] == SPENT and "cannot be written" in refused["error"]
+        assert Spending(tmp_path / "spend.jsonl", 1.0).account().owed > 5 * COST
+        assert failures(ask(how(server), [row("one more")], tmp_path)) == {"": 1}
+    assert spent(tmp_path) == pytest.approx(6 * COST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import re
 import sys
@@ -17,6 +18,7 @@ from test_preflight import findings
 from msm_ray import ahead, cli, storage
 from msm_ray.corpus.looks import LooksAhead, Rules, places
 from msm_ray.corpus.settings import CheckContent
+from msm_ray.engines.spending import Account, Spending
 from msm_ray.errors import MsmError, OutOfMeans, PreflightError, SettingsError
 from msm_ray.preflight import Refused, refuse
 from msm_ray.rows.journal import read_journal
@@ -129,6 +131,19 @@ def test_a_journal_grows_in_a_bucket(root: Any):
     for number in range(3):
         add_line(root / "spend.jsonl", f'{{"dollars": {number}}}')
     assert [line["dollars"] for line in read_journal(root / "spend.jsonl")] == [0, 1, 2]
+
+
+def test_what_requests_cost_is_put_into_a_bucket_together_and_added_up_at_the_next_start(s3: s3_server.S3, root: Any):
+    async def run() -> Account:
+        account = Account(str(root / "spend.jsonl"), 1000.0, 0.0)
+        told = await asyncio.gather(*(account.settle(1.0, 0.25, {"id": number}) for number in range(200)))
+        assert set(told) == {""}
+        return account
+
+    s3.faults.slow = 0.02
+    assert asyncio.run(run()).spent == 50
+    assert len(list((root / "spend.jsonl.d").glob("*"))) < 20
+    assert Spending(root / "spend.jsonl").account().spent == 50
 
 
 def test_a_slow_server_that_refuses_every_third_request_loses_nothing(s3: s3_server.S3, root: Any):

@@ -1,8 +1,8 @@
 """A limit on what writing may cost: the most that a request can still cost is put aside before it is sent, so it is never passed.
 
 One account a run, an actor on the driver's node that all askers of endpoints share. What was spent stands in `spend.jsonl` below
-the root, a line a request (or a batch), written before its answer is used; a killed run leaves out what was in flight at that
-moment and nothing else. (Batches are not: `batch_journal` knows them.)
+the root, a line a request (or a batch), written before its answer is used, in one go with those that came meanwhile; a killed run
+leaves out what was in flight at that moment and nothing else. (Batches are not: `batch_journal` knows them.)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from msm_ray.engines.batch_journal import JOURNAL as BATCHES
 from msm_ray.engines.batch_journal import outstanding_dollars
 from msm_ray.engines.shared import Shared, share
 from msm_ray.rows.journal import read_journal
+from msm_ray.rows.tables import unwritable
 from msm_ray.storage import place
 from msm_ray.whole_files import add_line
 
@@ -57,22 +58,15 @@ class Spending:
 
     def _account(self) -> tuple[str, float, float, float, frozenset[str]]:
         limit = self.limit if self.limit is not None else float("inf")
-        paid = self.paid_batches()
+        lines = read_journal(self.journal) if self.journal else []  # once: in a bucket it is many objects
+        paid = frozenset(line["batch"] for line in lines if "batch" in line)
         owed = outstanding_dollars(self.batches, paid) if self.batches else 0.0
-        return str(self.journal), limit, self.spent(), owed, paid
+        return str(self.journal), limit, sum(line["dollars"] for line in lines), owed, paid
 
     @property
     def batches(self) -> Path | None:
         """The journal of batches that were sent (`batch_journal`)."""
         return self.journal and self.journal.with_name(BATCHES)
-
-    def paid_batches(self) -> frozenset[str]:
-        """Ids of batches whose cost is in the journal."""
-        return (
-            frozenset(line["batch"] for line in read_journal(self.journal) if "batch" in line)
-            if self.journal
-            else frozenset()
-        )
 
     def shared(self, name: Hashable, kind: type, *arguments: Any) -> Shared:
         """An object that all of this run's askers share, made when it is first asked for; it lives as long as the run."""
@@ -95,6 +89,7 @@ class Account:
         self.paid = set(paid)
         self.of_requests, self.longest, self.heard, self.unheard = 0.0, 0.0, 0.0, 0.0
         self.changed = asyncio.Condition()
+        self.lines = Lines(self.journal)
 
     async def put_aside(self, most: float, seconds: float | None = None) -> str:
         """Wait until `most` dollars are free and put them aside; "", or why they will never be.
@@ -102,8 +97,10 @@ class Account:
         seconds: that a request may take; None: it goes with a batch, which is never lost: its own journal knows it.
         """
         async with self.changed:
-            while self._passed_by(most) and self.aside > 0:
+            while self._passed_by(most) and self.aside > 0 and not self.lines.trouble:
                 await self._news()
+            if self.lines.trouble:
+                return self.lines.trouble
             if self._passed_by(most):
                 return self._refusal(most)
             self.aside += most
@@ -134,6 +131,7 @@ class Account:
         lost = self.of_requests
         self.unheard += lost
         self._settle(lost, lost, {"id": "requests of which nothing more was heard"})
+        await self.lines.written()
 
     async def adopt(self, most: float, batch: str) -> None:
         """A batch of an earlier run is waited for now: what is owed for it is settled like what is put aside."""
@@ -142,10 +140,18 @@ class Account:
                 self.owed = max(0.0, self.owed - most)
             self.aside += most
 
-    async def settle(self, most: float, cost: float, what: Mapping[str, Any]) -> None:
-        """Take back what was put aside and note what a request, or a batch of them, really cost: of each batch once."""
+    async def settle(self, most: float, cost: float, what: Mapping[str, Any]) -> str:
+        """Take back what was put aside and note what a request, or a batch of them, really cost: of each batch once.
+
+        Returns "", or why that can't be written. It is counted here then, written with the next if that can be, and nothing more
+        may be spent.
+        """
         async with self.changed:
             self._settle(most, cost, what)
+        if told := await self.lines.written():
+            async with self.changed:
+                self.changed.notify_all()
+        return told
 
     def _settle(self, most: float, cost: float, what: Mapping[str, Any]) -> None:
         self.aside = _or_nothing(self.aside - most)
@@ -153,9 +159,45 @@ class Account:
             self.of_requests, self.heard = _or_nothing(self.of_requests - most), time.monotonic()
         if cost and what.get("batch") not in self.paid:
             self.spent += cost
-            add_line(self.journal, json.dumps({"dollars": cost, **what}))
+            self.lines.add(json.dumps({"dollars": cost, **what}))
         self.paid |= {what["batch"]} if what.get("batch") else set()
         self.changed.notify_all()
+
+
+class Lines:
+    """Lines on their way into a journal. What comes while others are being written goes with the next write: a bucket takes
+    some 20 ms for each, however much it is. trouble: why those that wait could not be written."""
+
+    def __init__(self, journal: Path):
+        self.journal, self.trouble = journal, ""
+        self.waiting: list[str] = []
+        self.begun = 0
+        self.writing = asyncio.Lock()
+
+    def add(self, line: str) -> None:
+        """One more."""
+        self.waiting.append(line)
+
+    async def written(self) -> str:
+        """When all that were added before are written: "", or why they can't be."""
+        begun = self.begun
+        async with self.writing:
+            if self.waiting and begun == self.begun:  # else a write that began since had these among its lines
+                self.begun += 1
+                lines, self.waiting = self.waiting, []
+                try:
+                    await self._write("\n".join(lines))
+                    self.trouble = ""
+                except Exception as error:  # of a disk, or of any library of a bucket
+                    self.waiting = lines + self.waiting
+                    self.trouble = str(unwritable(self.journal, error)) if isinstance(error, OSError) else str(error)
+            return self.trouble
+
+    async def _write(self, text: str) -> None:
+        if isinstance(self.journal, Path):
+            add_line(self.journal, text)
+        else:
+            await asyncio.to_thread(add_line, self.journal, text)
 
 
 def _or_nothing(amount: float) -> float:

@@ -174,7 +174,8 @@ class Asker:
     async def _pay(self, row: Mapping[str, Any], answer: Answer | None, owed: bool = True) -> None:
         """Note what a request cost. Where nobody says (no usage, or no answer came back in time) it is the most that it can.
 
-        Also of a row that nobody waits for any more: it is noted before that goes on.
+        Also of a row that nobody waits for any more: it is noted before that goes on. Where it can't be, this answer is kept and
+        nothing more is asked.
         """
         if self.account is None:
             return
@@ -189,7 +190,7 @@ class Asker:
             self.account.settle(most, cost, {"model": self.settings.model, "id": row["id"]})
         )
         try:
-            await asyncio.shield(settled)
+            self.spent = await asyncio.shield(settled) or self.spent
         except asyncio.CancelledError:
             await settled
             raise

@@ -261,7 +261,9 @@ class Batches:
         sent = self.journal.sent[token]
         if self.account:
             noted = {"model": sent.model, "batch": sent.batch, "requests": len(sent.most)}
-            await self.account.settle(sum(sent.most.values()), cost, noted)
+            if told := await self.account.settle(sum(sent.most.values()), cost, noted):
+                self.spent = self.spent or told
+                return  # the next run notes it
         self.journal.ended(token, how)
 
 
