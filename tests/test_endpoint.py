@@ -280,6 +280,19 @@ def test_a_busy_address_slows_all_that_comes_with_the_key(form: str) -> None:
     assert max(later - earlier for earlier, later in itertools.pairwise(at)) > 0.9
 
 
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_server_that_asks_for_no_wait_at_all_is_given_a_growing_one(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("msm_ray.engines.endpoint.waits.FIRST_WAIT", 0.2)
+    later = refusal(status, "later", {"Retry-After": "0"})
+    with endpoint(lambda request: later if request.number <= 3 else None) as server:
+        answers = ask(settings(server.address), rows(1))
+    assert failures(answers) == {"": 1}
+    waits = [after.at - before.at for before, after in itertools.pairwise(server.requests)]
+    assert len(waits) == 3 and all(wait >= least for wait, least in zip(waits, (0.1, 0.2, 0.4), strict=True))
+
+
 def test_only_the_key_that_is_busy_waits() -> None:
     with endpoint(lambda r: refusal(429, "later", {"Retry-After": "30"}) if r.key == "busy" else None) as server:
         began = time.monotonic()

@@ -19,7 +19,7 @@ from msm_ray.engines.endpoint.requests import (
     may_be_charged,
     read_reply,
 )
-from msm_ray.engines.endpoint.waits import asked_wait, growing
+from msm_ray.engines.endpoint.waits import asked_wait, pause
 from msm_ray.engines.settings import EngineSettings
 from msm_ray.engines.spending import dollars, most_dollars
 from msm_ray.failures import SPENT, classify
@@ -151,7 +151,7 @@ class Asker:
         if not may_help:
             return failed(error + told, failure)
         tried[0] += 1
-        raise AskAgain(error, failure, tried[0], growing(tried[0]) if asked is None else asked)
+        raise AskAgain(error, failure, tried[0], pause(asked, tried[0]))
 
     async def _without_key(self, error: str, permit: Permit, tried: list[int]) -> Answer:
         """Give up a key that is refused or spent; the others go on, and with the last one all ends."""

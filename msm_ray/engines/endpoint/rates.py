@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from msm_ray.engines.endpoint.waits import growing
+from msm_ray.engines.endpoint.waits import pause
 
 SLACK = 0.05
 """Seconds that a late request may bring forward the next; the pace is so much slower that no minute has more than its number."""
@@ -96,15 +96,14 @@ class Limits:
     async def busy(self, permit: Permit, asked: float | None, tokens: float) -> bool:
         """The address said "later": nothing more goes out with the key until then. Returns whether to go on hoping.
 
-        asked: seconds that it asks for; None: growing with every pause since the last answer. tokens: estimated for the request,
-        which has used none. Of one wave's requests only the first makes the pause; the others can only make it longer by what
-        they are told.
+        asked: seconds that it asks for (`waits.pause`); None: it doesn't say. tokens: estimated for the request, which has used none.
+        Of one wave's requests only the first makes the pause; the others can only make it longer by what they are told.
         """
         key, now = self.keys[permit[0]], self.clock()
         key.tokens.give_back(tokens)
         if permit[1] == key.wave:
             key.wave, key.refused = key.wave + 1, key.refused + 1
-            key.paused = max(key.paused, now + (growing(key.refused) if asked is None else asked))
+            key.paused = max(key.paused, now + pause(asked, key.refused))
         elif asked is not None:
             key.paused = max(key.paused, now + asked)
         if now - self.last_refusal > NOBODY_ANSWERED or self.refused_since is None:

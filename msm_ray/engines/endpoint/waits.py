@@ -35,6 +35,17 @@ def growing(times: int) -> float:
     return min(FIRST_WAIT * 2 ** min(times - 1, 10), LONGEST_WAIT) * random.uniform(0.5, 1.0)
 
 
+def pause(asked: float | None, times: int) -> float:
+    """Seconds before the next try, the so many-th in a row: what the server asks for.
+
+    Less than a second may be a slip (0, a date that is past), with which requests would follow each other at once: it grows, as
+    where nothing is said.
+    """
+    if asked is None or asked < FIRST_WAIT:
+        return max(asked or 0.0, growing(times))
+    return asked
+
+
 def _milliseconds(text: str) -> float | None:
     return float(text) / 1000 if _is_number(text) else None
 
