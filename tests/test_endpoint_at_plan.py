@@ -9,6 +9,8 @@ import pytest
 from test_cli import msm
 from test_preflight import findings
 
+from msm_ray.preflight import Finding
+
 JOB = "tests/jobs/made-by-models.yaml"
 PRICES = "writer.prices={input: 3, output: 15}"
 
@@ -44,3 +46,19 @@ def test_batches_are_planned_at_half_the_price(
     assert usual and batched == {name: pytest.approx(dollars / 2) for name, dollars in usual.items()}
     halved = {name for name in usual if own[name] == pytest.approx(usual[name] / 2)}
     assert halved == {name for name in usual if name.endswith(" filter")} and halved
+
+
+def test_a_stage_that_stops_before_a_request_may_end_is_told() -> None:
+    def told(*changes: str) -> list[Finding]:
+        return [found for found in findings(JOB, *changes) if "a request may take" in found.what]
+
+    assert not told()  # what nobody set fits
+    long = "writer.request_seconds=1200"
+    (one,) = told(long)
+    assert (one.severity, one.key) == ("warning", "writer.request_seconds")
+    assert "may take 20 minutes" in one.what and "stops after 15 without an answer" in one.what
+    assert "raise no_progress_minutes to 30" in one.remedy and not told(long, "writer.no_progress_minutes=30")
+    (one,) = told("documents.no_progress_minutes=10")
+    assert one.key == "documents.no_progress_minutes"
+    for other in ("writer.engine=vllm", "writer.batch=true"):
+        assert not told(long, other)

@@ -106,8 +106,9 @@ class WriterWhere(Where):
     in_flight: Annotated[int, Field(gt=0), Unit("batches")] = 4
     """Batches that are with an engine (of an endpoint: with each of `cluster.generation.workers`) at the same time; vLLM gets at
     least four times `max_num_seqs` rows."""
-    no_progress_minutes: Minutes = 10
-    """Without a new row for so long the stage stops, with the engine's last words. With `batch` at least 26 hours."""
+    no_progress_minutes: Minutes = 15
+    """Without a new row for so long the stage stops, with the engine's last words. More than a request may take
+    (`request_seconds`), so that one that is lost gets another try. With `batch` at least 26 hours."""
     portion: Rows = 2000
     """Documents after which names and openings that came too often are looked for, and the writer is told to leave them out from
     then on; with more than 20,000 documents after twice as many each time. In a closed language never."""

@@ -50,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     base.writers,
     writers.known_calls,
     writers.can_be_asked,
+    writers.patience,
     writers.prices,
     writers.lengths,
     writers.embedder,

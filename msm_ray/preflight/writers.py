@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msm_ray.config.recipes import used_chats
-from msm_ray.config.writers import ALL_CALLS, Resolved, call_writers
+from msm_ray.config.writers import ALL_CALLS, Resolved, call_writers, sharers
 from msm_ray.generate.faithfulness import CALL as FAITHFULNESS
+from msm_ray.generate.writer import Who
 from msm_ray.generate.written_chats import calls_of, missing_embedder
 from msm_ray.generate.written_chats.conflicts import CALL as CONFLICTS
 from msm_ray.generate.written_chats.kinds import CALLS as CHAT_CALLS
@@ -86,6 +87,24 @@ def can_be_asked(proposal: Proposal) -> Iterator[Finding]:
         elif who.engine == "vllm" and who.model and not Path(who.model).is_dir():
             stage = "written-chats" if each.of[0] == "chats" else "outline"
             yield from hub_model(proposal, (*each.at, "model"), who.model, stage)
+
+
+def patience(proposal: Proposal) -> Iterator[Finding]:
+    """A stage that stops before a request to an endpoint may end: one that is lost gets no other try, and nobody is told why."""
+    asked = [(("writer",) if "calls" in each.at else each.at, each.writer) for each in proposal.once(calls)]
+    for at, how in proposal.documents():
+        asked += [(at, writer) for _, writer in sharers(how).values()] or [(at, Resolved(Who.of(how), how))]
+    for at, writer in asked:
+        where = writer.where
+        if writer.who.engine != "endpoint" or where.request_seconds < where.patience_minutes * 60:
+            continue
+        minutes = where.request_seconds / 60
+        name = "request_seconds" if proposal.file.says((*at, "request_seconds")) else "no_progress_minutes"
+        yield proposal.warning(
+            (*at, name), f"a request may take {minutes:g} minutes (request_seconds), and the stage stops after "
+            f"{where.no_progress_minutes:g} without an answer: a request that is lost ends it instead of being sent again",
+            f"raise no_progress_minutes to {math.ceil(1.5 * minutes)}, or lower request_seconds",
+        )  # fmt: skip
 
 
 def prices(proposal: Proposal) -> Iterator[Finding]:

@@ -96,7 +96,7 @@ class Limits:
     async def busy(self, permit: Permit, asked: float | None, tokens: float) -> bool:
         """The address said "later": nothing more goes out with the key until then. Returns whether to go on hoping.
 
-        asked: seconds that it asks for (`waits.pause`); None: it doesn't say. tokens: estimated for the request, which has used none.
+        asked: seconds that it asks for, if it says (`waits.pause`); tokens: estimated for the request, which has used none.
         Of one wave's requests only the first makes the pause; the others can only make it longer by what they are told.
         """
         key, now = self.keys[permit[0]], self.clock()
