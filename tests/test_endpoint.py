@@ -359,7 +359,30 @@ def test_a_request_ends_at_its_limit_though_a_byte_comes_now_and_then(short_wait
         answers = ask(settings(server.address, request_seconds=0.5, request_tries=2), rows(3))
     assert time.monotonic() - began < 20 and len(server.requests) == 6
     assert failures(answers) == {LOST: 3}
-    assert "no answer within the time limit of a request" in answers["row 0"]["error"]
+    told = answers["row 0"]["error"]
+    assert "no answer within the time limit of a request" in told
+    assert f"from {server.address} within 0.5 seconds (`request_seconds`)" in told
+
+
+def test_an_address_that_does_not_answer_is_named_while_it_is_waited_for(short_waits: None) -> None:
+    async def run(address: str) -> list[str]:
+        asker = Asker(settings(address, request_seconds=0.3, request_tries=3), ["none"])
+        told = [asker.told]
+        for each in ("never", "at once"):
+            await asker.answer(row(each))
+            told.append(asker.told)
+        await asker.close()
+        return told
+
+    def says(request: Request) -> Reply | None:
+        if request.question == "never":
+            time.sleep(1)
+        return None
+
+    with endpoint(says) as server:
+        before, silent, after = asyncio.run(run(server.address))
+    assert before == "" and after == ""
+    assert silent.startswith(f"3 requests in a row without an answer from {server.address} within 0.3 seconds")
 
 
 # Spending --------------------------------------------------------------------------------------------------------------

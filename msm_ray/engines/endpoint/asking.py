@@ -59,11 +59,19 @@ class Asker:
         self.in_flight = in_flight or settings.rows_in_flight
         self.limits = limits or Limits(len(self.keys), settings.requests_per_minute, settings.tokens_per_minute)
         self.parameters = Parameters(settings.model)
-        self.spent = ""
+        self.spent, self.unanswered = "", 0
         first = AsyncOpenAI(
             base_url=settings.url, api_key=self.keys[0], max_retries=0, timeout=settings.request_seconds
         )
         self.clients = [first.with_options(api_key=key) for key in self.keys]  # one pool of connections
+
+    @property
+    def told(self) -> str:
+        """What is told while nobody is answered."""
+        return f"{self.unanswered} requests in a row without an answer {self._in_time()}" if self.unanswered else ""
+
+    def _in_time(self) -> str:
+        return f"from {self.settings.url} within {self.settings.request_seconds:g} seconds (`request_seconds`)"
 
     async def ready(self) -> None:
         """It needs no start."""
@@ -109,6 +117,7 @@ class Asker:
         except Exception as problem:  # every kind of failure becomes a reason in its row, or ends the run
             await self._pay(row, None, owed=may_be_charged(problem))
             return await self._failed(problem, permit, sent, estimate, tried)
+        self.unanswered = 0
         used = answer["num_input_tokens"] + answer["num_generated_tokens"]
         await asyncio.gather(self._pay(row, answer), self.limits.answered(permit, estimate - used if used else 0.0))
         return answer
@@ -133,6 +142,11 @@ class Asker:
     ) -> Answer:
         """What follows from a try that failed: the row's failure in the end, or AskAgain, raised."""
         error, failure, may_help = classify(problem)
+        if may_be_charged(problem):
+            error = f"{error}; none came {self._in_time()}"
+            if not self.unanswered:
+                LOGGER.warning("a request got no answer %s", self._in_time())
+            self.unanswered += 1
         error = without_keys(error, self.keys)
         if failure == SPENT:
             return await self._without_key(error, permit, tried)
