@@ -268,7 +268,7 @@ class Asking:
             return now - self.since > LAST_ANSWERS_SECONDS
         minutes = max(self.tables[number].no_progress_minutes for number in self.waiting)
         if now - turns.heard > minutes * 60:
-            raise StageError(stands_still(self.asked, minutes))
+            raise StageError(stands_still(self.asked, minutes, self.pulse.engines()))
         return False
 
     def close(self) -> None:

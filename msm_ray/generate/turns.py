@@ -48,11 +48,15 @@ class Turns:
         self.pass_on()
 
 
-def stands_still(asked: EngineSettings, minutes: float) -> str:
-    """Who has answered nothing for so long, which settings say how long that may be, and an engine's last lines."""
+def stands_still(asked: EngineSettings, minutes: float, told: str) -> str:
+    """Who has answered nothing for so long, which settings say how long that may be, and an engine's last lines.
+
+    told: what it says of itself.
+    """
     limit = f"; a request may take `request_seconds`, {asked.request_seconds:g} s" if asked.url else ""
     log = "" if asked.url else f"\n{last_log_lines()}"
     return (
         f"Generation made no progress for {minutes:g} minutes ({asked.section}.no_progress_minutes) and was stopped: "
-        f"{asked.url or asked.generator} has answered nothing{limit}. What is written is safe, the same command goes on.{log}"
+        f"{asked.url or asked.generator} has answered nothing{f' ({told})' if told else ''}{limit}. "
+        f"What is written is safe, the same command goes on.{log}"
     )
