@@ -61,7 +61,7 @@ def test_a_model_that_never_answers_ends_with_what_to_do(ray_cluster: None, tmp_
     with endpoint(seconds=60) as server:
         made = job(tmp_path / "out", server.address, no_progress_minutes=0.1)
         with pytest.raises(
-            StageError, match="made no progress for 0.1 minutes.*what is written is safe, the same command"
+            StageError, match="made no progress for 0.1 minutes.*What is written is safe, the same command"
         ):
             write_all_documents([made], Engines(WORKERS))
         assert 0 < len(server.requests) <= 16

@@ -103,7 +103,7 @@ class OwnEngine:
 
     def __init__(self, settings: EngineSettings, workers: GenerationSettings, in_flight: int):
         self.in_flight = in_flight
-        self.told: Callable[[Mapping[str, Any]], Awaitable[Answer]] = own_object(settings.engine)(settings, workers)
+        self.theirs: Callable[[Mapping[str, Any]], Awaitable[Answer]] = own_object(settings.engine)(settings, workers)
 
     async def ready(self) -> None:
         """Theirs to care for: the first answer waits."""
@@ -111,7 +111,9 @@ class OwnEngine:
     async def answer(self, row: Mapping[str, Any]) -> Answer:
         """What their function answers; its error is the row's, which is lost then."""
         try:
-            return {"error": "", "failure": "", "num_input_tokens": 0, "num_generated_tokens": 0} | await self.told(row)
+            return {"error": "", "failure": "", "num_input_tokens": 0, "num_generated_tokens": 0} | await self.theirs(
+                row
+            )
         except Exception as problem:
             return failed(f"{type(problem).__name__}: {problem}", LOST)
 
