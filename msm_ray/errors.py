@@ -40,6 +40,18 @@ class QualityGateError(MsmError):
     exit_code = 4
 
 
+def kind_of(error: MsmError | OSError) -> str:
+    """The class, by name, as which an error goes from a worker to the run (`of_kind`): what Ray raises is wrapped and cut."""
+    own = type(error) if isinstance(error, MsmError) else StageError
+    return (OutOfMeans if no_room(error) else own).__name__
+
+
+def of_kind(kind: str, said: str) -> MsmError:
+    """The error that a worker told; one of a class that is not ours to know is a StageError."""
+    error: MsmError = globals().get(kind, StageError)(said)
+    return error
+
+
 def command_line() -> str:
     """The command as the user typed it, for "the same command goes on"."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

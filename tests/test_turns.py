@@ -1,159 +1,90 @@
-"""Turns at an engine that many blocks of rows ask: in the order in which they began, no prompt before its turn, one clock."""
+"""An engine that holds one arm's weights at a time: no request may meet another arm's weights."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import random
 
-from msm_ray.engines import EngineSettings
-from msm_ray.errors import StageError
-from msm_ray.generate.askable import Render
-from msm_ray.generate.asking import Asking
-from msm_ray.generate.turns import Turns
-from msm_ray.progress import Task
-from msm_ray.rows.schemas import Row
+import pytest
 
-ASKED = EngineSettings(engine="endpoint", model="m", url="http://slow", section="writer")
-SAID = {"finish_reason": "stop", "num_input_tokens": 1, "num_generated_tokens": 1, "failure": "", "error": ""}
+from msm_ray.serve.turns import Turns
 
 
-@dataclass
 class Engine:
-    """Answers one row at a time, in some seconds; after `most` answers none any more. made: prompts that were made."""
+    def __init__(self) -> None:
+        self.weights, self.swaps, self.in_flight = "a", 0, 0
 
-    seconds: float = 0.0
-    most: int = 1000
-    raises_at: str = ""
-    in_flight: int = 1
-    answered: list[str] = field(default_factory=list)
-    made: list[str] = field(default_factory=list)
-    ahead: int = 0
+    async def swap(self, weights: str) -> None:
+        assert self.in_flight == 0
+        self.weights = "half loaded"
+        await asyncio.sleep(0.001)
+        self.weights, self.swaps = weights, self.swaps + 1
 
-    async def ready(self) -> None:
-        """It always is."""
-
-    async def answer(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        self.ahead = max(self.ahead, len(self.made) - len(self.answered))
-        if row["id"] == self.raises_at:
-            raise ZeroDivisionError("of the engine")
-        await asyncio.sleep(self.seconds if len(self.answered) < self.most else 1000)
-        self.answered.append(row["id"])
-        return SAID | {"completion": row["id"]}
-
-    async def close(self) -> None:
-        """Nothing to close."""
+    async def answer(self, turns: Turns, weights: str, seconds: float = 0.002) -> str:
+        async with turns.of(weights):
+            self.in_flight += 1
+            await asyncio.sleep(seconds)
+            self.in_flight -= 1
+            return self.weights
 
 
-@dataclass
-class Rows:
-    """A table of rows that are settled by any answer."""
+def test_every_request_meets_the_weights_that_it_asked_for():
+    async def scene() -> None:
+        engine = Engine()
+        turns = Turns("a", engine.swap)
+        asked = [random.Random(i).choice("abc") for i in range(60)]
+        answered = await asyncio.gather(*(engine.answer(turns, weights) for weights in asked))
+        assert answered == asked
+        assert engine.swaps <= 3  # those who wait for the same weights go together
 
-    names: list[str]
-    made_in: list[str]
-    no_progress_minutes: float = 1.0
-    lost: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    came: dict[str, str] = field(default_factory=dict)
-    attempts: int = 1
-    portion: int | None = None
-    answered: bool = False
-    enough: bool = False
-
-    @property
-    def usable(self) -> int:
-        return len(self.came)
-
-    def pending(self) -> list[Row]:
-        return [{"job": 0, "id": name, "attempt": 1} for name in self.names]
-
-    def again(self, row: Row) -> Row | None:
-        return None
-
-    def room(self, in_flight: int) -> bool:
-        return True
-
-    def engine(self, row: Row) -> EngineSettings:
-        return ASKED
-
-    def render(self, asked: EngineSettings) -> Render:
-        def made(row: Row) -> Row:
-            self.made_in.append(row["id"])
-            return {"prompt": row["id"]}
-
-        return made
-
-    def settle(self, row: Row) -> bool:
-        self.came[row["id"]] = row["completion"]
-        return True
-
-    def tick(self) -> None:
-        """Nothing is due."""
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def ask_again(self) -> str:
-        return ""
+    asyncio.run(scene())
 
 
-def tables(engine: Engine, blocks: int, **how: Any) -> list[Rows]:
-    return [Rows([f"{block}-{place}" for place in range(6)], engine.made, **how) for block in range(blocks)]
+def test_a_steady_stream_for_one_arm_does_not_starve_another():
+    async def scene() -> None:
+        engine = Engine()
+        turns = Turns("a", engine.swap)
+        stream = [asyncio.create_task(engine.answer(turns, "a", 0.01))]
+        await asyncio.sleep(0)
+        other = asyncio.create_task(engine.answer(turns, "b"))
+        await asyncio.sleep(0)
+        stream += [asyncio.create_task(engine.answer(turns, "a")) for _ in range(20)]
+        await asyncio.wait([other, *stream], return_when=asyncio.ALL_COMPLETED)
+        assert engine.swaps == 2  # a, then b, then all the later a together
+
+    asyncio.run(scene())
 
 
-def ask(engine: Engine, blocks: list[Rows]) -> list[BaseException | None]:
-    """All blocks at the same time, as in a worker. Returns what each raised."""
+def test_a_failed_swap_reaches_those_who_asked_and_nobody_else():
+    async def scene() -> None:
+        engine = Engine()
 
-    async def together() -> list[BaseException | None]:
-        turns = Turns(engine)
-        askings = [Asking([rows], ASKED, rows.pending(), Task("", None, "")) for rows in blocks]
-        return await asyncio.gather(*(asking.by(engine, turns) for asking in askings), return_exceptions=True)
+        async def swap(weights: str) -> None:
+            if weights == "broken":
+                raise RuntimeError("no such checkpoint")
+            await engine.swap(weights)
 
-    return asyncio.run(together())
+        turns = Turns("a", swap)
+        asked = ["a", "broken", "broken", "b", "a"]
+        answered = await asyncio.gather(*(engine.answer(turns, w) for w in asked), return_exceptions=True)
+        assert [str(a) for a in answered] == ["a", "no such checkpoint", "no such checkpoint", "b", "a"]
+        assert engine.swaps == 2  # "a" had to be loaded again: after a failure nobody knows what the engine holds
 
-
-def test_who_began_first_is_served_first_and_no_prompt_is_made_before_its_turn() -> None:
-    engine = Engine()
-    blocks = tables(engine, 5)
-    assert ask(engine, blocks) == [None] * 5
-    assert engine.answered == engine.made == [name for rows in blocks for name in rows.names]
-    assert engine.ahead == 1 and all(list(rows.came) == rows.names for rows in blocks)
-
-
-def test_waiting_for_ones_turn_is_no_standstill() -> None:
-    """The last block hears of nothing for five times as long as an engine may be silent."""
-    engine = Engine(seconds=0.1)
-    assert ask(engine, tables(engine, 5, no_progress_minutes=0.5 / 60)) == [None] * 5
-    assert len(engine.answered) == 30
+    asyncio.run(scene())
 
 
-def test_an_engine_that_stops_answering_is_a_standstill_for_all_who_ask_it() -> None:
-    engine = Engine(most=8)
-    said = ask(engine, tables(engine, 3, no_progress_minutes=0.6 / 60))
-    assert said[0] is None and all(isinstance(error, StageError) for error in said[1:])
-    for words in (
-        "no progress for 0.01 minutes",
-        "writer.no_progress_minutes",
-        "http://slow has answered",
-        "request_seconds",
-    ):
-        assert words in str(said[1])
+def test_who_gives_up_while_waiting_does_not_hold_the_engine():
+    async def scene() -> None:
+        engine = Engine()
+        turns = Turns("a", engine.swap)
+        holder = asyncio.create_task(engine.answer(turns, "a", 0.02))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(engine.answer(turns, "b"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await holder
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await asyncio.wait_for(engine.answer(turns, "c"), 1) == "c"
 
-
-def test_turns_of_who_fails_are_given_back() -> None:
-    engine = Engine(in_flight=2, raises_at="0-3")
-    blocks = tables(engine, 3)
-    assert [type(error) for error in ask(engine, blocks)] == [ZeroDivisionError, type(None), type(None)]
-    assert list(blocks[1].came) == blocks[1].names and list(blocks[2].came) == blocks[2].names
-
-
-def test_who_has_left_is_not_woken_in_place_of_who_waits() -> None:
-    turns, woken = Turns(Engine()), list[int]()
-    assert turns.take(1, lambda: woken.append(1))
-    assert not any(turns.take(began, lambda began=began: woken.append(began)) for began in (4, 2, 3))
-    turns.leave(2)
-    assert woken == []
-    turns.free()
-    turns.pass_on()
-    assert woken == [3] and turns.take(3, lambda: None)
+    asyncio.run(scene())

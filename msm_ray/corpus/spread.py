@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from msm_ray import errors
-from msm_ray.errors import MsmError, OutOfMeans, StageError, no_room
+from msm_ray.errors import MsmError, kind_of, of_kind
 from msm_ray.whole_files import write_whole
 
 Note = dict[str, Any]
@@ -69,7 +68,7 @@ def _on_ray(work: Work, left: Sequence[int]) -> Iterator[tuple[int, Note]]:
     )
     for row in said.iter_rows():
         if row["kind"]:
-            raise getattr(errors, row["kind"], StageError)(row["said"])
+            raise of_kind(row["kind"], row["said"])
         yield row["number"], json.loads(row["said"])
 
 
@@ -94,8 +93,7 @@ class Worker:
             try:
                 kind, told = "", json.dumps(_noted(self.work, int(number)))
             except (MsmError, OSError) as error:
-                own = type(error) if isinstance(error, MsmError) else StageError
-                kind, told = (OutOfMeans if no_room(error) else own).__name__, str(error)
+                kind, told = kind_of(error), str(error)
             for column, value in zip(said, (int(number), kind, told), strict=True):
                 said[column].append(value)
         return said

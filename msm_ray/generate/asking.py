@@ -23,7 +23,7 @@ from msm_ray.failures import Ledger
 from msm_ray.generate.askable import Render, Table
 from msm_ray.generate.prospects import Prospects
 from msm_ray.generate.pulse import Pulse
-from msm_ray.generate.turns import Turns, stands_still
+from msm_ray.generate.seats import Seats, stands_still
 from msm_ray.progress import Task
 from msm_ray.rows.files import as_unicode
 from msm_ray.rows.schemas import Row
@@ -33,7 +33,7 @@ LAST_ANSWERS_SECONDS = 120
 """How long answers that were on their way are waited for when nothing more is asked: they are paid for, and may be long."""
 
 Told = tuple[Row, Answer | BaseException] | None
-"""A row and its answer, or what the engine raised, which it never should. None: there is a turn at the engine."""
+"""A row and its answer, or what the engine raised, which it never should. None: there is a seat at the engine."""
 BEGAN = itertools.count()
 
 
@@ -121,11 +121,11 @@ class Asking:
         engine = opener()
         try:
             await engine.ready()
-            await self.by(engine, Turns(engine))
+            await self.by(engine, Seats(engine))
         finally:
             await engine.close()
 
-    async def by(self, engine: Answerer, turns: Turns) -> None:
+    async def by(self, engine: Answerer, seats: Seats) -> None:
         """Ask an engine that is ready, until there is nothing more to ask or no sense in it.
 
         Answers that were on their way are still taken then: they are paid for. Raises StageError after the tables'
@@ -140,50 +140,50 @@ class Asking:
             except BaseException as error:  # of an engine, which raises none; else it would be waited for
                 finished.put_nowait((row, error))
 
-        turns.note()
+        seats.note()
         self.pulse.engines = lambda: str(getattr(engine, "told", ""))
         try:
             while True:
-                for row in self._rows_in_turn(turns, lambda: finished.put_nowait(None)):
+                for row in self._rows_to_ask(seats, lambda: finished.put_nowait(None)):
                     task = asyncio.get_running_loop().create_task(answer(row))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                 if not self._unsettled() and not self._more_after_all():
                     return
-                self._take_all(await _some(finished), turns)
+                self._take_all(await _some(finished), seats)
                 if not getattr(engine, "can_answer", True):
-                    turns.note()  # its weights are being loaded, again perhaps
+                    seats.note()  # its weights are being loaded, again perhaps
                 self.tick()
-                if self._waited_long_enough(turns):
+                if self._waited_long_enough(seats):
                     return
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             for _ in range(self._unsettled()):
-                turns.free()
-            turns.leave(self.began)
+                seats.free()
+            seats.leave(self.began)
 
-    def _rows_in_turn(self, turns: Turns, wake: Callable[[], None]) -> Iterator[Row]:
-        """Rows to ask now, each with its prompt, as long as there are turns."""
-        while not self._stopped() and turns.take(self.began, wake):
+    def _rows_to_ask(self, seats: Seats, wake: Callable[[], None]) -> Iterator[Row]:
+        """Rows to ask now, each with its prompt, as long as there are seats."""
+        while not self._stopped() and seats.take(self.began, wake):
             row = self._next()
             if row is None:
-                turns.free()
+                seats.free()
                 break
             yield row
-        turns.pass_on()
+        seats.pass_on()
 
-    def _take_all(self, came: Sequence[Told], turns: Turns) -> None:
+    def _take_all(self, came: Sequence[Told], seats: Seats) -> None:
         for each in came:
             if each is None:
                 continue
             row, told = each
             if isinstance(told, BaseException):
                 raise told
-            turns.note()
+            seats.note()
             self._take(row, told)
-            turns.free()
+            seats.free()
 
     def _next(self) -> Row | None:
         """The next row with its prompt; None where none should be asked for now."""
@@ -260,14 +260,14 @@ class Asking:
         for table in self.tables:
             table.tick()
 
-    def _waited_long_enough(self, turns: Turns) -> bool:
+    def _waited_long_enough(self, seats: Seats) -> bool:
         """Whether the last answers have been waited for, when nothing more is asked. Raises StageError where none comes."""
         now = time.monotonic()
         if self._stopped():
             self.since = self.since or now
             return now - self.since > LAST_ANSWERS_SECONDS
         minutes = max(self.tables[number].no_progress_minutes for number in self.waiting)
-        if now - turns.heard > minutes * 60:
+        if now - seats.heard > minutes * 60:
             raise StageError(stands_still(self.asked, minutes, self.pulse.engines()))
         return False
 

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from msm_ray import errors
 from msm_ray.ahead import Ahead
 from msm_ray.engines.open import Engines
-from msm_ray.errors import MsmError, QualityGateError, StageError
+from msm_ray.errors import MsmError, QualityGateError, StageError, of_kind
 from msm_ray.failures import LOST, SPENT, Ledger
 from msm_ray.generate.asking import AGAIN
 from msm_ray.generate.at_size.plan import Plan
@@ -205,7 +204,7 @@ class _Watch:
         plan, place, end = self.plans[row["job"]], row["place"], row["end"]
         if end == RAISED:
             kind, _, said = row["why"].partition(": ")
-            raise getattr(errors, kind, StageError)(said)
+            raise of_kind(kind, said)
         key = (row["job"], place)
         plan.tries[place] = row["tries"]
         plan.lost.pop(place, None)

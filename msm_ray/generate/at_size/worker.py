@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from msm_ray.engines import DETERMINISTIC, Answerer, EngineSettings, Opener
 from msm_ray.engines.offline import composed_answer
-from msm_ray.errors import MsmError, OutOfMeans, StageError, no_room
+from msm_ray.errors import MsmError, StageError, kind_of, no_room
 from msm_ray.failures import LOST, SPENT
 from msm_ray.generate.askable import Table
 from msm_ray.generate.asking import AGAIN, Asking
-from msm_ray.generate.turns import Turns
+from msm_ray.generate.seats import Seats
 from msm_ray.progress import Task
 from msm_ray.rows.ids import unpacked
 from msm_ray.rows.schemas import Row
@@ -163,7 +163,7 @@ class Worker:
         self.brief: Brief = ray.get(brief)
         self.name = self.brief.began + uuid.uuid4().hex[:8]
         self.shares: dict[int, Share] = {}
-        self.engines: dict[EngineSettings, tuple[Answerer, Turns]] = {}
+        self.engines: dict[EngineSettings, tuple[Answerer, Seats]] = {}
         """Many blocks ask each at the same time."""
         self.busy = 0
 
@@ -173,15 +173,13 @@ class Worker:
         try:
             return await self._block(said["job"], slice(said["first"], said["last"]), said["beside"])
         except (MsmError, OSError) as error:
-            own = type(error) if isinstance(error, MsmError) else StageError
-            kind = (OutOfMeans if (full := no_room(error)) else own).__name__
-            why = f"{full}; make room there. {AGAIN}" if full else str(error)
-            return pa.Table.from_pylist([{"job": said["job"], "end": RAISED, "why": f"{kind}: {why}"}], ENDS)
+            why = f"{full}; make room there. {AGAIN}" if (full := no_room(error)) else str(error)
+            return pa.Table.from_pylist([{"job": said["job"], "end": RAISED, "why": f"{kind_of(error)}: {why}"}], ENDS)
 
     async def _block(self, number: int, some: slice, beside: bytes | None) -> pa.Table:
         rows = self.share(number).block(self._given(number, some, beside))
-        self.busy += 1
         askings = list(_by_engine(rows.table))
+        self.busy += 1
         try:
             stopped = [await self.ask(asking) for asking in askings]
         finally:
@@ -217,10 +215,10 @@ class Worker:
         else:
             if asked not in self.engines:
                 engine = self.brief.openers[asked]()
-                self.engines[asked] = engine, Turns(engine)
-            engine, turns = self.engines[asked]
+                self.engines[asked] = engine, Seats(engine)
+            engine, seats = self.engines[asked]
             await engine.ready()
-            await asking.by(engine, turns)
+            await asking.by(engine, seats)
         asking.close()
         if asking.ledger.stopped:
             return (SPENT, asking.ledger.spent) if asking.ledger.spent else (LOST, asking.ledger.outage)

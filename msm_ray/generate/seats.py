@@ -1,4 +1,4 @@
-"""Turns at an engine that many ask at the same time: it has as many rows as it wants, and who began first is served first."""
+"""Seats at an engine that many ask at the same time: it has as many rows as it wants, and who began first is served first."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from msm_ray.engines import Answerer, EngineSettings
 from msm_ray.generate.stream import last_log_lines
 
 
-class Turns:
-    """Of one engine in one event loop. A turn is taken before a row's prompt is made, and is over when its answer is safe.
+class Seats:
+    """Of one engine in one event loop. A row takes one before its prompt is made, and leaves it when its answer is safe.
 
     heard: when the engine last answered anybody, or was still starting; where it answers nobody it stands still, for whoever
-    waits for a turn is not waited for.
+    waits for a seat is not waited for.
     """
 
     def __init__(self, engine: Answerer):
@@ -34,7 +34,7 @@ class Turns:
         return False
 
     def free(self) -> None:
-        """A turn is over. Who had it may take another before others are woken (`pass_on`)."""
+        """A seat is free. Who had it may take it again before others are woken (`pass_on`)."""
         self._taken -= 1
 
     def pass_on(self) -> None:
